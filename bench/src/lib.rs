@@ -1,0 +1,1 @@
+//! Criterion benchmarks: how long does a packet take?

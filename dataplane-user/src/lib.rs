@@ -1,0 +1,2 @@
+//! The userland of Sekisho: a site file becomes tables, programs are loaded and
+//! attached, counters come back.

@@ -1,0 +1,3 @@
+//! The `sekisho` command: which verb was asked for?
+
+fn main() {}

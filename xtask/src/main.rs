@@ -1,0 +1,3 @@
+//! The project's own verbs.
+
+fn main() {}
