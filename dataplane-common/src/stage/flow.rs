@@ -1,0 +1,473 @@
+//! Is the packet part of a flow that was already judged, and does the judgement hold?
+
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+use super::conntrack;
+use crate::packet::Packet;
+use crate::stop::Stop;
+use crate::table::endpoint::Endpoint;
+use crate::table::flow::{BUCKET_LINES, FlowCold, FlowKey, FlowLine, action, buckets, status};
+use crate::tables::{Note, Tables, note};
+use crate::wire::protocol;
+use crate::work::{Leg, Work, flags, leg};
+
+/// What a lookup found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing that counts: the packet takes the slow path.
+    Nothing,
+    /// A half-flow that this sender owns and whose judgement holds.
+    Current,
+    /// A half-flow that has to be judged again, or belongs to somebody else.
+    Doubtful,
+}
+
+/// Looks for the packet's half-flow and tells whether its action may be executed.
+#[inline(always)]
+pub fn look_up<T: Tables>(t: &T, w: &mut Work) -> Found {
+    if !find(t, w) {
+        t.note(Note { what: note::NO_FLOW, ..Note::default() });
+        return Found::Nothing;
+    }
+    t.note(Note { what: note::FLOW, id: w.flow, detail: w.flow_status, zero: 0 });
+    let (Some(line), Some(cold)) = (t.flow(w.flow), t.flow_cold(w.flow)) else {
+        return Found::Nothing;
+    };
+    let is_own = line.owner.load(Relaxed) == w.owner;
+    let is_each = w.flow_status & status::EACH != 0;
+    let state = w.flow_status & status::STATE;
+    if !is_own || is_each || conntrack::is_reopening(w, state) || !is_current(t, w, line, cold) {
+        return Found::Doubtful;
+    }
+    w.action = line.action.load(Relaxed);
+    // The line may have been rewritten in place between the look at its key and
+    // the look at its action: then the sequence has moved on.
+    if line.status.load(Acquire) & !status::STATE != w.flow_status & !status::STATE {
+        return Found::Doubtful;
+    }
+    Found::Current
+}
+
+/// Finds the line of the packet's key: its index and status go into the work.
+#[inline(always)]
+pub fn find<T: Tables>(t: &T, w: &mut Work) -> bool {
+    let words = w.key.words();
+    match find_words(t, &words, w.key.protocol) {
+        Some((index, status)) => {
+            w.flow = index;
+            w.flow_status = status;
+            true
+        }
+        None => {
+            w.flow = 0;
+            w.flow_status = 0;
+            false
+        }
+    }
+}
+
+/// Finds a live line by its words and looks whether it has expired.
+#[inline(always)]
+fn find_words<T: Tables>(t: &T, words: &[u64; 5], protocol: u8) -> Option<(u32, u32)> {
+    for bucket in buckets(words, t.flow_secret(), t.flow_lines()) {
+        for way in 0..BUCKET_LINES {
+            let index = bucket + way;
+            let line = t.flow(index)?;
+            let status = line.status.load(Acquire);
+            if status & status::LIFE == status::LIVE && line.has(words) {
+                // Whoever finds an expired flow leaves it to the sweeper, or rewrites it.
+                return if is_expired(t, line, status, protocol) {
+                    None
+                } else {
+                    Some((index, status))
+                };
+            }
+        }
+    }
+    None
+}
+
+/// Has neither half seen a packet for as long as its state allows?
+#[inline(always)]
+fn is_expired<T: Tables>(t: &T, line: &FlowLine, status: u32, protocol: u8) -> bool {
+    let idle_max = conntrack::idle_ms_max(status & status::STATE, protocol);
+    let now = t.now_ticks();
+    if now.wrapping_sub(line.seen_ticks.load(Relaxed)) < idle_max {
+        return false;
+    }
+    match t.flow(line.partner.load(Relaxed)) {
+        Some(partner) => now.wrapping_sub(partner.seen_ticks.load(Relaxed)) >= idle_max,
+        None => true,
+    }
+}
+
+/// Does the judgement still hold? Equal epochs say so at once; equal stamps after
+/// a few loads, and then the new epoch is noted.
+#[inline(always)]
+fn is_current<T: Tables>(t: &T, w: &Work, line: &FlowLine, cold: &FlowCold) -> bool {
+    let opener = cold.opener.load(Relaxed);
+    let responder = cold.responder.load(Relaxed);
+    let (Some(first), Some(second)) = (t.endpoint(opener), t.endpoint(responder)) else {
+        return false;
+    };
+    let epoch = epoch(t, first, second);
+    if line.epoch.load(Relaxed) == epoch {
+        return true;
+    }
+    // A denial may rest on what was missing, which has no generation: it is judged again.
+    if w.flow_status & status::DENIED != 0 {
+        return false;
+    }
+    let zone = w.key.zone();
+    let stamp =
+        stamp(t, first, second) + zone_generation(t, zone) + other_zone(t, zone, first, second);
+    if cold.stamp.load(Relaxed) != stamp {
+        return false;
+    }
+    if !T::TRACE {
+        line.epoch.store(epoch, Relaxed);
+    }
+    true
+}
+
+/// The sum of the epochs of all tenants that a flow concerns.
+#[inline(always)]
+fn epoch<T: Tables>(t: &T, first: &Endpoint, second: &Endpoint) -> u32 {
+    let of = |id| t.tenant(id).map_or(0, |tenant| tenant.epoch);
+    if first.tenant == second.tenant {
+        of(first.tenant)
+    } else {
+        of(first.tenant).wrapping_add(of(second.tenant))
+    }
+}
+
+/// The sum of the generations of two endpoints and their policies.
+#[inline(always)]
+fn stamp<T: Tables>(t: &T, first: &Endpoint, second: &Endpoint) -> u64 {
+    let policy = |id| t.policy(id).map_or(0, |policy| u64::from(policy.generation));
+    u64::from(first.generation)
+        + u64::from(second.generation)
+        + policy(first.policy)
+        + policy(second.policy)
+}
+
+#[inline(always)]
+fn zone_generation<T: Tables>(t: &T, zone: u32) -> u64 {
+    t.zone(zone).map_or(0, |zone| u64::from(zone.generation))
+}
+
+/// The generation of the zone that the other half arrives in, where it is another
+/// than `zone`: that of whichever end is outside it.
+#[inline(always)]
+fn other_zone<T: Tables>(t: &T, zone: u32, first: &Endpoint, second: &Endpoint) -> u64 {
+    let of = |endpoint: &Endpoint| {
+        if endpoint.arrival == zone || endpoint.network == zone {
+            0
+        } else {
+            zone_generation(t, endpoint.arrival)
+        }
+    };
+    of(first) + of(second)
+}
+
+/// Does the half-flow that was found go on with this packet? If not, the packet
+/// begins a new flow in its place: after a close, for another owner, or where the
+/// two halves do not belong together.
+#[inline(always)]
+pub fn is_continued<T: Tables>(t: &T, w: &Work) -> bool {
+    if conntrack::is_reopening(w, w.flow_status & status::STATE) {
+        return false;
+    }
+    let Some(line) = t.flow(w.flow) else { return false };
+    if w.flow_status & status::REPLY == 0 {
+        return line.owner.load(Relaxed) == w.owner;
+    }
+    let Some(partner) = t.flow(line.partner.load(Relaxed)) else { return false };
+    let mark = partner.status.load(Acquire) & (status::LIFE | status::REPLY);
+    mark == status::LIVE && partner.partner.load(Relaxed) == w.flow
+}
+
+/// The leg in which the flow was opened.
+#[inline(always)]
+pub fn original<T: Tables>(t: &T, w: &Work, is_answer: bool) -> Result<Leg, Stop> {
+    let line = t.flow(w.flow).ok_or(Stop::TableMissing)?;
+    let cold = t.flow_cold(w.flow).ok_or(Stop::TableMissing)?;
+    let key = if is_answer {
+        t.flow(line.partner.load(Relaxed)).ok_or(Stop::TableMissing)?.key()
+    } else {
+        w.key
+    };
+    let sender = if is_answer { cold.opener.load(Relaxed) } else { w.sender };
+    Ok(Leg { key, sender, ..Leg::default() })
+}
+
+/// Whose counters a stop goes to once the tenant is known: from an uplink, the receiver's.
+#[inline(always)]
+pub fn charge<T: Tables>(t: &T, w: &mut Work) {
+    if w.tenant != 0 {
+        return;
+    }
+    if w.flow_status & status::LIFE == status::LIVE {
+        w.tenant = t.flow_cold(w.flow).map_or(0, |cold| cold.tenant.load(Relaxed));
+    } else {
+        w.tenant = t.endpoint(w.leg.receiver).map_or(0, |receiver| receiver.tenant);
+    }
+}
+
+/// Notes that a judged packet belongs to the connection: its new state, when it was
+/// seen, how much it is. The stops of a connection are raised here.
+#[inline(always)]
+pub fn track<T: Tables>(t: &T, w: &Work) -> Result<(), Stop> {
+    let line = t.flow(w.flow).ok_or(Stop::TableMissing)?;
+    let cold = t.flow_cold(w.flow).ok_or(Stop::TableMissing)?;
+    let state = w.flow_status & status::STATE;
+    let next = conntrack::next(w, state, w.flow_status & status::REPLY != 0)?;
+    t.note(Note { what: note::STATE, id: state, detail: next, zero: 0 });
+    let partner = line.partner.load(Relaxed);
+    if w.is(flags::TCP) {
+        let other = t.flow_cold(partner).ok_or(Stop::TableMissing)?;
+        if w.tcp_flags & crate::wire::transport::RST != 0 {
+            conntrack::check_reset(w, cold, other)?;
+        }
+        if !T::TRACE {
+            conntrack::note_window(w, cold, other);
+        }
+    }
+    if T::TRACE {
+        return Ok(());
+    }
+    if next != state {
+        set_state(t, line, next);
+        let other = t.flow(partner).ok_or(Stop::TableMissing)?;
+        if other.partner.load(Relaxed) == w.flow {
+            set_state(t, other, next);
+        }
+    }
+    let now = t.now_ticks();
+    if line.seen_ticks.load(Relaxed) != now {
+        line.seen_ticks.store(now, Relaxed);
+    }
+    Ok(())
+}
+
+/// Writes the state of one half. Another CPU may change the status at the same
+/// time; after two tries its packet counts as the later one.
+#[inline(always)]
+fn set_state<T: Tables>(t: &T, line: &FlowLine, state: u32) {
+    for _ in 0..2 {
+        let old = line.status.load(Relaxed);
+        let is_live = old & status::LIFE == status::LIVE;
+        if !is_live || t.flow_swap(line, old, (old & !status::STATE) | state) {
+            break;
+        }
+    }
+}
+
+/// Writes the outcome of a judgement into the packet's half-flow: the action, or
+/// the stop that denies it until something changes.
+#[inline(always)]
+pub fn settle<T: Tables>(t: &T, w: &mut Work, verdict: Result<(), Stop>) {
+    if T::TRACE {
+        return;
+    }
+    let (Some(line), Some(cold)) = (t.flow(w.flow), t.flow_cold(w.flow)) else { return };
+    let old = line.status.load(Relaxed);
+    let mut new = old & !(status::DENIED | status::EACH);
+    let outcome = match verdict {
+        Ok(()) => {
+            cold.stamp.store(w.leg.stamp, Relaxed);
+            cold.opener.store(w.leg.sender, Relaxed);
+            cold.responder.store(w.leg.receiver, Relaxed);
+            cold.rule_egress.store(w.leg.rule_egress, Relaxed);
+            cold.rule_ingress.store(w.leg.rule_ingress, Relaxed);
+            line.owner.store(w.owner, Relaxed);
+            if w.leg.flags & leg::EACH != 0 {
+                new |= status::EACH;
+            }
+            w.action
+        }
+        Err(stop) => {
+            new |= status::DENIED;
+            stop as u32
+        }
+    };
+    line.action.store(outcome, Relaxed);
+    line.epoch.store(w.leg.epoch, Relaxed);
+    if t.flow_swap(line, old, new) {
+        w.flow_status = new;
+    }
+}
+
+/// The epochs and generations that a routed leg's judgement rests on.
+#[inline(always)]
+pub fn date<T: Tables>(t: &T, leg: &mut Leg) {
+    let (Some(first), Some(second)) = (t.endpoint(leg.sender), t.endpoint(leg.receiver)) else {
+        return;
+    };
+    leg.epoch = epoch(t, first, second);
+    let zone = leg.key.zone();
+    leg.stamp =
+        stamp(t, first, second) + zone_generation(t, zone) + other_zone(t, zone, first, second);
+}
+
+/// Makes both halves of a new flow; the answering half has no owner yet and is
+/// judged when its first packet comes.
+#[inline(always)]
+pub fn open<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
+    if T::TRACE {
+        return Ok(());
+    }
+    let reply_zone = reply_zone(t, w)?;
+    let payer = if w.tenant != 0 {
+        w.tenant
+    } else {
+        t.endpoint(w.leg.receiver).map_or(0, |receiver| receiver.tenant)
+    };
+    let quota = t.tenant(payer).ok_or(Stop::TableMissing)?.flows_max;
+    if !t.flow_reserve(payer, 2, quota) {
+        return Err(Stop::FlowQuota);
+    }
+    let forward = place(t, w, &w.key, payer, 0);
+    let Some(forward) = forward else {
+        t.flow_release(payer, 2);
+        return Err(Stop::FlowTableFull);
+    };
+    let answer = inverse(&w.key, w.is(flags::V6)).in_zone(reply_zone);
+    let Some(reply) = place(t, w, &answer, payer, status::REPLY) else {
+        t.flow_release(payer, 1);
+        // The half that was made is worth nothing alone.
+        if let Some(line) = t.flow(forward) {
+            let old = line.status.load(Relaxed);
+            t.flow_swap(line, old, (old & !status::LIFE) | status::DEAD);
+        }
+        return Err(Stop::FlowTableFull);
+    };
+    if let (Some(line), Some(other)) = (t.flow(forward), t.flow(reply)) {
+        line.partner.store(reply, Relaxed);
+        other.partner.store(forward, Relaxed);
+        w.flow = forward;
+        w.flow_status = line.status.load(Relaxed);
+    }
+    Ok(())
+}
+
+/// Where the answer to the packet at hand arrives.
+#[inline(always)]
+fn reply_zone<T: Tables>(t: &T, w: &Work) -> Result<u32, Stop> {
+    if w.action & action::ROUTED == 0 {
+        return Ok(w.link);
+    }
+    Ok(t.endpoint(w.leg.receiver).ok_or(Stop::TableMissing)?.arrival)
+}
+
+/// The key of the answer, but for its zone.
+#[inline(always)]
+pub(crate) fn inverse(key: &FlowKey, is_v6: bool) -> FlowKey {
+    let is_icmp = key.protocol == if is_v6 { protocol::ICMPV6 } else { protocol::ICMP };
+    let (src_port, dst_port) = if is_icmp {
+        // The identifier stays; a query's type becomes its reply's.
+        (key.src_port, [super::parse::reply_type(key.dst_port[0], is_v6), key.dst_port[1]])
+    } else {
+        (key.dst_port, key.src_port)
+    };
+    FlowKey { src: key.dst, dst: key.src, src_port, dst_port, ..*key }
+}
+
+/// Takes a line for the key and makes it live: the key's own, if it has one, else
+/// a free one of the emptier bucket.
+#[inline(always)]
+fn place<T: Tables>(t: &T, w: &Work, key: &FlowKey, payer: u32, half: u32) -> Option<u32> {
+    let words = key.words();
+    let homes = buckets(&words, t.flow_secret(), t.flow_lines());
+    let (mut own, mut free) = (None, [None; 2]);
+    let mut room = [0_u32; 2];
+    for home in 0..2 {
+        for way in 0..BUCKET_LINES {
+            let index = homes[home] + way;
+            let line = t.flow(index)?;
+            let status = line.status.load(Acquire);
+            match status & status::LIFE {
+                status::EMPTY => {
+                    room[home] += 1;
+                    free[home] = Some((index, status));
+                }
+                status::LIVE if line.has(&words) => own = Some((index, status)),
+                _ => {}
+            }
+        }
+    }
+    let fresh = if room[1] > room[0] { free[1] } else { free[0].or(free[1]) };
+    let (index, old) = own.or(fresh)?;
+    let line = t.flow(index)?;
+    let cold = t.flow_cold(index)?;
+    let sequence = old.wrapping_add(status::SEQUENCE) & !0xffff;
+    if !t.flow_swap(line, old, sequence | status::BUSY) {
+        return None;
+    }
+    if own.is_some() {
+        // The old record's payer is freed of it.
+        t.flow_release(cold.tenant.load(Relaxed), 1);
+    }
+    let now = t.now_ticks();
+    line.set_key(&words);
+    line.seen_ticks.store(now, Relaxed);
+    line.epoch.store(0, Relaxed);
+    line.partner.store(0, Relaxed);
+    line.owner.store(0, Relaxed);
+    line.action.store(0, Relaxed);
+    // `packets` and `bytes` go on: only userland, which folds them, may set them back.
+    cold.stamp.store(0, Relaxed);
+    cold.opener.store(w.leg.sender, Relaxed);
+    cold.responder.store(w.leg.receiver, Relaxed);
+    cold.rule_egress.store(w.leg.rule_egress, Relaxed);
+    cold.rule_ingress.store(w.leg.rule_ingress, Relaxed);
+    cold.tenant.store(payer, Relaxed);
+    cold.made_ticks.store(now, Relaxed);
+    cold.end.store(0, Relaxed);
+    cold.permits.store(0, Relaxed);
+    cold.scale.store(0, Relaxed);
+    line.status.store(sequence | status::LIVE | half, Release);
+    Some(settle_duplicate(t, &words, homes, index).unwrap_or(index))
+}
+
+/// Two CPUs may have placed the same key at once: the line with the lowest index
+/// stays, the others are given up.
+#[inline(always)]
+fn settle_duplicate<T: Tables>(t: &T, words: &[u64; 5], homes: [u32; 2], own: u32) -> Option<u32> {
+    for home in homes {
+        for way in 0..BUCKET_LINES {
+            let index = home + way;
+            let line = t.flow(index)?;
+            let is_live = line.status.load(Acquire) & status::LIFE == status::LIVE;
+            if index < own && is_live && line.has(words) {
+                let mine = t.flow(own)?;
+                let old = mine.status.load(Relaxed);
+                t.flow_swap(mine, old, (old & !status::LIFE) | status::DEAD);
+                return Some(index);
+            }
+        }
+    }
+    None
+}
+
+/// Counts the packet on its half-flow, as it looks on the wire.
+#[inline(always)]
+pub fn count<P: Packet, T: Tables>(p: &P, t: &T, w: &Work) {
+    if w.flow_status & status::LIFE != status::LIVE {
+        return;
+    }
+    if let Some(cold) = t.flow_cold(w.flow) {
+        t.flow_count(cold, p.segments(), wire_bytes(p, w));
+    }
+}
+
+/// Bytes on the wire: each segment of a GSO packet has headers of its own.
+#[inline(always)]
+pub fn wire_bytes<P: Packet>(p: &P, w: &Work) -> u32 {
+    let more = p.segments() - 1;
+    if more == 0 {
+        return p.bytes();
+    }
+    let headers = w.l3 + w.l3_bytes - w.payload_bytes;
+    p.bytes() + more * headers
+}
