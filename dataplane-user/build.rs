@@ -87,8 +87,9 @@ fn build(toolchain: &Toolchain, target: &str, features: &str) -> Result<Vec<u8>,
     command.args(["--features", features]).arg("--target-dir").arg(&target_dir);
     match command.status() {
         Ok(status) if status.success() => {}
-        Ok(status) => return Err(format!("{status}: {command:?}")),
-        Err(error) => return Err(format!("{error}: {command:?}")),
+        // The compiler has said why, on stderr, which cargo shows below this line.
+        Ok(status) => return Err(format!("dataplane-ebpf does not build ({status})")),
+        Err(error) => return Err(format!("{}: {error}", toolchain.compiler.cargo.display())),
     }
     read(&target_dir.join(target).join("release/sekisho"))
 }

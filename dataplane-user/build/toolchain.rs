@@ -52,7 +52,12 @@ impl Toolchain {
     /// `cargo VERB` for the eBPF crate at `manifest`, unaffected by the cargo that
     /// runs us. `arch` is the machine whose registers the kernel hands to probes.
     pub fn cargo(&self, verb: &str, manifest: &Path, target: &str, arch: &str) -> Command {
-        let mut command = clean(Command::new(&self.compiler.cargo));
+        let mut command = match verb {
+            // `cargo clippy` would look into CARGO_HOME first and find rustup's.
+            "clippy" => Command::new(self.compiler.clippy()),
+            _ => Command::new(&self.compiler.cargo),
+        };
+        clean(&mut command);
         let flags = [
             &format!("-Clinker={}", self.linker.display()),
             "-Clink-arg=--btf",
@@ -63,6 +68,7 @@ impl Toolchain {
             &format!("--cfg=bpf_target_arch=\"{arch}\""),
         ];
         command
+            .env("CARGO", &self.compiler.cargo)
             .env("RUSTC", &self.compiler.rustc)
             .env("RUSTC_BOOTSTRAP", "1") // aya-ebpf and build-std use nightly features
             .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
@@ -86,6 +92,11 @@ impl Compiler {
             output(Command::new("rustup").args(["which", "--toolchain", toolchain, "rustc"]))
         });
         rustup.chain(["/usr/bin/rustc".into()]).find_map(|rustc| Self::at(rustc.into(), target))
+    }
+
+    /// Where its linter is, if it is installed.
+    pub fn clippy(&self) -> PathBuf {
+        self.rustc.with_file_name("cargo-clippy")
     }
 
     fn at(rustc: PathBuf, target: &str) -> Option<Self> {
@@ -123,7 +134,9 @@ impl Missing {
                 "apt-get install -y rustc-web cargo-web libstd-rust-web-dev-bpf".into()
             }
             (Self::Compiler, Distribution::DebianLike | Distribution::Other) => {
-                "rustup toolchain install nightly --profile minimal --component rust-src".into()
+                "rustup toolchain install nightly --no-self-update --profile minimal \
+                 --component rust-src"
+                    .into()
             }
             (Self::Linker { llvm }, Distribution::Bookworm) => {
                 format!("apt-get install -y llvm-{llvm}-dev && {}", install_linker(llvm))
@@ -211,7 +224,7 @@ fn home(variable: &str, below_home: &str) -> Option<PathBuf> {
 
 /// Without what a surrounding cargo, clippy or rustup says about *its* build.
 /// Where to download from and where things are kept stays.
-fn clean(mut command: Command) -> Command {
+fn clean(command: &mut Command) {
     const KEEP: [&str; 5] =
         ["CARGO_HOME", "CARGO_HTTP_", "CARGO_NET_", "CARGO_REGISTR", "CARGO_SOURCE_"];
     const DROP: [&str; 5] = ["CARGO", "RUSTC", "RUSTFLAGS", "RUSTUP_TOOLCHAIN", "CLIPPY_ARGS"];
@@ -222,7 +235,6 @@ fn clean(mut command: Command) -> Command {
             command.env_remove(name);
         }
     }
-    command
 }
 
 /// What a program prints, or nothing if it isn't there or fails.
@@ -237,4 +249,42 @@ fn llvm_major(rustc_verbose_version: &str) -> Option<u32> {
     let version =
         rustc_verbose_version.lines().find_map(|line| line.strip_prefix("LLVM version: "))?;
     version.split('.').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distribution_is_read_from_os_release() {
+        let rows = [
+            ("NAME=\"Debian\"\nVERSION_ID=\"12\"\nID=debian\n", Distribution::Bookworm),
+            ("ID=debian\nVERSION_ID=\"13\"\n", Distribution::DebianLike),
+            ("ID=ubuntu\nID_LIKE=debian\nVERSION_ID='24.04'\n", Distribution::DebianLike),
+            ("ID=linuxmint\nID_LIKE=\"ubuntu debian\"\n", Distribution::DebianLike),
+            ("ID=fedora\nVERSION_ID=12\n", Distribution::Other),
+            ("", Distribution::Other),
+        ];
+        for (os_release, expected) in rows {
+            assert_eq!(Distribution::parse(os_release), expected, "{os_release:?}");
+        }
+    }
+
+    #[test]
+    fn remedy_fits_the_distribution() {
+        let compiler = |on| Missing::Compiler.remedy(on);
+        assert!(compiler(Distribution::Bookworm).starts_with("apt-get install -y rustc-web "));
+        assert!(compiler(Distribution::DebianLike).starts_with("rustup "));
+        assert!(compiler(Distribution::Other).starts_with("rustup "));
+
+        let linker = |on| Missing::Linker { llvm: 23 }.remedy(on);
+        assert!(linker(Distribution::Bookworm).starts_with("apt-get install -y llvm-23-dev && "));
+        assert!(linker(Distribution::Other).ends_with("--features llvm-23"));
+    }
+
+    #[test]
+    fn llvm_is_read_from_the_compiler() {
+        assert_eq!(llvm_major("rustc 1.96.0\nrelease: 1.96.0\nLLVM version: 22.1.8\n"), Some(22));
+        assert_eq!(llvm_major("rustc 1.96.0\n"), None);
+    }
 }
