@@ -88,7 +88,13 @@ fn build(toolchain: &Toolchain, target: &str, features: &str) -> Result<Vec<u8>,
     match command.status() {
         Ok(status) if status.success() => {}
         // The compiler has said why, on stderr, which cargo shows below this line.
-        Ok(status) => return Err(format!("dataplane-ebpf does not build ({status})")),
+        Ok(status) => {
+            return Err(format!(
+                "dataplane-ebpf does not build ({status}); if the linker says `Invalid record`, \
+                 its LLVM is older than the compiler's, {}",
+                toolchain.compiler.llvm
+            ));
+        }
         Err(error) => return Err(format!("{}: {error}", toolchain.compiler.cargo.display())),
     }
     read(&target_dir.join(target).join("release/sekisho"))

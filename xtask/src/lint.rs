@@ -34,8 +34,8 @@ pub fn run(_: &Options) -> Result<()> {
     }
     for manifest in ["Cargo.toml", EBPF] {
         let mut deny = exec::cargo("deny");
-        deny.args(["--manifest-path", manifest, "check", "--config", "deny.toml"]);
-        exec::run(deny.args(["bans", "licenses", "sources"]))?;
+        deny.args(["--manifest-path", manifest, "check", "bans", "licenses", "sources"]);
+        exec::run(&mut deny)?;
     }
     Ok(())
 }

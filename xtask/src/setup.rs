@@ -125,7 +125,7 @@ fn lint_tools(toolchain: &Toolchain, distribution: Distribution) -> Result<()> {
         }
     }
     if exec::which("cargo-deny").is_none() {
-        exec::run(exec::cargo("install").args(["--locked", "cargo-deny"]))?;
+        exec::run(exec::cargo("install").args(["--locked", "cargo-deny@0.20.2"]))?;
     }
     Ok(())
 }
