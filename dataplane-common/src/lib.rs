@@ -18,8 +18,10 @@ pub mod work;
 
 pub mod addr;
 pub mod checksum;
+pub mod limits;
 pub mod table;
 pub mod wire;
+pub mod word;
 
 pub use packet::Packet;
 pub use stop::Stop;

@@ -34,7 +34,8 @@ pub trait Packet {
     /// that the frame carries one itself now.
     fn set_vlan(&mut self, vlan: u16, inline: bool) -> Result<(), Stop>;
 
-    /// Shortens or lengthens the frame at its end to `bytes`; new bytes are zero.
+    /// Shortens or lengthens the frame at its end to `bytes`; what new bytes hold
+    /// is undefined.
     fn set_bytes(&mut self, bytes: u32) -> Result<(), Stop>;
 
     /// Makes room for `bytes` before the frame; their content is undefined.

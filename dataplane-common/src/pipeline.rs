@@ -78,24 +78,32 @@ pub fn first<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Next {
 #[inline(always)]
 fn unknown<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next, Stop> {
     admit::admit(t, w)?;
-    if w.is(flags::ICMP_ERROR) {
+    let is_error = w.is(flags::ICMP_ERROR);
+    if is_error {
         related::relate(p, t, w)?;
-        readmit(t, w)?;
-        return leave(p, t, w);
+    } else {
+        conntrack::read_scale(p, w)?;
     }
-    conntrack::read_scale(p, w)?;
-    if flow::find(t, w) && flow::is_continued(t, w) {
-        let verdict = readmit(t, w);
-        flow::charge(t, w);
-        flow::settle(t, w, verdict);
-        verdict?;
+    let is_known = is_error || flow::find(t, w) && flow::is_continued(t, w);
+    if is_known {
+        t.note(Note { what: note::READMIT, id: w.flow, ..Note::default() });
+        w.leg = flow::original(t, w)?;
     } else {
         w.flow_status = 0;
         w.leg = Leg { key: w.key, sender: w.sender, ..Leg::default() };
-        let verdict = judge(t, w);
-        flow::charge(t, w);
+    }
+    let verdict = judge(t, w);
+    flow::charge(t, w);
+    if is_error {
+        // An error uses its flow and changes nothing about it.
         verdict?;
-        w.action = w.leg.action;
+        return leave(p, t, w);
+    }
+    if is_known {
+        flow::settle(t, w, verdict);
+        verdict?;
+    } else {
+        verdict?;
         if w.leg.flags & leg::STATELESS != 0 {
             return leave(p, t, w);
         }
@@ -110,6 +118,9 @@ fn unknown<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next,
 
 /// Judges the leg: where it leads, and whether both ends permit it. Why it leads
 /// nowhere is told only to a sender whose own rules let the packet out.
+///
+/// A known flow is always judged in its original direction and tuple; if the packet
+/// at hand is the answer, only the way of the answer is found besides.
 #[inline(always)]
 fn judge<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
     if let Err(stop) = route::route(t, &mut w.leg) {
@@ -120,30 +131,18 @@ fn judge<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
     filter::egress(t, &mut w.leg)?;
     filter::ingress(t, &mut w.leg)?;
     filter::statefulness(t, &mut w.leg);
-    Ok(())
-}
-
-/// Judges a known flow again: always its original direction and tuple. If the
-/// packet at hand is its answer, only the way of the answer is found anew.
-#[inline(always)]
-fn readmit<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
-    t.note(Note { what: note::READMIT, id: w.flow, ..Note::default() });
-    let is_answer = w.flow_status & status::REPLY != 0;
-    w.leg = flow::original(t, w, is_answer)?;
-    judge(t, w)?;
-    if !is_answer {
-        w.action = w.leg.action;
-        return Ok(());
+    w.action = w.leg.action;
+    if w.flow_status & status::REPLY != 0 {
+        w.way = Leg { key: w.key, sender: w.leg.receiver, ..Leg::default() };
+        route::route(t, &mut w.way)?;
+        if w.leg.receiver != w.sender || w.way.receiver != w.leg.sender {
+            return Err(Stop::FlowOwner);
+        }
+        if w.leg.flags & leg::EACH != 0 {
+            filter::stateless_answer(t, &mut w.way)?;
+        }
+        w.action = w.way.action;
     }
-    let mut way = Leg { key: w.key, sender: w.leg.receiver, ..Leg::default() };
-    route::route(t, &mut way)?;
-    if w.leg.receiver != w.sender || way.receiver != w.leg.sender {
-        return Err(Stop::FlowOwner);
-    }
-    if w.leg.flags & leg::EACH != 0 {
-        filter::stateless_answer(t, &mut way)?;
-    }
-    w.action = way.action;
     Ok(())
 }
 

@@ -22,9 +22,6 @@ macro_rules! record {
 }
 pub(crate) use record;
 
-/// Zones are 24 bits wide: three bytes of every flow key.
-pub const ZONES_MAX: u32 = 1 << 24;
-
 /// Key of an attachment: where a frame came in.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
@@ -38,7 +35,7 @@ record!(AttachmentKey, 8);
 
 /// What is plugged in at (interface, VLAN).
 #[repr(C)]
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Attachment {
     /// Its number: the index of its counters and of its [`next_hop::Output`].
     pub id: u32,
@@ -81,7 +78,7 @@ record!(StationKey, 12);
 /// Whose MAC it is. A port has one station for each of its MACs, and flows are
 /// owned by stations: a flow that one MAC opened is not another's.
 #[repr(C)]
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Station {
     /// The port's endpoint.
     pub endpoint: u32,
@@ -93,7 +90,7 @@ record!(Station, 8);
 /// Key of a permit: may this endpoint use this MAC with this source address?
 /// A trie: `prefix_bits` counts all that follows it.
 #[repr(C)]
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 pub struct PermitKey {
     /// The port's endpoint.
     pub endpoint: u32,
@@ -107,7 +104,7 @@ pub struct PermitKey {
 
 /// Key of a location: who has this address in this network?
 #[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 pub struct LocationKey {
     /// The address.
     pub addr: Addr,
@@ -120,7 +117,7 @@ record!(LocationKey, 24);
 
 /// Who has an address in a network.
 #[repr(C)]
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Location {
     /// The port's endpoint, 0 for a gateway address.
     pub endpoint: u32,
@@ -135,7 +132,7 @@ record!(Location, 16);
 
 /// Whose limits and counters apply; tenant 0 is the provider.
 #[repr(C)]
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Tenant {
     /// Raised by every change of the tenant's objects.
     pub epoch: u32,
@@ -143,3 +140,89 @@ pub struct Tenant {
     pub flows_max: u32,
 }
 record!(Tenant, 8);
+
+/// A key of one version of the site, as a hash map holds it.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Versioned<K> {
+    /// The key within the version.
+    pub key: K,
+    /// The version.
+    pub version: u32,
+    /// Zero.
+    pub zero: u32,
+}
+record!(Versioned<AttachmentKey>, 16);
+record!(Versioned<StationKey>, 20);
+record!(Versioned<LocationKey>, 32);
+record!(Versioned<policy::MemberKey>, 16);
+
+impl<K> Versioned<K> {
+    /// The key in this version.
+    #[inline(always)]
+    pub const fn new(key: K, version: u32) -> Self {
+        Self { key, version, zero: 0 }
+    }
+}
+
+/// A key of a trie: what has to be equal first, then the address, whose prefix counts.
+/// All words, so that the trie's own length in front leaves no padding.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Prefixed<K: Prefix> {
+    /// The version.
+    pub version: u32,
+    /// What else has to be equal.
+    pub fixed: K::Fixed,
+    /// The address.
+    pub addr: [u32; 4],
+}
+record!(Prefixed<LocationKey>, 24);
+record!(Prefixed<PermitKey>, 32);
+
+/// A key of which the address may be a prefix.
+pub trait Prefix {
+    /// What stands before the address, in words.
+    type Fixed: Copy + PartialEq + Eq + core::hash::Hash + core::fmt::Debug;
+    /// The two parts.
+    fn split(&self) -> (Self::Fixed, Addr);
+}
+
+impl Prefix for LocationKey {
+    type Fixed = [u32; 1];
+    #[inline(always)]
+    fn split(&self) -> (Self::Fixed, Addr) {
+        ([self.zone], self.addr)
+    }
+}
+
+impl Prefix for PermitKey {
+    type Fixed = [u32; 3];
+    #[inline(always)]
+    fn split(&self) -> (Self::Fixed, Addr) {
+        let [a, b, c, d, e, f] = self.mac.0;
+        let mac = [u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, 0, 0])];
+        ([self.endpoint, mac[0], mac[1]], self.addr)
+    }
+}
+
+impl<K: Prefix> Prefixed<K> {
+    /// Bits of a key whose address counts whole.
+    pub const BITS: u32 = size_of::<Self>() as u32 * 8;
+
+    /// The key in this version.
+    #[inline(always)]
+    pub fn new(key: &K, version: u32) -> Self {
+        let (fixed, addr) = key.split();
+        let [low, high] = addr.words();
+        let [a, b, c, d, e, f, g, h] = low.to_ne_bytes();
+        let [i, j, k, l, m, n, o, p] = high.to_ne_bytes();
+        let addr = [
+            u32::from_ne_bytes([a, b, c, d]),
+            u32::from_ne_bytes([e, f, g, h]),
+            u32::from_ne_bytes([i, j, k, l]),
+            u32::from_ne_bytes([m, n, o, p]),
+        ];
+        Self { version, fixed, addr }
+    }
+}

@@ -21,9 +21,9 @@ use crate::table::{
 /// A record that an id of another record promises and that is missing is a
 /// defect of ours: the stage stops with [`Stop::TableMissing`].
 pub trait Tables {
-    /// Does this instance only tell, and change nothing? A constant, so that a
-    /// program that does not trace carries no trace of tracing.
-    const TRACE: bool;
+    /// Does this instance only tell, and change nothing? Fixed before the first
+    /// packet, so that the verifier deletes what is not asked for.
+    fn is_tracing(&self) -> bool;
 
     /// Milliseconds, nearly: steps of 2^20 ns of a clock that only goes forward.
     fn now_ticks(&self) -> u32;
@@ -89,7 +89,7 @@ pub trait Tables {
     /// Counts a packet that was not forwarded.
     fn count_stop(&self, tenant: u32, stop: Stop);
 
-    /// Tells a tracer what was decided; nothing unless [`Self::TRACE`].
+    /// Tells a tracer what was decided; nothing unless [`is_tracing`](Self::is_tracing).
     fn note(&self, note: Note);
 }
 
@@ -157,4 +157,99 @@ pub mod note {
     pub const STOP: u32 = 13;
     /// Connection state before (`id`) and after (`detail`).
     pub const STATE: u32 = 14;
+}
+
+/// Packets and bytes of a [`Counter`].
+#[repr(C)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Tally {
+    /// Packets, segments of a GSO packet counted one by one.
+    pub packets: u64,
+    /// Bytes from the Ethernet header on.
+    pub bytes: u64,
+}
+
+/// How often may something be done? A generic cell rate algorithm (ITU-T I.371):
+/// one word holds when the next would be due at the stated rate; what comes before
+/// that by more than the burst allows is refused.
+pub mod rate {
+    use crate::limits::{REPORTS_BURST, REPORTS_PER_SECOND};
+
+    const INTERVAL_NS: u64 = 1_000_000_000 / REPORTS_PER_SECOND as u64;
+    const BURST_NS: u64 = INTERVAL_NS * (REPORTS_BURST as u64 - 1);
+
+    /// The word after one more, or `None` if it may not be now.
+    #[inline(always)]
+    #[must_use]
+    pub const fn next(due_ns: u64, now_ns: u64) -> Option<u64> {
+        if due_ns > now_ns + BURST_NS {
+            return None;
+        }
+        Some(if due_ns > now_ns { due_ns } else { now_ns } + INTERVAL_NS)
+    }
+}
+
+/// The later programs of a packet, as indexes of the program arrays.
+pub mod program {
+    /// [`crate::pipeline::first`].
+    pub const FIRST: u32 = 0;
+    /// [`crate::pipeline::answer`].
+    pub const ANSWER: u32 = 1;
+    /// How many there are.
+    pub const COUNT: u32 = 2;
+}
+
+/// What XDP on a NIC tells the program at tcx of the same NIC, in the frame's metadata.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Delivery {
+    /// Where to.
+    pub ifindex: u32,
+    mark: u32,
+}
+
+impl Delivery {
+    /// Tells our metadata from another program's.
+    const MARK: u32 = 0x5e_c1_50_00;
+
+    /// To this output.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(output: &Output) -> Self {
+        Self { ifindex: output.ifindex, mark: Self::MARK | output.kind }
+    }
+
+    /// Did our program write it?
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_ours(&self) -> bool {
+        self.mark & !0xff == Self::MARK
+    }
+
+    /// The output's kind.
+    #[inline(always)]
+    #[must_use]
+    pub const fn kind(&self) -> u32 {
+        self.mark & 0xff
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::{REPORTS_BURST, REPORTS_PER_SECOND};
+
+    #[test]
+    fn a_burst_then_the_rate() {
+        let (mut due, mut made) = (0, 0);
+        let second = 1_000_000_000;
+        let start = 5 * second;
+        for step in 0..1000_u64 {
+            if let Some(next) = rate::next(due, start + step * second / 1000) {
+                due = next;
+                made += 1;
+            }
+        }
+        assert_eq!(made, REPORTS_BURST + REPORTS_PER_SECOND - 1);
+    }
 }

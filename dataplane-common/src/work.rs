@@ -2,7 +2,7 @@
 //!
 //! One per CPU, handed from stage to stage and from program to program. Every
 //! field is written for each packet by the stage named beside it, before any
-//! later stage reads it.
+//! later stage reads it; [`Work::begin`] clears those that not every packet has.
 
 use crate::addr::{Addr, Mac};
 use crate::table::flow::FlowKey;
@@ -67,6 +67,8 @@ pub struct Work {
 
     /// The direction that is judged: the packet's own, or its flow's original one.
     pub leg: Leg,
+    /// The way of an answer, where the leg is its flow's original direction.
+    pub way: Leg,
 
     /// The decision: next hop and [`crate::table::flow::action`] flags (flow or route).
     pub action: u32,
@@ -158,6 +160,27 @@ pub mod job {
 }
 
 impl Work {
+    /// Forgets the packet before.
+    #[inline(always)]
+    pub fn begin(&mut self, version: u32) {
+        self.version = version;
+        self.flags = 0;
+        self.attachment = 0;
+        self.tenant = 0;
+        self.sender = 0;
+        self.owner = 0;
+        self.key = FlowKey::default();
+        self.icmp = [0; 2];
+        self.tcp_scale = 0;
+        self.payload_bytes = 0;
+        self.flow = 0;
+        self.flow_status = 0;
+        self.leg.receiver = 0;
+        self.action = 0;
+        self.job = job::NONE;
+        self.error_mtu = 0;
+    }
+
     /// Is this flag set?
     #[inline(always)]
     #[must_use]

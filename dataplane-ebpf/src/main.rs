@@ -1,25 +1,17 @@
-//! The entry points: what does the kernel call, and with which packet?
+//! The entry points: what does the kernel call, and what becomes of the packet?
+//!
+//! The packet's journey is in `dataplane_common::pipeline`; here each hook lends it
+//! the frame and the tables, and does what it says at the end.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
+#![expect(unstable_features, reason = "BPF has no stable inline assembly")]
 #![expect(missing_docs, reason = "aya's entry macros generate functions without comments")]
 
-use aya_ebpf::{
-    bindings::{TC_ACT_SHOT, xdp_action::XDP_DROP},
-    macros::{classifier, xdp},
-    programs::{TcContext, XdpContext},
-};
-
-/// A frame arriving on a NIC.
-#[xdp]
-pub fn sekisho_xdp(_frame: XdpContext) -> u32 {
-    XDP_DROP
-}
-
-/// A frame arriving on a tenant port.
-#[classifier]
-pub fn sekisho_tc(_frame: TcContext) -> i32 {
-    TC_ACT_SHOT
-}
+mod frame;
+mod tables;
+mod tc;
+mod xdp;
 
 /// Never called: the build refuses an object in which a panic is reachable.
 #[panic_handler]

@@ -1,2 +1,4 @@
 //! The userland of Sekisho: a site file becomes tables, programs are loaded and
 //! attached, counters come back.
+
+pub mod tables;

@@ -5,8 +5,6 @@
 //! replied. Windows are recorded, but only a reset is judged by them
 //! (RFC 5961 section 3.2: a reset outside the window is an attack).
 
-use core::sync::atomic::Ordering::Relaxed;
-
 use crate::packet::Packet;
 use crate::stop::Stop;
 use crate::table::flow::FlowCold;
@@ -162,12 +160,12 @@ const WINDOW_BYTES_MIN: u32 = 66_000;
 /// enough of the connection to know, it is.
 #[inline(always)]
 pub fn check_reset(w: &Work, sender: &FlowCold, receiver: &FlowCold) -> Result<(), Stop> {
-    let (own, other) = (sender.scale.load(Relaxed), receiver.scale.load(Relaxed));
+    let (own, other) = (sender.scale.load(), receiver.scale.load());
     if own & END_SEEN == 0 || other & PERMITS_SEEN == 0 {
         return Ok(());
     }
-    let above = receiver.permits.load(Relaxed).wrapping_sub(w.tcp_seq);
-    let below = w.tcp_seq.wrapping_sub(sender.end.load(Relaxed).wrapping_sub(WINDOW_BYTES_MIN));
+    let above = receiver.permits.load().wrapping_sub(w.tcp_seq);
+    let below = w.tcp_seq.wrapping_sub(sender.end.load().wrapping_sub(WINDOW_BYTES_MIN));
     // Distances of sequence numbers are signed (RFC 9293 section 3.4).
     if above as i32 >= 0 && below as i32 >= 0 { Ok(()) } else { Err(Stop::ResetOutsideWindow) }
 }
@@ -176,7 +174,7 @@ pub fn check_reset(w: &Work, sender: &FlowCold, receiver: &FlowCold) -> Result<(
 /// Plain stores: where two CPUs race, the slack of [`check_reset`] covers the loss.
 #[inline(always)]
 pub fn note_window(w: &Work, own: &FlowCold, other: &FlowCold) {
-    let before = own.scale.load(Relaxed);
+    let before = own.scale.load();
     let mut after = before;
     if w.tcp_flags & SYN != 0 {
         after = (after & !SCALE) | u32::from(w.tcp_scale);
@@ -184,28 +182,26 @@ pub fn note_window(w: &Work, own: &FlowCold, other: &FlowCold) {
     let phantom = u32::from(w.tcp_flags & SYN != 0) + u32::from(w.tcp_flags & FIN != 0);
     let end = w.tcp_seq.wrapping_add(w.payload_bytes).wrapping_add(phantom);
     let is_first = before & END_SEEN == 0 || w.tcp_flags & SYN != 0;
-    if is_first || (end.wrapping_sub(own.end.load(Relaxed)) as i32) > 0 {
-        own.end.store(end, Relaxed);
+    if is_first || (end.wrapping_sub(own.end.load()) as i32) > 0 {
+        own.end.store(end);
         after |= END_SEEN;
     }
     if w.tcp_flags & ACK != 0 {
         // Scaling counts only if both offered it, and never on a SYN (RFC 7323 section 2.2).
-        let theirs = other.scale.load(Relaxed) & SCALE;
+        let theirs = other.scale.load() & SCALE;
         let shift = if w.tcp_flags & SYN == 0 && theirs != 0 && after & SCALE != 0 {
             ((after & SCALE) - 1) & 15
         } else {
             0
         };
         let permits = w.tcp_ack.wrapping_add(w.tcp_window << shift);
-        if before & PERMITS_SEEN == 0
-            || (permits.wrapping_sub(own.permits.load(Relaxed)) as i32) > 0
-        {
-            own.permits.store(permits, Relaxed);
+        if before & PERMITS_SEEN == 0 || (permits.wrapping_sub(own.permits.load()) as i32) > 0 {
+            own.permits.store(permits);
             after |= PERMITS_SEEN;
         }
     }
     if after != before {
-        own.scale.store(after, Relaxed);
+        own.scale.store(after);
     }
 }
 

@@ -14,7 +14,6 @@ use crate::tables::{Note, Tables, note};
 use crate::work::{Leg, leg as leg_flags};
 
 /// The sender's egress rules; `leg.receiver` is 0 if nobody has the destination.
-#[inline(always)]
 pub fn egress<T: Tables>(t: &T, leg: &mut Leg) -> Result<(), Stop> {
     let sender = t.endpoint(leg.sender).ok_or(Stop::TableMissing)?;
     leg.rule_egress = 0;
@@ -37,7 +36,6 @@ pub fn egress<T: Tables>(t: &T, leg: &mut Leg) -> Result<(), Stop> {
 
 /// The receiver's ingress rules. From one line to another only a rule that names
 /// lines leads.
-#[inline(always)]
 pub fn ingress<T: Tables>(t: &T, leg: &mut Leg) -> Result<(), Stop> {
     let receiver = t.endpoint(leg.receiver).ok_or(Stop::TableMissing)?;
     let sender = t.endpoint(leg.sender).ok_or(Stop::TableMissing)?;
@@ -90,7 +88,6 @@ fn matches<T: Tables>(
 }
 
 /// What the two policies make of state: none at all, or a judgement each time.
-#[inline(always)]
 pub fn statefulness<T: Tables>(t: &T, leg: &mut Leg) {
     let (Some(sender), Some(receiver)) = (t.endpoint(leg.sender), t.endpoint(leg.receiver)) else {
         return;

@@ -1,7 +1,5 @@
 //! Is the packet part of a flow that was already judged, and does the judgement hold?
 
-use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-
 use super::conntrack;
 use crate::packet::Packet;
 use crate::stop::Stop;
@@ -33,16 +31,16 @@ pub fn look_up<T: Tables>(t: &T, w: &mut Work) -> Found {
     let (Some(line), Some(cold)) = (t.flow(w.flow), t.flow_cold(w.flow)) else {
         return Found::Nothing;
     };
-    let is_own = line.owner.load(Relaxed) == w.owner;
+    let is_own = line.owner.load() == w.owner;
     let is_each = w.flow_status & status::EACH != 0;
     let state = w.flow_status & status::STATE;
     if !is_own || is_each || conntrack::is_reopening(w, state) || !is_current(t, w, line, cold) {
         return Found::Doubtful;
     }
-    w.action = line.action.load(Relaxed);
+    w.action = line.action.load();
     // The line may have been rewritten in place between the look at its key and
     // the look at its action: then the sequence has moved on.
-    if line.status.load(Acquire) & !status::STATE != w.flow_status & !status::STATE {
+    if line.status.load() & !status::STATE != w.flow_status & !status::STATE {
         return Found::Doubtful;
     }
     Found::Current
@@ -73,7 +71,7 @@ fn find_words<T: Tables>(t: &T, words: &[u64; 5], protocol: u8) -> Option<(u32, 
         for way in 0..BUCKET_LINES {
             let index = bucket + way;
             let line = t.flow(index)?;
-            let status = line.status.load(Acquire);
+            let status = line.status.load();
             if status & status::LIFE == status::LIVE && line.has(words) {
                 // Whoever finds an expired flow leaves it to the sweeper, or rewrites it.
                 return if is_expired(t, line, status, protocol) {
@@ -92,11 +90,11 @@ fn find_words<T: Tables>(t: &T, words: &[u64; 5], protocol: u8) -> Option<(u32, 
 fn is_expired<T: Tables>(t: &T, line: &FlowLine, status: u32, protocol: u8) -> bool {
     let idle_max = conntrack::idle_ms_max(status & status::STATE, protocol);
     let now = t.now_ticks();
-    if now.wrapping_sub(line.seen_ticks.load(Relaxed)) < idle_max {
+    if now.wrapping_sub(line.seen_ticks.load()) < idle_max {
         return false;
     }
-    match t.flow(line.partner.load(Relaxed)) {
-        Some(partner) => now.wrapping_sub(partner.seen_ticks.load(Relaxed)) >= idle_max,
+    match t.flow(line.partner.load()) {
+        Some(partner) => now.wrapping_sub(partner.seen_ticks.load()) >= idle_max,
         None => true,
     }
 }
@@ -105,13 +103,13 @@ fn is_expired<T: Tables>(t: &T, line: &FlowLine, status: u32, protocol: u8) -> b
 /// a few loads, and then the new epoch is noted.
 #[inline(always)]
 fn is_current<T: Tables>(t: &T, w: &Work, line: &FlowLine, cold: &FlowCold) -> bool {
-    let opener = cold.opener.load(Relaxed);
-    let responder = cold.responder.load(Relaxed);
+    let opener = cold.opener.load();
+    let responder = cold.responder.load();
     let (Some(first), Some(second)) = (t.endpoint(opener), t.endpoint(responder)) else {
         return false;
     };
     let epoch = epoch(t, first, second);
-    if line.epoch.load(Relaxed) == epoch {
+    if line.epoch.load() == epoch {
         return true;
     }
     // A denial may rest on what was missing, which has no generation: it is judged again.
@@ -121,11 +119,11 @@ fn is_current<T: Tables>(t: &T, w: &Work, line: &FlowLine, cold: &FlowCold) -> b
     let zone = w.key.zone();
     let stamp =
         stamp(t, first, second) + zone_generation(t, zone) + other_zone(t, zone, first, second);
-    if cold.stamp.load(Relaxed) != stamp {
+    if cold.stamp.load() != stamp {
         return false;
     }
-    if !T::TRACE {
-        line.epoch.store(epoch, Relaxed);
+    if !t.is_tracing() {
+        line.epoch.store(epoch);
     }
     true
 }
@@ -180,24 +178,25 @@ pub fn is_continued<T: Tables>(t: &T, w: &Work) -> bool {
     }
     let Some(line) = t.flow(w.flow) else { return false };
     if w.flow_status & status::REPLY == 0 {
-        return line.owner.load(Relaxed) == w.owner;
+        return line.owner.load() == w.owner;
     }
-    let Some(partner) = t.flow(line.partner.load(Relaxed)) else { return false };
-    let mark = partner.status.load(Acquire) & (status::LIFE | status::REPLY);
-    mark == status::LIVE && partner.partner.load(Relaxed) == w.flow
+    let Some(partner) = t.flow(line.partner.load()) else { return false };
+    let mark = partner.status.load() & (status::LIFE | status::REPLY);
+    mark == status::LIVE && partner.partner.load() == w.flow
 }
 
 /// The leg in which the flow was opened.
 #[inline(always)]
-pub fn original<T: Tables>(t: &T, w: &Work, is_answer: bool) -> Result<Leg, Stop> {
+pub fn original<T: Tables>(t: &T, w: &Work) -> Result<Leg, Stop> {
     let line = t.flow(w.flow).ok_or(Stop::TableMissing)?;
     let cold = t.flow_cold(w.flow).ok_or(Stop::TableMissing)?;
+    let is_answer = w.flow_status & status::REPLY != 0;
     let key = if is_answer {
-        t.flow(line.partner.load(Relaxed)).ok_or(Stop::TableMissing)?.key()
+        t.flow(line.partner.load()).ok_or(Stop::TableMissing)?.key()
     } else {
         w.key
     };
-    let sender = if is_answer { cold.opener.load(Relaxed) } else { w.sender };
+    let sender = if is_answer { cold.opener.load() } else { w.sender };
     Ok(Leg { key, sender, ..Leg::default() })
 }
 
@@ -208,7 +207,7 @@ pub fn charge<T: Tables>(t: &T, w: &mut Work) {
         return;
     }
     if w.flow_status & status::LIFE == status::LIVE {
-        w.tenant = t.flow_cold(w.flow).map_or(0, |cold| cold.tenant.load(Relaxed));
+        w.tenant = t.flow_cold(w.flow).map_or(0, |cold| cold.tenant.load());
     } else {
         w.tenant = t.endpoint(w.leg.receiver).map_or(0, |receiver| receiver.tenant);
     }
@@ -223,29 +222,29 @@ pub fn track<T: Tables>(t: &T, w: &Work) -> Result<(), Stop> {
     let state = w.flow_status & status::STATE;
     let next = conntrack::next(w, state, w.flow_status & status::REPLY != 0)?;
     t.note(Note { what: note::STATE, id: state, detail: next, zero: 0 });
-    let partner = line.partner.load(Relaxed);
+    let partner = line.partner.load();
     if w.is(flags::TCP) {
         let other = t.flow_cold(partner).ok_or(Stop::TableMissing)?;
         if w.tcp_flags & crate::wire::transport::RST != 0 {
             conntrack::check_reset(w, cold, other)?;
         }
-        if !T::TRACE {
+        if !t.is_tracing() {
             conntrack::note_window(w, cold, other);
         }
     }
-    if T::TRACE {
+    if t.is_tracing() {
         return Ok(());
     }
     if next != state {
         set_state(t, line, next);
         let other = t.flow(partner).ok_or(Stop::TableMissing)?;
-        if other.partner.load(Relaxed) == w.flow {
+        if other.partner.load() == w.flow {
             set_state(t, other, next);
         }
     }
     let now = t.now_ticks();
-    if line.seen_ticks.load(Relaxed) != now {
-        line.seen_ticks.store(now, Relaxed);
+    if line.seen_ticks.load() != now {
+        line.seen_ticks.store(now);
     }
     Ok(())
 }
@@ -255,7 +254,7 @@ pub fn track<T: Tables>(t: &T, w: &Work) -> Result<(), Stop> {
 #[inline(always)]
 fn set_state<T: Tables>(t: &T, line: &FlowLine, state: u32) {
     for _ in 0..2 {
-        let old = line.status.load(Relaxed);
+        let old = line.status.load();
         let is_live = old & status::LIFE == status::LIVE;
         if !is_live || t.flow_swap(line, old, (old & !status::STATE) | state) {
             break;
@@ -267,20 +266,20 @@ fn set_state<T: Tables>(t: &T, line: &FlowLine, state: u32) {
 /// the stop that denies it until something changes.
 #[inline(always)]
 pub fn settle<T: Tables>(t: &T, w: &mut Work, verdict: Result<(), Stop>) {
-    if T::TRACE {
+    if t.is_tracing() {
         return;
     }
     let (Some(line), Some(cold)) = (t.flow(w.flow), t.flow_cold(w.flow)) else { return };
-    let old = line.status.load(Relaxed);
+    let old = line.status.load();
     let mut new = old & !(status::DENIED | status::EACH);
     let outcome = match verdict {
         Ok(()) => {
-            cold.stamp.store(w.leg.stamp, Relaxed);
-            cold.opener.store(w.leg.sender, Relaxed);
-            cold.responder.store(w.leg.receiver, Relaxed);
-            cold.rule_egress.store(w.leg.rule_egress, Relaxed);
-            cold.rule_ingress.store(w.leg.rule_ingress, Relaxed);
-            line.owner.store(w.owner, Relaxed);
+            cold.stamp.store(w.leg.stamp);
+            cold.opener.store(w.leg.sender);
+            cold.responder.store(w.leg.receiver);
+            cold.rule_egress.store(w.leg.rule_egress);
+            cold.rule_ingress.store(w.leg.rule_ingress);
+            line.owner.store(w.owner);
             if w.leg.flags & leg::EACH != 0 {
                 new |= status::EACH;
             }
@@ -291,15 +290,14 @@ pub fn settle<T: Tables>(t: &T, w: &mut Work, verdict: Result<(), Stop>) {
             stop as u32
         }
     };
-    line.action.store(outcome, Relaxed);
-    line.epoch.store(w.leg.epoch, Relaxed);
+    line.action.store(outcome);
+    line.epoch.store(w.leg.epoch);
     if t.flow_swap(line, old, new) {
         w.flow_status = new;
     }
 }
 
 /// The epochs and generations that a routed leg's judgement rests on.
-#[inline(always)]
 pub fn date<T: Tables>(t: &T, leg: &mut Leg) {
     let (Some(first), Some(second)) = (t.endpoint(leg.sender), t.endpoint(leg.receiver)) else {
         return;
@@ -312,9 +310,8 @@ pub fn date<T: Tables>(t: &T, leg: &mut Leg) {
 
 /// Makes both halves of a new flow; the answering half has no owner yet and is
 /// judged when its first packet comes.
-#[inline(always)]
 pub fn open<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
-    if T::TRACE {
+    if t.is_tracing() {
         return Ok(());
     }
     let reply_zone = reply_zone(t, w)?;
@@ -337,16 +334,16 @@ pub fn open<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
         t.flow_release(payer, 1);
         // The half that was made is worth nothing alone.
         if let Some(line) = t.flow(forward) {
-            let old = line.status.load(Relaxed);
+            let old = line.status.load();
             t.flow_swap(line, old, (old & !status::LIFE) | status::DEAD);
         }
         return Err(Stop::FlowTableFull);
     };
     if let (Some(line), Some(other)) = (t.flow(forward), t.flow(reply)) {
-        line.partner.store(reply, Relaxed);
-        other.partner.store(forward, Relaxed);
+        line.partner.store(reply);
+        other.partner.store(forward);
         w.flow = forward;
-        w.flow_status = line.status.load(Relaxed);
+        w.flow_status = line.status.load();
     }
     Ok(())
 }
@@ -375,7 +372,6 @@ pub(crate) fn inverse(key: &FlowKey, is_v6: bool) -> FlowKey {
 
 /// Takes a line for the key and makes it live: the key's own, if it has one, else
 /// a free one of the emptier bucket.
-#[inline(always)]
 fn place<T: Tables>(t: &T, w: &Work, key: &FlowKey, payer: u32, half: u32) -> Option<u32> {
     let words = key.words();
     let homes = buckets(&words, t.flow_secret(), t.flow_lines());
@@ -385,7 +381,7 @@ fn place<T: Tables>(t: &T, w: &Work, key: &FlowKey, payer: u32, half: u32) -> Op
         for way in 0..BUCKET_LINES {
             let index = homes[home] + way;
             let line = t.flow(index)?;
-            let status = line.status.load(Acquire);
+            let status = line.status.load();
             match status & status::LIFE {
                 status::EMPTY => {
                     room[home] += 1;
@@ -406,27 +402,27 @@ fn place<T: Tables>(t: &T, w: &Work, key: &FlowKey, payer: u32, half: u32) -> Op
     }
     if own.is_some() {
         // The old record's payer is freed of it.
-        t.flow_release(cold.tenant.load(Relaxed), 1);
+        t.flow_release(cold.tenant.load(), 1);
     }
     let now = t.now_ticks();
     line.set_key(&words);
-    line.seen_ticks.store(now, Relaxed);
-    line.epoch.store(0, Relaxed);
-    line.partner.store(0, Relaxed);
-    line.owner.store(0, Relaxed);
-    line.action.store(0, Relaxed);
+    line.seen_ticks.store(now);
+    line.epoch.store(0);
+    line.partner.store(0);
+    line.owner.store(0);
+    line.action.store(0);
     // `packets` and `bytes` go on: only userland, which folds them, may set them back.
-    cold.stamp.store(0, Relaxed);
-    cold.opener.store(w.leg.sender, Relaxed);
-    cold.responder.store(w.leg.receiver, Relaxed);
-    cold.rule_egress.store(w.leg.rule_egress, Relaxed);
-    cold.rule_ingress.store(w.leg.rule_ingress, Relaxed);
-    cold.tenant.store(payer, Relaxed);
-    cold.made_ticks.store(now, Relaxed);
-    cold.end.store(0, Relaxed);
-    cold.permits.store(0, Relaxed);
-    cold.scale.store(0, Relaxed);
-    line.status.store(sequence | status::LIVE | half, Release);
+    cold.stamp.store(0);
+    cold.opener.store(w.leg.sender);
+    cold.responder.store(w.leg.receiver);
+    cold.rule_egress.store(w.leg.rule_egress);
+    cold.rule_ingress.store(w.leg.rule_ingress);
+    cold.tenant.store(payer);
+    cold.made_ticks.store(now);
+    cold.end.store(0);
+    cold.permits.store(0);
+    cold.scale.store(0);
+    line.status.store(sequence | status::LIVE | half);
     Some(settle_duplicate(t, &words, homes, index).unwrap_or(index))
 }
 
@@ -438,10 +434,10 @@ fn settle_duplicate<T: Tables>(t: &T, words: &[u64; 5], homes: [u32; 2], own: u3
         for way in 0..BUCKET_LINES {
             let index = home + way;
             let line = t.flow(index)?;
-            let is_live = line.status.load(Acquire) & status::LIFE == status::LIVE;
+            let is_live = line.status.load() & status::LIFE == status::LIVE;
             if index < own && is_live && line.has(words) {
                 let mine = t.flow(own)?;
-                let old = mine.status.load(Relaxed);
+                let old = mine.status.load();
                 t.flow_swap(mine, old, (old & !status::LIFE) | status::DEAD);
                 return Some(index);
             }

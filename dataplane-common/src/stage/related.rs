@@ -4,8 +4,6 @@
 //! so the half-flow that answers the quoted one is the error's own: its key is the
 //! quoted key inverted, in the zone where the error arrives (RFC 5508 section 4).
 
-use core::sync::atomic::Ordering::Relaxed;
-
 use super::{flow, parse};
 use crate::addr::Addr;
 use crate::packet::Packet;
@@ -38,7 +36,7 @@ pub fn relate<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<()
     }
     let cold = t.flow_cold(w.flow).ok_or(Stop::TableMissing)?;
     let is_reply = w.flow_status & status::REPLY != 0;
-    let end = if is_reply { cold.responder.load(Relaxed) } else { cold.opener.load(Relaxed) };
+    let end = if is_reply { cold.responder.load() } else { cold.opener.load() };
     if end != w.sender {
         return Err(Stop::IcmpUnrelated);
     }

@@ -16,7 +16,6 @@ use crate::tables::{Note, Tables, note};
 use crate::work::Leg;
 
 /// Fills in the leg's receiver, zone and action.
-#[inline(always)]
 pub fn route<T: Tables>(t: &T, leg: &mut Leg) -> Result<(), Stop> {
     let sender = t.endpoint(leg.sender).ok_or(Stop::TableMissing)?;
     leg.receiver = 0;

@@ -4,7 +4,7 @@ use super::record;
 
 /// A port, a line with its session, or an uplink.
 #[repr(C)]
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Endpoint {
     /// A [`kind`].
     pub kind: u32,

@@ -12,10 +12,9 @@
 //! packet is done. The sequence in the status tells a reader that a line was
 //! rewritten in place between its look at the key and its look at the action.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-
 use super::record;
 use crate::addr::Addr;
+use crate::word::{Word32, Word64};
 
 /// The identity of a half-flow: zone, addresses, protocol and ports as the packet arrives.
 #[repr(C)]
@@ -43,7 +42,7 @@ impl FlowKey {
         u32::from_be_bytes([0, self.zone[0], self.zone[1], self.zone[2]])
     }
 
-    /// The same key in another zone; `zone` is below [`super::ZONES_MAX`].
+    /// The same key in another zone; `zone` is below 2^24.
     #[inline(always)]
     pub const fn in_zone(mut self, zone: u32) -> Self {
         let [_, a, b, c] = zone.to_be_bytes();
@@ -82,19 +81,19 @@ impl FlowKey {
 #[derive(Default, Debug)]
 pub struct FlowLine {
     /// The key's words; they count only while the line is `LIVE`.
-    pub key: [AtomicU64; 5],
+    pub key: [Word64; 5],
     /// State of the connection (8 bits), [`status`] flags (8), sequence (16).
-    pub status: AtomicU32,
+    pub status: Word32,
     /// When a packet was last forwarded, in ticks.
-    pub seen_ticks: AtomicU32,
+    pub seen_ticks: Word32,
     /// The epoch in which the action was last found to hold.
-    pub epoch: AtomicU32,
+    pub epoch: Word32,
     /// The other half's index.
-    pub partner: AtomicU32,
+    pub partner: Word32,
     /// Who was admitted to send it (a station's, line's or uplink's owner number); 0: nobody yet.
-    pub owner: AtomicU32,
+    pub owner: Word32,
     /// Next hop (24 bits) and [`action`] flags (8), or the stop if the flow is denied.
-    pub action: AtomicU32,
+    pub action: Word32,
 }
 record!(FlowLine, 64);
 
@@ -103,35 +102,35 @@ record!(FlowLine, 64);
 #[derive(Default, Debug)]
 pub struct FlowCold {
     /// Packets forwarded, segments of a GSO packet counted one by one.
-    pub packets: AtomicU64,
+    pub packets: Word64,
     /// Bytes forwarded, as on the wire, from the Ethernet header on.
-    pub bytes: AtomicU64,
+    pub bytes: Word64,
     /// Sum of the generations that the action rests on.
-    pub stamp: AtomicU64,
+    pub stamp: Word64,
     /// Who opened the flow (both halves say the same).
-    pub opener: AtomicU32,
+    pub opener: Word32,
     /// To whom.
-    pub responder: AtomicU32,
+    pub responder: Word32,
     /// The opener's rule that permitted it; 0: none was asked.
-    pub rule_egress: AtomicU32,
+    pub rule_egress: Word32,
     /// The responder's.
-    pub rule_ingress: AtomicU32,
+    pub rule_ingress: Word32,
     /// The tenant that pays for the record.
-    pub tenant: AtomicU32,
+    pub tenant: Word32,
     /// When it was made, in ticks.
-    pub made_ticks: AtomicU32,
+    pub made_ticks: Word32,
     /// TCP: one past the highest byte that this side sent.
-    pub end: AtomicU32,
+    pub end: Word32,
     /// TCP: the highest byte that this side permits the other (acknowledgement + window).
-    pub permits: AtomicU32,
+    pub permits: Word32,
     /// TCP: window scale of this side + 1; 0: it sent no SYN with the option that we saw.
-    pub scale: AtomicU32,
+    pub scale: Word32,
     /// Written by userland alone: how many `packets` its counters have taken over.
-    pub folded_packets: AtomicU32,
+    pub folded_packets: Word32,
     /// Written by userland alone: how many `bytes` its counters have taken over.
-    pub folded_bytes: AtomicU64,
+    pub folded_bytes: Word64,
     /// Zero.
-    pub spare: [AtomicU64; 6],
+    pub spare: [Word64; 6],
 }
 record!(FlowCold, 128);
 
@@ -175,32 +174,32 @@ impl FlowLine {
     #[inline(always)]
     pub fn key(&self) -> FlowKey {
         FlowKey::from_words([
-            self.key[0].load(Relaxed),
-            self.key[1].load(Relaxed),
-            self.key[2].load(Relaxed),
-            self.key[3].load(Relaxed),
-            self.key[4].load(Relaxed),
+            self.key[0].load(),
+            self.key[1].load(),
+            self.key[2].load(),
+            self.key[3].load(),
+            self.key[4].load(),
         ])
     }
 
     /// Does the line hold these words?
     #[inline(always)]
     pub fn has(&self, words: &[u64; 5]) -> bool {
-        self.key[0].load(Relaxed) == words[0]
-            && self.key[1].load(Relaxed) == words[1]
-            && self.key[2].load(Relaxed) == words[2]
-            && self.key[3].load(Relaxed) == words[3]
-            && self.key[4].load(Relaxed) == words[4]
+        self.key[0].load() == words[0]
+            && self.key[1].load() == words[1]
+            && self.key[2].load() == words[2]
+            && self.key[3].load() == words[3]
+            && self.key[4].load() == words[4]
     }
 
     /// Writes the key of a line that the caller holds `BUSY`.
     #[inline(always)]
     pub fn set_key(&self, words: &[u64; 5]) {
-        self.key[0].store(words[0], Relaxed);
-        self.key[1].store(words[1], Relaxed);
-        self.key[2].store(words[2], Relaxed);
-        self.key[3].store(words[3], Relaxed);
-        self.key[4].store(words[4], Relaxed);
+        self.key[0].store(words[0]);
+        self.key[1].store(words[1]);
+        self.key[2].store(words[2]);
+        self.key[3].store(words[3]);
+        self.key[4].store(words[4]);
     }
 }
 
@@ -249,7 +248,7 @@ mod tests {
 
     #[test]
     fn buckets_spread_evenly() {
-        let lines = 1 << 12;
+        let lines = 1_u32 << 12;
         let mut load = vec![0_u32; lines as usize / BUCKET_LINES as usize];
         for flow in 0..lines {
             let key = FlowKey { src: Addr::v4(flow.to_be_bytes()), ..FlowKey::default() };

@@ -6,7 +6,7 @@ use crate::addr::Mac;
 /// How a receiver is reached. A flow's action is an index of this table, so a
 /// changed MAC is one record.
 #[repr(C)]
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct NextHop {
     /// The attachment that it leaves by.
     pub attachment: u32,
@@ -35,7 +35,7 @@ pub mod state {
 
 /// The way out at an attachment, with the attachment's id.
 #[repr(C)]
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Output {
     /// The interface; 0: it is absent.
     pub ifindex: u32,

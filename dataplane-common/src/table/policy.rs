@@ -5,7 +5,7 @@ use crate::addr::Addr;
 
 /// The rules of an endpoint, both directions: the union of its security groups.
 #[repr(C)]
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Policy {
     /// Raised whenever a rule of it changes.
     pub generation: u32,
@@ -33,7 +33,7 @@ pub const RULES_MAX: u32 = 1024;
 
 /// An allow rule. What it does not name, it does not ask.
 #[repr(C)]
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Rule {
     /// Which rule of the site it is: what is counted and shown.
     pub id: u32,

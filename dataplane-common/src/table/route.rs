@@ -4,7 +4,7 @@ use super::record;
 
 /// What a prefix of a zone leads to.
 #[repr(C)]
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Route {
     /// A [`kind`].
     pub kind: u32,

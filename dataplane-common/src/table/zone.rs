@@ -5,7 +5,7 @@ use crate::addr::{Addr, Mac};
 
 /// A network, a router, an uplink or an access.
 #[repr(C)]
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Zone {
     /// Our IPv6 address on that link: the source of errors, or `::`.
     pub own_v6: Addr,

@@ -1,0 +1,290 @@
+//! How is a frame read and changed at the two hooks?
+//!
+//! Both hooks give a pointer and an end. Headers are lent as typed references at
+//! an offset, after one comparison that the verifier understands; slices it does
+//! not. Whatever moves the frame (pull, adjust, push) voids all references, which
+//! `&mut self` enforces.
+#![expect(unsafe_code, reason = "packet memory is reached through the kernel's pointers")]
+
+use aya_ebpf::{
+    EbpfContext,
+    bindings::{__sk_buff, xdp_md},
+    helpers::{
+        bpf_skb_change_head, bpf_skb_change_tail, bpf_skb_pull_data, bpf_skb_vlan_pop,
+        bpf_skb_vlan_push, bpf_xdp_adjust_head, bpf_xdp_adjust_tail,
+    },
+    programs::{TcContext, XdpContext},
+};
+use dataplane_common::{
+    Packet, Stop,
+    packet::OuterTag,
+    wire::{
+        Wire,
+        ethernet::{CUSTOMER_TAG, ETHERNET_BYTES, Ethernet, TAG_BYTES, Tag, VLAN_MASK},
+    },
+};
+
+/// No header that we look at begins further in. The verifier has to see a bound on
+/// a variable offset before it lets it be added to a packet pointer ("math between
+/// pkt pointer and register with unbounded min value is not allowed").
+const OFFSET_MAX: u32 = 0x0fff;
+
+/// The header of type `T` at `offset`, if it lies between `data` and `end`.
+#[inline(always)]
+fn header<T: Wire>(data: usize, end: usize, offset: u32) -> Option<*mut T> {
+    if offset > OFFSET_MAX {
+        return None;
+    }
+    let start = data + offset as usize;
+    if start + size_of::<T>() > end { None } else { Some(start as *mut T) }
+}
+
+/// A frame at XDP: linear, its tag in place.
+pub struct XdpFrame<'c> {
+    context: &'c XdpContext,
+}
+
+impl<'c> XdpFrame<'c> {
+    #[inline(always)]
+    pub fn new(context: &'c XdpContext) -> Self {
+        Self { context }
+    }
+
+    #[inline(always)]
+    fn raw(&self) -> *mut xdp_md {
+        self.context.as_ptr().cast()
+    }
+
+    /// Moves the beginning of the frame: negative `bytes` make room.
+    #[inline(always)]
+    fn move_front(&mut self, bytes: i32) -> Result<(), Stop> {
+        // SAFETY: the context is the kernel's own; a refusal changes nothing.
+        let refused = unsafe { bpf_xdp_adjust_head(self.raw(), bytes) };
+        if refused == 0 { Ok(()) } else { Err(Stop::ResizeRefused) }
+    }
+}
+
+impl Packet for XdpFrame<'_> {
+    #[inline(always)]
+    fn bytes(&self) -> u32 {
+        (self.context.data_end() - self.context.data()) as u32
+    }
+
+    #[inline(always)]
+    fn need(&mut self, _: u32) -> Result<(), Stop> {
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn get<T: Wire>(&self, offset: u32) -> Option<&T> {
+        let header = header::<T>(self.context.data(), self.context.data_end(), offset)?;
+        // SAFETY: inside the frame, of alignment 1, valid for all bits (`Wire`); changes need `&mut self`.
+        Some(unsafe { &*header })
+    }
+
+    #[inline(always)]
+    fn get_mut<T: Wire>(&mut self, offset: u32) -> Option<&mut T> {
+        let header = header::<T>(self.context.data(), self.context.data_end(), offset)?;
+        // SAFETY: as in `get`, and `&mut self` keeps it the only reference.
+        Some(unsafe { &mut *header })
+    }
+
+    #[inline(always)]
+    fn ifindex(&self) -> u32 {
+        // SAFETY: a context field, which the verifier turns into a load.
+        unsafe { (*self.raw()).ingress_ifindex }
+    }
+
+    #[inline(always)]
+    fn outer_tag(&self) -> Option<OuterTag> {
+        None
+    }
+
+    #[inline(always)]
+    fn set_vlan(&mut self, vlan: u16, is_inline: bool) -> Result<(), Stop> {
+        if is_inline && vlan != 0 {
+            let tag = self.get_mut::<Tag>(ETHERNET_BYTES).ok_or(Stop::Truncated)?;
+            let priority = u16::from_be_bytes(tag.tci) & !VLAN_MASK;
+            tag.tci = (priority | vlan).to_be_bytes();
+        } else if is_inline {
+            let mut ethernet = *self.get::<Ethernet>(0).ok_or(Stop::Truncated)?;
+            ethernet.ethertype = self.get::<Tag>(ETHERNET_BYTES).ok_or(Stop::Truncated)?.ethertype;
+            *self.get_mut::<Ethernet>(TAG_BYTES).ok_or(Stop::Truncated)? = ethernet;
+            self.move_front(TAG_BYTES as i32)?;
+        } else if vlan != 0 {
+            self.move_front(-(TAG_BYTES as i32))?;
+            let mut ethernet = *self.get::<Ethernet>(TAG_BYTES).ok_or(Stop::Truncated)?;
+            let tag = Tag { tci: vlan.to_be_bytes(), ethertype: ethernet.ethertype };
+            ethernet.ethertype = CUSTOMER_TAG;
+            *self.get_mut::<Ethernet>(0).ok_or(Stop::Truncated)? = ethernet;
+            *self.get_mut::<Tag>(ETHERNET_BYTES).ok_or(Stop::Truncated)? = tag;
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn set_bytes(&mut self, bytes: u32) -> Result<(), Stop> {
+        let change = bytes as i32 - self.bytes() as i32;
+        // SAFETY: as in `move_front`.
+        let refused = unsafe { bpf_xdp_adjust_tail(self.raw(), change) };
+        if refused == 0 { Ok(()) } else { Err(Stop::ResizeRefused) }
+    }
+
+    #[inline(always)]
+    fn grow_front(&mut self, bytes: u32) -> Result<(), Stop> {
+        self.move_front(-(bytes as i32))
+    }
+
+    #[inline(always)]
+    fn segment_bytes(&self) -> u32 {
+        0
+    }
+
+    #[inline(always)]
+    fn segments(&self) -> u32 {
+        1
+    }
+
+    #[inline(always)]
+    fn may_be_partial(&self) -> bool {
+        false
+    }
+}
+
+/// A frame at tcx: its tag beside it, its tail perhaps elsewhere, its checksum
+/// perhaps still to be completed.
+pub struct TcFrame<'c> {
+    context: &'c TcContext,
+}
+
+impl<'c> TcFrame<'c> {
+    #[inline(always)]
+    pub fn new(context: &'c TcContext) -> Self {
+        Self { context }
+    }
+
+    #[inline(always)]
+    fn raw(&self) -> *mut __sk_buff {
+        self.context.as_ptr().cast()
+    }
+}
+
+impl Packet for TcFrame<'_> {
+    #[inline(always)]
+    fn bytes(&self) -> u32 {
+        self.context.len()
+    }
+
+    #[inline(always)]
+    fn need(&mut self, n: u32) -> Result<(), Stop> {
+        let length = self.bytes();
+        let wanted = if n < length { n } else { length };
+        if self.context.data() + wanted as usize <= self.context.data_end() {
+            return Ok(());
+        }
+        // SAFETY: the context is the kernel's own; a refusal changes nothing.
+        let refused = unsafe { bpf_skb_pull_data(self.raw(), wanted) };
+        if refused == 0 { Ok(()) } else { Err(Stop::ResizeRefused) }
+    }
+
+    #[inline(always)]
+    fn get<T: Wire>(&self, offset: u32) -> Option<&T> {
+        let header = header::<T>(self.context.data(), self.context.data_end(), offset)?;
+        // SAFETY: inside the linear part, of alignment 1, valid for all bits (`Wire`).
+        Some(unsafe { &*header })
+    }
+
+    #[inline(always)]
+    fn get_mut<T: Wire>(&mut self, offset: u32) -> Option<&mut T> {
+        let header = header::<T>(self.context.data(), self.context.data_end(), offset)?;
+        // SAFETY: as in `get`, and `&mut self` keeps it the only reference.
+        Some(unsafe { &mut *header })
+    }
+
+    #[inline(always)]
+    fn ifindex(&self) -> u32 {
+        // SAFETY: a context field, which the verifier turns into a load.
+        unsafe { (*self.raw()).ifindex }
+    }
+
+    #[inline(always)]
+    fn outer_tag(&self) -> Option<OuterTag> {
+        // SAFETY: context fields, which the verifier turns into loads.
+        let (present, tci, protocol) = unsafe {
+            ((*self.raw()).vlan_present, (*self.raw()).vlan_tci, (*self.raw()).vlan_proto)
+        };
+        if present == 0 {
+            return None;
+        }
+        // The field holds the protocol in network order.
+        Some(OuterTag { protocol: (protocol as u16).to_ne_bytes(), tci: tci as u16 })
+    }
+
+    #[inline(always)]
+    fn set_vlan(&mut self, vlan: u16, is_inline: bool) -> Result<(), Stop> {
+        let now = match self.outer_tag() {
+            Some(tag) => tag.tci & VLAN_MASK,
+            None if !is_inline => 0,
+            // Priority tag or VLAN: the kernel takes an inline tag off as well.
+            None => VLAN_MASK,
+        };
+        if now == vlan && (vlan != 0 || self.outer_tag().is_none()) {
+            return Ok(());
+        }
+        if is_inline || self.outer_tag().is_some() {
+            // SAFETY: the context is the kernel's own; a refusal changes nothing.
+            if unsafe { bpf_skb_vlan_pop(self.raw()) } != 0 {
+                return Err(Stop::ResizeRefused);
+            }
+        }
+        if vlan != 0 {
+            // SAFETY: as above.
+            let refused =
+                unsafe { bpf_skb_vlan_push(self.raw(), u16::from_ne_bytes(CUSTOMER_TAG), vlan) };
+            if refused != 0 {
+                return Err(Stop::ResizeRefused);
+            }
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn set_bytes(&mut self, bytes: u32) -> Result<(), Stop> {
+        if bytes == self.bytes() {
+            return Ok(());
+        }
+        // SAFETY: as in `need`.
+        let refused = unsafe { bpf_skb_change_tail(self.raw(), bytes, 0) };
+        if refused == 0 { Ok(()) } else { Err(Stop::ResizeRefused) }
+    }
+
+    #[inline(always)]
+    fn grow_front(&mut self, bytes: u32) -> Result<(), Stop> {
+        // SAFETY: as in `need`.
+        let refused = unsafe { bpf_skb_change_head(self.raw(), bytes, 0) };
+        if refused == 0 { Ok(()) } else { Err(Stop::ResizeRefused) }
+    }
+
+    #[inline(always)]
+    fn segment_bytes(&self) -> u32 {
+        // SAFETY: a context field, which the verifier turns into a load.
+        unsafe { (*self.raw()).gso_size }
+    }
+
+    #[inline(always)]
+    fn segments(&self) -> u32 {
+        // A guest's GSO packet states a size and no count (the count is made later).
+        // SAFETY: context fields, which the verifier turns into loads.
+        let (count, size) = unsafe { ((*self.raw()).gso_segs, (*self.raw()).gso_size) };
+        match (count, size) {
+            (0 | 1, 0) => 1,
+            (0, size) => self.bytes().div_ceil(size),
+            (count, _) => count,
+        }
+    }
+
+    #[inline(always)]
+    fn may_be_partial(&self) -> bool {
+        true
+    }
+}
