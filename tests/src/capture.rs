@@ -116,17 +116,12 @@ fn take(mut socket: PacketSocket, taken: &Taken) -> Result<()> {
     loop {
         // Asked before the socket is emptied: what arrives before the stop is always taken.
         last |= taken.stop.load(Ordering::Relaxed);
-        let mut budget = FRAMES_MAX;
         while let Some(arrived) = socket.receive()? {
             let mut frames = taken.frames.lock().unwrap_or_else(PoisonError::into_inner);
             ensure!(frames.len() < FRAMES_MAX, "a capture of more than {FRAMES_MAX} frames");
             frames.push(finish(arrived));
             drop(frames);
             taken.more.notify_all();
-            budget -= 1;
-            if budget == 0 {
-                break;
-            }
         }
         if last {
             break;

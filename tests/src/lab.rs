@@ -3,8 +3,8 @@
 //! A lab is one namespace for the device under test (`dut`) and one for each host, joined by
 //! veth pairs that are created straight into their namespaces: the machine's own interfaces
 //! are never seen, and the names in them need no prefix. Everything goes when its owner is
-//! dropped, also in a panic; see [`sweep`](self::sweep::clean_up_on_signals) for signals and
-//! for leftovers of runs that were killed.
+//! dropped, also in a panic, and at SIGINT and SIGTERM; what a killed run left behind is removed
+//! by the next one (`sweep.rs`).
 
 mod host;
 mod namespace;

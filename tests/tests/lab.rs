@@ -67,6 +67,11 @@ fn frames_off_a_cable_are_complete() -> Result<()> {
     let lab = Lab::new("nic")?;
     let internet = lab.nic("internet").address("192.0.2.1/24").vlan(7).build()?;
     let b = lab.host("blue-b").address("192.0.2.2/24").vlan(7).build()?;
+    for (host, gro, checksum) in [(&internet, "on", "off"), (&b, "off", "on")] {
+        let features = host.run(&["ethtool", "-k", host.link()])?.ok()?;
+        assert!(features.contains(&format!("\ngeneric-receive-offload: {gro}\n")), "{features}");
+        assert!(features.contains(&format!("\ntx-checksumming: {checksum}\n")), "{features}");
+    }
     bridge(&lab, &[&internet, &b])?;
     let _server = TcpEchoServer::start(&b, 7000)?;
     let capture = Capture::start(&b)?;

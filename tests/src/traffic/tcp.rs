@@ -188,7 +188,8 @@ impl TcpConn {
         self.expect_delivered()
     }
 
-    /// What the client has sent does not arrive: see [`expect_cut`].
+    /// What the client has sent does not arrive, though its kernel sends it again and again. It
+    /// stays outstanding: [`expect_delivered`](Self::expect_delivered) asks for it later.
     pub fn expect_cut_to_server(&self) -> Result<()> {
         expect_cut(&self.client, &self.server).context("from the client to the server")
     }
