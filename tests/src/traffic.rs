@@ -12,6 +12,7 @@ pub use icmp::{Hop, IcmpError, PingResult, ping, traceroute};
 pub use tcp::{TcpConn, TcpEchoServer, tcp_exchange};
 pub use udp::{UdpArrival, UdpProbe, udp_probe};
 
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, Result};
@@ -37,6 +38,12 @@ impl<'host> From<&'host Host> for Client<'host> {
     fn from(host: &'host Host) -> Self {
         Self { namespace: host, source: None }
     }
+}
+
+/// Whether a socket with a timeout just has nothing yet. A socket call that has a timeout is
+/// interrupted when the process is stopped and continued, even without a handler (signal(7)).
+fn again(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
 
 /// An address for nix.

@@ -9,10 +9,11 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use nix::errno::Errno;
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, sockopt};
 use nix::sys::time::TimeVal;
 
-use super::{Client, storage};
+use super::{Client, again, storage};
 use crate::lab::Namespace;
 use crate::process::PATIENCE;
 use crate::sys::{TcpState, tcp_state};
@@ -74,7 +75,7 @@ fn echo(mut stream: TcpStream, stop: &AtomicBool) {
             Ok(0) => return,
             Ok(length) if stream.write_all(&buffer[..length]).is_err() => return,
             Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) if again(&error) => {}
             Err(_) => return,
         }
     }
@@ -218,7 +219,7 @@ fn expect_cut(sender: &TcpStream, receiver: &TcpStream) -> Result<()> {
         match receiver.peek(&mut byte) {
             Ok(0) => bail!("the sender's end of the connection arrived"),
             Ok(_) => bail!("a byte arrived"),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) if again(&error) => {}
             // It was reset: nothing will arrive any more.
             Err(_) => return Ok(()),
         }
@@ -250,7 +251,7 @@ fn receive_exactly(stream: &mut TcpStream, expected: &[u8], deadline: Instant) -
                 ensure!(buffer[..length] == *now, "other bytes than were sent, after {received}");
                 left = later;
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) if again(&error) => {}
             Err(error) => return Err(error).with_context(|| format!("after {received} bytes")),
         }
     }
@@ -278,8 +279,15 @@ fn connect(client: Client<'_>, to: SocketAddr, within: Duration) -> Result<TcpSt
             let source: (IpAddr, u16) = (source, 0);
             socket::bind(socket.as_raw_fd(), &storage(source.into()))?;
         }
-        socket::connect(socket.as_raw_fd(), &storage(to))?;
-        Ok(TcpStream::from(socket))
+        let deadline = Instant::now() + within;
+        loop {
+            match socket::connect(socket.as_raw_fd(), &storage(to)) {
+                Ok(()) | Err(Errno::EISCONN) => return Ok(TcpStream::from(socket)),
+                // A second connect(2) goes on waiting for the first.
+                Err(Errno::EINTR) if Instant::now() < deadline => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
     };
     client
         .namespace

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use super::Client;
+use super::{Client, again};
 use crate::lab::Namespace;
 use crate::process::SILENCE;
 
@@ -77,7 +77,7 @@ fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> std::io::Result<Option<(usi
     socket.set_read_timeout(Some(Duration::from_millis(10)))?;
     match socket.recv_from(buffer) {
         Ok(received) => Ok(Some(received)),
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+        Err(error) if again(&error) => Ok(None),
         Err(error) => Err(error),
     }
 }
