@@ -14,6 +14,12 @@
 pub struct Sum(u64);
 
 impl Sum {
+    /// A sum that was begun elsewhere: any number of words added up.
+    #[inline(always)]
+    pub const fn begun(sum: u64) -> Self {
+        Self(sum)
+    }
+
     /// Adds a 16-bit word as it lies in memory.
     #[inline(always)]
     pub const fn word(self, word: [u8; 2]) -> Self {

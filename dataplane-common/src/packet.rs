@@ -1,5 +1,6 @@
 //! What may a stage ask of a packet, and do to it?
 
+use crate::checksum::Sum;
 use crate::stop::Stop;
 use crate::wire::Wire;
 
@@ -22,6 +23,10 @@ pub trait Packet {
 
     /// The same, to be changed. The borrow keeps two of them from overlapping.
     fn get_mut<T: Wire>(&mut self, offset: u32) -> Option<&mut T>;
+
+    /// The sum of the readable bytes from `offset` on; their number is a multiple of
+    /// four, and at most [`SUM_BYTES_MAX`].
+    fn sum(&self, offset: u32, bytes: u32) -> Result<Sum, Stop>;
 
     /// The interface that the packet came in on.
     fn ifindex(&self) -> u32;
@@ -51,6 +56,9 @@ pub trait Packet {
     /// completed by a device later? A program cannot see whether it does.
     fn may_be_partial(&self) -> bool;
 }
+
+/// The longest run of bytes that a stage sums: an ICMPv6 error's quote.
+pub const SUM_BYTES_MAX: u32 = 1280;
 
 /// An outer tag beside the packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

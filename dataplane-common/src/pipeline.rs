@@ -56,7 +56,7 @@ fn known<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next, S
     }
     if w.flow_status & status::DENIED != 0 {
         flow::charge(t, w);
-        return Err(Stop::from_number(w.action as u8).unwrap_or(Stop::TableMissing));
+        return Err(Stop::from_number(w.action));
     }
     flow::track(t, w)?;
     leave(p, t, w)
@@ -174,7 +174,7 @@ pub fn answer<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Next {
 /// The packet is stopped and counted; its sender is told if the rate permits.
 #[inline(always)]
 fn reported<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Next {
-    let stop = Stop::from_number(w.error_stop as u8).unwrap_or(Stop::TableMissing);
+    let stop = Stop::from_number(w.error_stop);
     t.count_stop(w.tenant, stop);
     t.note(Note { what: note::STOP, id: stop as u32, ..Note::default() });
     if !t.may_report(w.tenant) {

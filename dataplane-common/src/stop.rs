@@ -148,11 +148,23 @@ pub const STOPS: usize = Stop::ALL.len();
 pub const STOPS_STRIDE: u32 = 64;
 const _: () = assert!(STOPS <= STOPS_STRIDE as usize);
 
+/// Every number that a masked byte can have.
+static BY_NUMBER: [Stop; STOPS_STRIDE as usize] = {
+    let mut stops = [Stop::TableMissing; STOPS_STRIDE as usize];
+    let mut number = 0;
+    while number < STOPS {
+        stops[number] = Stop::ALL[number];
+        number += 1;
+    }
+    stops
+};
+
 impl Stop {
-    /// The reason with this number.
+    /// The reason with this number; a number that is none's is a defect of ours.
     #[must_use]
-    pub fn from_number(number: u8) -> Option<Self> {
-        Self::ALL.get(usize::from(number)).copied()
+    #[inline(always)]
+    pub fn from_number(number: u32) -> Self {
+        BY_NUMBER[(number & (STOPS_STRIDE - 1)) as usize]
     }
 }
 
@@ -167,10 +179,10 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), STOPS);
         for (number, stop) in Stop::ALL.iter().enumerate() {
-            assert_eq!(Stop::from_number(number as u8), Some(*stop));
+            assert_eq!(Stop::from_number(number as u32), *stop);
             assert!(stop.name().bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'));
             assert!(stop.sentence().trim().ends_with('.'), "{}", stop.sentence());
         }
-        assert_eq!(Stop::from_number(STOPS as u8), None);
+        assert_eq!(Stop::from_number(STOPS as u32), Stop::TableMissing);
     }
 }

@@ -71,9 +71,9 @@ pub struct StationKey {
     /// The source MAC.
     pub mac: Mac,
     /// Zero.
-    pub zero: [u8; 2],
+    pub zero: [u8; 6],
 }
-record!(StationKey, 12);
+record!(StationKey, 16);
 
 /// Whose MAC it is. A port has one station for each of its MACs, and flows are
 /// owned by stations: a flow that one MAC opened is not another's.
@@ -141,8 +141,9 @@ pub struct Tenant {
 }
 record!(Tenant, 8);
 
-/// A key of one version of the site, as a hash map holds it.
-#[repr(C)]
+/// A key of one version of the site, as a hash map holds it. Aligned, as it is built
+/// on the stack, where the verifier takes aligned accesses only.
+#[repr(C, align(8))]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Versioned<K> {
     /// The key within the version.
@@ -153,7 +154,7 @@ pub struct Versioned<K> {
     pub zero: u32,
 }
 record!(Versioned<AttachmentKey>, 16);
-record!(Versioned<StationKey>, 20);
+record!(Versioned<StationKey>, 24);
 record!(Versioned<LocationKey>, 32);
 record!(Versioned<policy::MemberKey>, 16);
 
@@ -165,20 +166,21 @@ impl<K> Versioned<K> {
     }
 }
 
-/// A key of a trie: what has to be equal first, then the address, whose prefix counts.
-/// All words, so that the trie's own length in front leaves no padding.
-#[repr(C)]
+/// A key of a trie: what has to be equal first, then the address, whose prefix
+/// counts. With the trie's own word in front (the length of the prefix), every
+/// address lies on a multiple of eight bytes, and goes there as two whole words.
+#[repr(C, packed(4))]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Prefixed<K: Prefix> {
     /// The version.
     pub version: u32,
     /// What else has to be equal.
     pub fixed: K::Fixed,
-    /// The address.
-    pub addr: [u32; 4],
+    /// The address's words.
+    pub addr: [u64; 2],
 }
-record!(Prefixed<LocationKey>, 24);
-record!(Prefixed<PermitKey>, 32);
+record!(Prefixed<LocationKey>, 28);
+record!(Prefixed<PermitKey>, 36);
 
 /// A key of which the address may be a prefix.
 pub trait Prefix {
@@ -189,24 +191,26 @@ pub trait Prefix {
 }
 
 impl Prefix for LocationKey {
-    type Fixed = [u32; 1];
+    type Fixed = [u32; 2];
     #[inline(always)]
     fn split(&self) -> (Self::Fixed, Addr) {
-        ([self.zone], self.addr)
+        ([self.zone, 0], self.addr)
     }
 }
 
 impl Prefix for PermitKey {
-    type Fixed = [u32; 3];
+    type Fixed = [u32; 4];
     #[inline(always)]
     fn split(&self) -> (Self::Fixed, Addr) {
         let [a, b, c, d, e, f] = self.mac.0;
         let mac = [u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, 0, 0])];
-        ([self.endpoint, mac[0], mac[1]], self.addr)
+        ([self.endpoint, mac[0], mac[1], 0], self.addr)
     }
 }
 
 impl<K: Prefix> Prefixed<K> {
+    /// Bits of a key before its address.
+    pub const FIXED_BITS: u32 = Self::BITS - 128;
     /// Bits of a key whose address counts whole.
     pub const BITS: u32 = size_of::<Self>() as u32 * 8;
 
@@ -214,15 +218,6 @@ impl<K: Prefix> Prefixed<K> {
     #[inline(always)]
     pub fn new(key: &K, version: u32) -> Self {
         let (fixed, addr) = key.split();
-        let [low, high] = addr.words();
-        let [a, b, c, d, e, f, g, h] = low.to_ne_bytes();
-        let [i, j, k, l, m, n, o, p] = high.to_ne_bytes();
-        let addr = [
-            u32::from_ne_bytes([a, b, c, d]),
-            u32::from_ne_bytes([e, f, g, h]),
-            u32::from_ne_bytes([i, j, k, l]),
-            u32::from_ne_bytes([m, n, o, p]),
-        ];
-        Self { version, fixed, addr }
+        Self { version, fixed, addr: addr.words() }
     }
 }

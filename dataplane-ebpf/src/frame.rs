@@ -6,18 +6,21 @@
 //! `&mut self` enforces.
 #![expect(unsafe_code, reason = "packet memory is reached through the kernel's pointers")]
 
+use core::{arch::asm, ffi::c_void, mem::offset_of};
+
 use aya_ebpf::{
     EbpfContext,
     bindings::{__sk_buff, xdp_md},
     helpers::{
-        bpf_skb_change_head, bpf_skb_change_tail, bpf_skb_pull_data, bpf_skb_vlan_pop,
+        bpf_loop, bpf_skb_change_head, bpf_skb_change_tail, bpf_skb_pull_data, bpf_skb_vlan_pop,
         bpf_skb_vlan_push, bpf_xdp_adjust_head, bpf_xdp_adjust_tail,
     },
     programs::{TcContext, XdpContext},
 };
 use dataplane_common::{
     Packet, Stop,
-    packet::OuterTag,
+    checksum::Sum,
+    packet::{OuterTag, SUM_BYTES_MAX},
     wire::{
         Wire,
         ethernet::{CUSTOMER_TAG, ETHERNET_BYTES, Ethernet, TAG_BYTES, Tag, VLAN_MASK},
@@ -39,6 +42,66 @@ fn header<T: Wire>(data: usize, end: usize, offset: u32) -> Option<*mut T> {
     if start + size_of::<T>() > end { None } else { Some(start as *mut T) }
 }
 
+/// The address in a pointer field of a context. The compiler sees a 32-bit load, the
+/// verifier 64-bit pointers: kept in half a register they are refused ("invalid size
+/// of register spill", "32-bit pointer arithmetic prohibited"), so the load is ours.
+/// It is made anew each time, since helpers move the frame.
+#[inline(always)]
+pub fn pointer<const OFFSET: usize>(context: *mut c_void) -> usize {
+    let address: usize;
+    // SAFETY: reads a field of the kernel's own context.
+    unsafe {
+        asm!(
+            "{address} = *(u32 *)({context} + {offset})",
+            address = lateout(reg) address,
+            context = in(reg) context,
+            offset = const OFFSET,
+            options(nostack),
+        );
+    }
+    address
+}
+
+/// A sum in the making: the kernel calls [`Summing::step`] for each quad. As a loop of
+/// our own it would be verified anew for every state that it is entered in.
+struct Summing<const DATA: usize, const END: usize> {
+    context: *mut c_void,
+    offset: u64,
+    sum: u64,
+    is_cut: u64,
+}
+
+impl<const DATA: usize, const END: usize> Summing<DATA, END> {
+    #[inline(always)]
+    fn run(context: *mut c_void, offset: u32, bytes: u32) -> Result<Sum, Stop> {
+        let mut summing = Self { context, offset: u64::from(offset), sum: 0, is_cut: 0 };
+        let bytes = if bytes < SUM_BYTES_MAX { bytes } else { SUM_BYTES_MAX };
+        let step: unsafe extern "C" fn(u64, *mut Self) -> i64 = Self::step;
+        let state = core::ptr::from_mut(&mut summing).cast();
+        // SAFETY: the kernel calls `step` with this pointer, on this stack.
+        unsafe { bpf_loop(bytes / 4, step as *mut _, state, 0) };
+        if summing.is_cut == 0 { Ok(Sum::begun(summing.sum)) } else { Err(Stop::Truncated) }
+    }
+
+    unsafe extern "C" fn step(index: u64, state: *mut Self) -> i64 {
+        // SAFETY: `run` passed its own state.
+        let state = unsafe { &mut *state };
+        let offset = state.offset + index * 4;
+        let data = pointer::<DATA>(state.context);
+        let end = pointer::<END>(state.context);
+        let Some(quad) = header::<[u8; 4]>(data, end, offset as u32) else {
+            state.is_cut = 1;
+            return 1;
+        };
+        // SAFETY: inside the frame.
+        state.sum += u64::from(u32::from_ne_bytes(unsafe { *quad }));
+        0
+    }
+}
+
+type XdpSumming = Summing<{ offset_of!(xdp_md, data) }, { offset_of!(xdp_md, data_end) }>;
+type TcSumming = Summing<{ offset_of!(__sk_buff, data) }, { offset_of!(__sk_buff, data_end) }>;
+
 /// A frame at XDP: linear, its tag in place.
 pub struct XdpFrame<'c> {
     context: &'c XdpContext,
@@ -55,6 +118,16 @@ impl<'c> XdpFrame<'c> {
         self.context.as_ptr().cast()
     }
 
+    #[inline(always)]
+    fn data(&self) -> usize {
+        pointer::<{ offset_of!(xdp_md, data) }>(self.context.as_ptr())
+    }
+
+    #[inline(always)]
+    fn end(&self) -> usize {
+        pointer::<{ offset_of!(xdp_md, data_end) }>(self.context.as_ptr())
+    }
+
     /// Moves the beginning of the frame: negative `bytes` make room.
     #[inline(always)]
     fn move_front(&mut self, bytes: i32) -> Result<(), Stop> {
@@ -67,7 +140,7 @@ impl<'c> XdpFrame<'c> {
 impl Packet for XdpFrame<'_> {
     #[inline(always)]
     fn bytes(&self) -> u32 {
-        (self.context.data_end() - self.context.data()) as u32
+        (self.end() - self.data()) as u32
     }
 
     #[inline(always)]
@@ -77,16 +150,21 @@ impl Packet for XdpFrame<'_> {
 
     #[inline(always)]
     fn get<T: Wire>(&self, offset: u32) -> Option<&T> {
-        let header = header::<T>(self.context.data(), self.context.data_end(), offset)?;
+        let header = header::<T>(self.data(), self.end(), offset)?;
         // SAFETY: inside the frame, of alignment 1, valid for all bits (`Wire`); changes need `&mut self`.
         Some(unsafe { &*header })
     }
 
     #[inline(always)]
     fn get_mut<T: Wire>(&mut self, offset: u32) -> Option<&mut T> {
-        let header = header::<T>(self.context.data(), self.context.data_end(), offset)?;
+        let header = header::<T>(self.data(), self.end(), offset)?;
         // SAFETY: as in `get`, and `&mut self` keeps it the only reference.
         Some(unsafe { &mut *header })
+    }
+
+    #[inline(always)]
+    fn sum(&self, offset: u32, bytes: u32) -> Result<Sum, Stop> {
+        XdpSumming::run(self.context.as_ptr(), offset, bytes)
     }
 
     #[inline(always)]
@@ -167,6 +245,16 @@ impl<'c> TcFrame<'c> {
     fn raw(&self) -> *mut __sk_buff {
         self.context.as_ptr().cast()
     }
+
+    #[inline(always)]
+    fn data(&self) -> usize {
+        pointer::<{ offset_of!(__sk_buff, data) }>(self.context.as_ptr())
+    }
+
+    #[inline(always)]
+    fn end(&self) -> usize {
+        pointer::<{ offset_of!(__sk_buff, data_end) }>(self.context.as_ptr())
+    }
 }
 
 impl Packet for TcFrame<'_> {
@@ -179,7 +267,7 @@ impl Packet for TcFrame<'_> {
     fn need(&mut self, n: u32) -> Result<(), Stop> {
         let length = self.bytes();
         let wanted = if n < length { n } else { length };
-        if self.context.data() + wanted as usize <= self.context.data_end() {
+        if self.data() + wanted as usize <= self.end() {
             return Ok(());
         }
         // SAFETY: the context is the kernel's own; a refusal changes nothing.
@@ -189,16 +277,21 @@ impl Packet for TcFrame<'_> {
 
     #[inline(always)]
     fn get<T: Wire>(&self, offset: u32) -> Option<&T> {
-        let header = header::<T>(self.context.data(), self.context.data_end(), offset)?;
+        let header = header::<T>(self.data(), self.end(), offset)?;
         // SAFETY: inside the linear part, of alignment 1, valid for all bits (`Wire`).
         Some(unsafe { &*header })
     }
 
     #[inline(always)]
     fn get_mut<T: Wire>(&mut self, offset: u32) -> Option<&mut T> {
-        let header = header::<T>(self.context.data(), self.context.data_end(), offset)?;
+        let header = header::<T>(self.data(), self.end(), offset)?;
         // SAFETY: as in `get`, and `&mut self` keeps it the only reference.
         Some(unsafe { &mut *header })
+    }
+
+    #[inline(always)]
+    fn sum(&self, offset: u32, bytes: u32) -> Result<Sum, Stop> {
+        TcSumming::run(self.context.as_ptr(), offset, bytes)
     }
 
     #[inline(always)]

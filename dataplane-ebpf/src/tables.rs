@@ -20,8 +20,8 @@ use dataplane_common::{
     limits,
     stop::STOPS_STRIDE,
     table::{
-        Attachment, AttachmentKey, Location, LocationKey, PermitKey, Prefixed, Station, StationKey,
-        Tenant, Versioned,
+        Attachment, AttachmentKey, Location, LocationKey, PermitKey, Prefix, Prefixed, Station,
+        StationKey, Tenant, Versioned,
         endpoint::Endpoint,
         flow::{FlowCold, FlowLine},
         next_hop::{NextHop, Output},
@@ -174,7 +174,19 @@ impl KernelTables {
         addr: &Addr,
     ) -> Option<&'t V> {
         let key = LocationKey { addr: *addr, zone, zero: 0 };
-        trie.get(Key::new(Prefixed::<LocationKey>::BITS, Prefixed::new(&key, self.version)))
+        trie.get(&Aligned::new(&key, self.version).0)
+    }
+}
+
+/// A trie's key on the stack, where the verifier takes aligned accesses only
+/// ("misaligned stack access"); aya's own is packed.
+#[repr(C, align(8))]
+struct Aligned<K: Prefix>(Key<Prefixed<K>>);
+
+impl<K: Prefix> Aligned<K> {
+    #[inline(always)]
+    fn new(key: &K, version: u32) -> Self {
+        Self(Key::new(Prefixed::<K>::BITS, Prefixed::new(key, version)))
     }
 }
 
@@ -217,8 +229,7 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn is_permitted(&self, key: &PermitKey) -> bool {
-        let key = Prefixed::new(key, self.version);
-        PERMITS.get(Key::new(Prefixed::<PermitKey>::BITS, key)).is_some()
+        PERMITS.get(&Aligned::new(key, self.version).0).is_some()
     }
 
     #[inline(always)]

@@ -1,6 +1,8 @@
 //! tcx on a tenant port, and the delivery of what XDP decided on a NIC.
 #![expect(unsafe_code, reason = "metadata, redirects and tail calls are the kernel's pointers")]
 
+use core::mem::offset_of;
+
 use aya_ebpf::{
     EbpfContext,
     bindings::{__sk_buff, TC_ACT_SHOT},
@@ -17,7 +19,7 @@ use dataplane_common::{
 };
 
 use crate::{
-    frame::TcFrame,
+    frame::{TcFrame, pointer},
     tables::{KernelTables, work},
 };
 
@@ -57,10 +59,9 @@ pub fn sekisho_tc_answer(frame: TcContext) -> i32 {
 #[classifier]
 #[inline(always)]
 pub fn sekisho_tc_deliver(frame: TcContext) -> i32 {
-    let raw: *mut __sk_buff = frame.as_ptr().cast();
-    // SAFETY: a context field, which the verifier turns into a load.
-    let start = unsafe { (*raw).data_meta } as usize;
-    if start + size_of::<Delivery>() <= frame.data() {
+    let start = pointer::<{ offset_of!(__sk_buff, data_meta) }>(frame.as_ptr());
+    let end = pointer::<{ offset_of!(__sk_buff, data) }>(frame.as_ptr());
+    if start + size_of::<Delivery>() <= end {
         // SAFETY: the bounds are compared above; only our XDP program writes metadata here.
         let delivery = unsafe { *(start as *const Delivery) };
         if delivery.is_ours() {

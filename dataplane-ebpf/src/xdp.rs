@@ -1,9 +1,14 @@
 //! XDP on a NIC: the frame as the driver has it.
 #![expect(unsafe_code, reason = "metadata and tail calls are the kernel's pointers")]
 
+use core::mem::offset_of;
+
 use aya_ebpf::{
     EbpfContext,
-    bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT},
+    bindings::{
+        xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT},
+        xdp_md,
+    },
     helpers::bpf_xdp_adjust_meta,
     macros::{map, xdp},
     maps::{ProgramArray, xdp::DevMapHash},
@@ -17,7 +22,7 @@ use dataplane_common::{
 };
 
 use crate::{
-    frame::XdpFrame,
+    frame::{XdpFrame, pointer},
     tables::{KernelTables, work},
 };
 
@@ -86,8 +91,9 @@ fn emit(frame: &XdpContext, tables: &KernelTables, work: &Work) -> u32 {
     // SAFETY: the context is the kernel's own; a refusal changes nothing.
     let refused =
         unsafe { bpf_xdp_adjust_meta(frame.as_ptr().cast(), -(size_of::<Delivery>() as i32)) };
-    let start = frame.metadata();
-    if refused != 0 || start + size_of::<Delivery>() > frame.metadata_end() {
+    let start = pointer::<{ offset_of!(xdp_md, data_meta) }>(frame.as_ptr());
+    let end = pointer::<{ offset_of!(xdp_md, data) }>(frame.as_ptr());
+    if refused != 0 || start + size_of::<Delivery>() > end {
         tables.count_stop(work.tenant, Stop::ResizeRefused);
         return XDP_DROP;
     }

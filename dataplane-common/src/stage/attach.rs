@@ -82,7 +82,7 @@ fn untag<P: Packet>(p: &P, w: &mut Work, ethertype: [u8; 2]) -> Result<[u8; 2], 
 /// has a station for every MAC, under the empty one.
 #[inline(always)]
 fn station<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
-    let mut key = StationKey { attachment: w.attachment, mac: w.src_mac, zero: [0; 2] };
+    let mut key = StationKey { attachment: w.attachment, mac: w.src_mac, zero: [0; 6] };
     let found = t.station(&key).or_else(|| {
         key.mac = crate::addr::Mac::default();
         if w.src_mac.is_multicast() { None } else { t.station(&key) }

@@ -69,7 +69,7 @@ pub fn report<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<()
     p.need(w.l3 + quote_bytes)?;
     p.set_bytes(w.l3 + quote_bytes)?;
     p.need(w.l3 + quote_bytes)?;
-    let mut quote = sum_quads(p, w.l3, quote_bytes, quote_max)?;
+    let mut quote = p.sum(w.l3, quote_bytes)?;
     if p.may_be_partial() {
         quote = seal(p, w, quote_bytes, quote)?;
     }
@@ -104,26 +104,26 @@ fn head_v4<P: Packet>(
     quote_bytes: u32,
     quote: Sum,
 ) -> Result<(), Stop> {
-    let mut ip = Ipv4 {
-        version_ihl: 0x45,
-        tos: TOS,
-        total_bytes: ((IPV4_BYTES + ICMP_BYTES + quote_bytes) as u16).to_be_bytes(),
-        id: [0; 2],
-        fragment: [0; 2],
-        ttl_hops: TTL_HOPS,
-        protocol: protocol::ICMP,
-        checksum: [0; 2],
-        src: own,
-        dst: w.key.src.v4_bytes(),
-    };
-    ip.checksum = Sum::default()
-        .word([ip.version_ihl, ip.tos])
-        .word(ip.total_bytes)
-        .word([ip.ttl_hops, ip.protocol])
-        .quad(ip.src)
-        .quad(ip.dst)
-        .checksum();
-    *p.get_mut::<Ipv4>(w.l3).ok_or(Stop::Truncated)? = ip;
+    let total_bytes = ((IPV4_BYTES + ICMP_BYTES + quote_bytes) as u16).to_be_bytes();
+    let dst = w.key.src.v4_bytes();
+    let sum = Sum::default()
+        .word([0x45, TOS])
+        .word(total_bytes)
+        .word([TTL_HOPS, protocol::ICMP])
+        .quad(own)
+        .quad(dst);
+    // Field by field: a header built on the stack is copied by misaligned words.
+    let ip = p.get_mut::<Ipv4>(w.l3).ok_or(Stop::Truncated)?;
+    ip.version_ihl = 0x45;
+    ip.tos = TOS;
+    ip.total_bytes = total_bytes;
+    ip.id = [0; 2];
+    ip.fragment = [0; 2];
+    ip.ttl_hops = TTL_HOPS;
+    ip.protocol = protocol::ICMP;
+    ip.checksum = sum.checksum();
+    ip.src = own;
+    ip.dst = dst;
     let is_too_big = w.error == [v4::UNREACHABLE, v4::CODE_FRAGMENTATION_NEEDED];
     let mtu = if is_too_big { w.error_mtu.to_be_bytes() } else { [0; 2] };
     let icmp = p.get_mut::<Icmp>(w.l3 + IPV4_BYTES).ok_or(Stop::Truncated)?;
@@ -148,14 +148,12 @@ fn head_v6<P: Packet>(
     let payload_bytes = ((ICMP_BYTES + quote_bytes) as u16).to_be_bytes();
     let dst = w.key.src.bytes();
     let ip = p.get_mut::<Ipv6>(w.l3).ok_or(Stop::Truncated)?;
-    *ip = Ipv6 {
-        version_class_flow: [0x6c, 0, 0, 0],
-        payload_bytes,
-        next_header: protocol::ICMPV6,
-        hop_limit: TTL_HOPS,
-        src: *own,
-        dst,
-    };
+    ip.version_class_flow = [0x6c, 0, 0, 0];
+    ip.payload_bytes = payload_bytes;
+    ip.next_header = protocol::ICMPV6;
+    ip.hop_limit = TTL_HOPS;
+    ip.src = *own;
+    ip.dst = dst;
     let mtu = if w.error[0] == v6::PACKET_TOO_BIG { w.error_mtu.to_be_bytes() } else { [0; 2] };
     let sum = quote
         .addr(*own)
@@ -173,21 +171,6 @@ fn head_v6<P: Packet>(
         sequence: mtu,
     };
     Ok(())
-}
-
-/// The sum of `bytes` bytes, a multiple of four and at most `bytes_max`.
-#[inline(always)]
-fn sum_quads<P: Packet>(p: &P, from: u32, bytes: u32, bytes_max: u32) -> Result<Sum, Stop> {
-    let mut sum = Sum::default();
-    let mut at = 0;
-    while at < bytes_max {
-        if at >= bytes {
-            break;
-        }
-        sum = sum.quad(*p.get::<[u8; 4]>(from + at).ok_or(Stop::Truncated)?);
-        at += 4;
-    }
-    Ok(sum)
 }
 
 /// Where a device may yet fill in the quoted packet's checksum, it is set so that
@@ -208,16 +191,8 @@ fn seal<P: Packet>(p: &mut P, w: &Work, quote_bytes: u32, quote: Sum) -> Result<
     if at + 2 > w.l3 + quote_bytes {
         return Ok(quote);
     }
-    let mut before = Sum::default();
-    // The headers before the transport header: IPv4 with options or IPv6 with its chain.
-    let mut from = w.l3;
-    while from < w.l3 + HEADERS_BYTES_MAX {
-        if from >= w.l4 {
-            break;
-        }
-        before = before.quad(*p.get::<[u8; 4]>(from).ok_or(Stop::Truncated)?);
-        from += 4;
-    }
+    // What stands before the transport header is not in the device's sum.
+    let before = p.sum(w.l3, w.l4 - w.l3)?;
     let field = p.get_mut::<[u8; 2]>(at).ok_or(Stop::Truncated)?;
     let old = *field;
     // S = quote - before - f, each subtraction the addition of a complement.
@@ -227,6 +202,3 @@ fn seal<P: Packet>(p: &mut P, w: &Work, quote_bytes: u32, quote: Sum) -> Result<
     *field = new.to_be_bytes();
     Ok(quote.replace(old, new.to_be_bytes()))
 }
-
-/// Longest chain of headers that is sealed.
-const HEADERS_BYTES_MAX: u32 = 128;
