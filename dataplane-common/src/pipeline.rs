@@ -12,7 +12,7 @@ use crate::stage::{
 };
 use crate::stop::Stop;
 use crate::table::attachment_kind;
-use crate::table::flow::status;
+use crate::table::flow::{action, status};
 use crate::tables::{Counter, Note, Tables, note};
 use crate::work::{Leg, Work, flags, job, leg};
 
@@ -129,6 +129,11 @@ fn judge<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
     }
     flow::date(t, &mut w.leg);
     filter::egress(t, &mut w.leg)?;
+    if w.flow_status == 0 && w.leg.action & action::ROUTED != 0 {
+        // The router looks at the hops left before the receiver's rules are asked:
+        // a trace shows it even where it leads to a closed port.
+        rewrite::has_hops(w)?;
+    }
     filter::ingress(t, &mut w.leg)?;
     filter::statefulness(t, &mut w.leg);
     w.action = w.leg.action;

@@ -23,9 +23,7 @@ pub fn rewrite<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<(
     if w.action & action::ROUTED == 0 {
         return if hop.dst == w.dst_mac { Ok(()) } else { Err(Stop::WrongStation) };
     }
-    if w.ttl_hops <= 1 {
-        return Err(Stop::TtlExceeded);
-    }
+    has_hops(w)?;
     fits(p, w, hop)?;
     let ethernet = p.get_mut::<Ethernet>(0).ok_or(Stop::Truncated)?;
     ethernet.dst = hop.dst;
@@ -41,6 +39,12 @@ pub fn rewrite<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<(
         ip.checksum = Sum::from_checksum(ip.checksum).replace(old, new).checksum();
     }
     Ok(())
+}
+
+/// May the packet make one more hop (RFC 1812 section 5.3.1)?
+#[inline(always)]
+pub fn has_hops(w: &Work) -> Result<(), Stop> {
+    if w.ttl_hops > 1 { Ok(()) } else { Err(Stop::TtlExceeded) }
 }
 
 /// Does the packet, or each segment of it, fit the next link?
