@@ -55,12 +55,7 @@ pub async fn post<T: DeserializeOwned>(
     Ok(serde_json::from_slice(&answer)?)
 }
 
-async fn ask(
-    socket: &Path,
-    method: Method,
-    path: &str,
-    body: Vec<u8>,
-) -> Result<Bytes, Error> {
+async fn ask(socket: &Path, method: Method, path: &str, body: Vec<u8>) -> Result<Bytes, Error> {
     let stream = UnixStream::connect(socket)
         .await
         .map_err(|source| Error::Absent { socket: socket.to_owned(), source })?;

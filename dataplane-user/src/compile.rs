@@ -7,22 +7,26 @@
 
 mod endpoints;
 pub mod ids;
+pub mod plan;
 mod policies;
 mod zones;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use dataplane_common::{
     addr::{Addr, Mac, V4_PREFIX_OFFSET_BITS},
     limits,
-    table::{Tenant, attachment_kind, next_hop::Output},
+    table::{Attachment, AttachmentKey, Tenant, attachment_kind, next_hop::Output},
 };
 use ids::{Ids, Kind, Numbering};
 use ipnetwork::IpNetwork;
 
 use crate::{
-    model::{AccessIx, NetworkIx, Site, TenantIx, UplinkIx},
+    model::{
+        self, AccessIx, AttachmentIx, LineIx, NetworkIx, Owner, PortIx, RouterIx, Site, TenantIx,
+        UplinkIx,
+    },
     tables::Image,
 };
 
@@ -31,8 +35,8 @@ use crate::{
 pub struct Facts {
     /// Interfaces of the site that are there.
     pub interfaces: HashMap<String, Interface>,
-    /// MACs of next hops on uplinks and accesses, by interface, VLAN and address.
-    pub neighbours: HashMap<(String, u16, IpAddr), Mac>,
+    /// MACs that were found out of next hops on uplinks and accesses.
+    pub neighbours: HashMap<(AttachmentIx, IpAddr), Mac>,
     /// Half-flows that a tenant may have at a time.
     pub flows_per_tenant: u32,
 }
@@ -65,13 +69,15 @@ pub fn compile(site: &Site, facts: &Facts, previous: &Compiled) -> Compiled {
         facts,
         numbering: Numbering::after(&previous.ids),
         image: Image::default(),
-        attachments: HashMap::new(),
-        changed: HashMap::new(),
+        changed: HashSet::new(),
     };
+    // Number 0 is nobody, in every table.
     builder.image.policies.push(Default::default());
     builder.image.endpoints.push(Default::default());
-    policies::compile(&mut builder);
-    zones::links(&mut builder);
+    for (ix, _) in site.attachments.iter() {
+        builder.attachment(ix);
+    }
+    policies::address_groups(&mut builder);
     endpoints::compile(&mut builder);
     policies::members(&mut builder);
     zones::compile(&mut builder);
@@ -91,90 +97,147 @@ struct Builder<'s> {
     facts: &'s Facts,
     numbering: Numbering<'s>,
     image: Image,
-    /// Attachments by interface and VLAN.
-    attachments: HashMap<(&'s str, u16), u32>,
     /// Tenants (0: the provider) of which something changed.
-    changed: HashMap<u32, bool>,
+    changed: HashSet<u32>,
 }
 
-impl<'s> Builder<'s> {
+/// Names of objects, which are what they are known by in [`Ids`] and shown as.
+impl Builder<'_> {
     fn network_name(&self, ix: NetworkIx) -> String {
-        let network = &self.site[ix];
-        format!("network {}/{}", self.site[network.tenant].name, network.name)
+        let network = &self.site.networks[ix];
+        format!("network {}/{}", self.site.tenants[network.tenant].name, network.name)
     }
 
-    fn zone_of_network(&mut self, ix: NetworkIx) -> u32 {
+    fn router_name(&self, ix: RouterIx) -> String {
+        let router = &self.site.routers[ix];
+        format!("router {}/{}", self.site.tenants[router.tenant].name, router.name)
+    }
+
+    fn port_name(&self, ix: PortIx) -> String {
+        let port = &self.site.ports[ix];
+        format!("port {}/{}", self.site.tenants[port.tenant].name, port.name)
+    }
+
+    fn line_name(&self, ix: LineIx) -> String {
+        let line = &self.site.lines[ix];
+        let access = &self.site.accesses[line.access].name;
+        format!("line {}/{access}/{}", self.site.tenants[line.tenant].name, line.number)
+    }
+
+    fn uplink_name(&self, ix: UplinkIx) -> String {
+        format!("uplink {}", self.site.uplinks[ix].name)
+    }
+
+    fn access_name(&self, ix: AccessIx) -> String {
+        format!("access {}", self.site.accesses[ix].name)
+    }
+}
+
+/// Numbers of objects.
+impl Builder<'_> {
+    fn network(&mut self, ix: NetworkIx) -> u32 {
         let name = self.network_name(ix);
         self.numbering.number(Kind::Zone, &name)
     }
 
+    fn router(&mut self, ix: RouterIx) -> u32 {
+        let name = self.router_name(ix);
+        self.numbering.number(Kind::Zone, &name)
+    }
+
     /// The zone of the network's router, or 0.
-    fn zone_of_router(&mut self, network: NetworkIx) -> u32 {
-        let Some(router) = self.site.router_of(network) else { return 0 };
-        let router = &self.site[router];
-        let name = format!("router {}/{}", self.site[router.tenant].name, router.name);
+    fn router_of(&mut self, network: NetworkIx) -> u32 {
+        self.site.networks[network].router.map_or(0, |ix| self.router(ix))
+    }
+
+    fn uplink(&mut self, ix: UplinkIx) -> u32 {
+        let name = self.uplink_name(ix);
         self.numbering.number(Kind::Zone, &name)
     }
 
-    fn zone_of_uplink(&mut self, ix: UplinkIx) -> u32 {
-        let name = format!("uplink {}", self.site[ix].name);
-        self.numbering.number(Kind::Zone, &name)
-    }
-
-    fn zone_of_access(&mut self, ix: AccessIx) -> u32 {
-        let name = format!("access {}", self.site[ix].name);
+    fn access(&mut self, ix: AccessIx) -> u32 {
+        let name = self.access_name(ix);
         self.numbering.number(Kind::Zone, &name)
     }
 
     fn tenant(&mut self, ix: TenantIx) -> u32 {
-        self.numbering.number(Kind::Tenant, &self.site[ix].name)
+        self.numbering.number(Kind::Tenant, self.site.tenants[ix].name.as_str())
     }
 
-    /// The attachment at (interface, VLAN), made if it is the first time.
-    fn attachment(&mut self, interface: &'s str, vlan: u16) -> u32 {
-        if let Some(&id) = self.attachments.get(&(interface, vlan)) {
-            return id;
+    fn attachment_number(&mut self, ix: AttachmentIx) -> u32 {
+        let at = &self.site.attachments[ix];
+        let name = attachment_name(at.interface.as_str(), at.vlan.unwrap_or(0));
+        self.numbering.number(Kind::Attachment, &name)
+    }
+}
+
+impl Builder<'_> {
+    /// What is plugged in at (interface, VLAN), and the way out there. An interface
+    /// that is absent has no key and no way out.
+    fn attachment(&mut self, ix: AttachmentIx) {
+        let at = &self.site.attachments[ix];
+        let id = self.attachment_number(ix);
+        let vlan = u32::from(at.vlan.unwrap_or(0));
+        let mut attachment = Attachment { id, ..Attachment::default() };
+        match at.owner {
+            Owner::Network(network) => {
+                attachment.kind = attachment_kind::PORTS;
+                attachment.zone = self.network(network);
+                attachment.tenant = self.tenant(self.site.networks[network].tenant);
+            }
+            Owner::Uplink(uplink) => {
+                let name = self.uplink_name(uplink);
+                attachment.kind = attachment_kind::UPLINK;
+                attachment.zone = self.uplink(uplink);
+                attachment.endpoint = self.numbering.number(Kind::Endpoint, &name);
+            }
+            Owner::Access(access) => {
+                attachment.kind = attachment_kind::ACCESS;
+                attachment.zone = self.access(access);
+            }
         }
-        let id = self.numbering.number(Kind::Attachment, &attachment_name(interface, vlan));
-        let (ifindex, kind) = self
-            .facts
-            .interfaces
-            .get(interface)
-            .map_or((0, 0), |facts| (facts.ifindex, facts.output_kind));
-        let output = Output { ifindex, kind, vlan: u32::from(vlan), zero: 0 };
+        let facts = self.facts.interfaces.get(at.interface.as_str());
+        let mut output = Output { vlan, ..Output::default() };
+        if let Some(facts) = facts {
+            let key = AttachmentKey { ifindex: facts.ifindex, vlan };
+            self.image.attachments.insert(key, attachment);
+            output.ifindex = facts.ifindex;
+            output.kind = facts.output_kind;
+        }
         put(&mut self.image.outputs, id, output);
-        self.attachments.insert((interface, vlan), id);
-        id
     }
 
     /// The generation of an object of `tenant`, whose epoch grows with it.
     fn generation(&mut self, kind: Kind, id: u32, tenant: u32, content: String) -> u32 {
         let generation = self.numbering.generation(kind, id, content);
         if self.numbering.is_changed(kind, id) {
-            self.changed.insert(tenant, true);
+            self.changed.insert(tenant);
         }
         generation
     }
 
-    /// Tenants' epochs grow if anything of theirs changed, or is no more.
+    /// Tenants' epochs grow if anything of theirs changed; everybody's, if anything
+    /// is no more.
     fn tenants(&mut self, previous: &Image) {
-        let quota = self.facts.flows_per_tenant;
-        let everybody = !self.numbering.removed().is_empty();
+        let flows_max = self.facts.flows_per_tenant;
+        let is_smaller = !self.numbering.removed().is_empty();
         let mut ids = vec![0];
-        for ix in self.site.tenant_ixs() {
+        for (ix, _) in self.site.tenants.iter() {
             ids.push(self.tenant(ix));
         }
         for id in ids {
             let before = previous.tenants.get(id as usize).map_or(0, |tenant| tenant.epoch);
-            let is_changed = everybody || before == 0 || self.changed.contains_key(&id);
+            let is_changed = is_smaller || before == 0 || self.changed.contains(&id);
             let epoch = if is_changed { before.wrapping_add(1).max(1) } else { before };
-            put(&mut self.image.tenants, id, Tenant { epoch, flows_max: quota });
+            put(&mut self.image.tenants, id, Tenant { epoch, flows_max });
         }
     }
 
-    /// The MAC of an interface that is there, or none.
-    fn mac_of(&self, interface: &str) -> Mac {
-        self.facts.interfaces.get(interface).map(|facts| facts.mac).unwrap_or_default()
+    /// Our MAC at an attachment: the one of the file, or the interface's.
+    fn own_mac(&self, stated: Option<model::Mac>, at: AttachmentIx) -> Mac {
+        let interface = self.site.attachments[at].interface.as_str();
+        let facts = self.facts.interfaces.get(interface);
+        stated.map_or_else(|| facts.map(|facts| facts.mac).unwrap_or_default(), mac)
     }
 }
 
@@ -187,9 +250,9 @@ fn put<T: Default + Clone>(vector: &mut Vec<T>, id: u32, value: T) {
     vector[index] = value;
 }
 
-/// The address in the tables' form.
-fn addr(ip: IpAddr) -> Addr {
-    crate::trace::addr(ip)
+/// The MAC in the tables' form.
+fn mac(mac: model::Mac) -> Mac {
+    Mac(mac.octets())
 }
 
 /// The network address and the prefix length counted in 128 bits.
@@ -202,16 +265,3 @@ fn prefix(network: IpNetwork) -> (Addr, u8) {
 
 /// Half-flows of a tenant if the operator does not say.
 pub const FLOWS_PER_TENANT: u32 = limits::FLOWS_PER_TENANT;
-
-const _: () = assert!(attachment_kind::PORTS != attachment_kind::UPLINK);
-
-/// The name that a port's endpoint has in [`Ids`].
-fn endpoint_name(site: &Site, ix: crate::model::PortIx) -> String {
-    format!("port {}/{}", site[site[ix].tenant].name, site[ix].name)
-}
-
-/// The name that a line has in [`Ids`], as endpoint, set and owner.
-fn line_name(site: &Site, ix: crate::model::LineIx) -> String {
-    let line = &site[ix];
-    format!("line {}/{}/{}", site[line.tenant].name, site[line.access].name, line.number)
-}

@@ -4,10 +4,17 @@
 pub mod model;
 
 pub mod compile;
+pub mod protocol;
 pub mod tables;
 
+pub mod link;
+pub mod neighbour;
+
 pub mod frame;
+pub mod pcap;
 pub mod trace;
+
+pub mod cli;
 
 pub mod client;
 pub mod view;

@@ -1,3 +1,5 @@
-//! The `sekisho` command: which verb was asked for?
+//! The `sekisho` command.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    dataplane_user::cli::main()
+}

@@ -164,12 +164,7 @@ pub fn frame(site: &Compiled, described: &Described) -> Result<Frame, Error> {
 }
 
 /// Where a captured frame comes in.
-pub fn captured(
-    site: &Compiled,
-    interface: &str,
-    vlan: u16,
-    bytes: &[u8],
-) -> Result<Frame, Error> {
+pub fn captured(site: &Compiled, interface: &str, vlan: u16, bytes: &[u8]) -> Result<Frame, Error> {
     let name = crate::compile::attachment_name(interface, vlan);
     let absent = || Error::NoAttachment { interface: interface.to_owned(), vlan };
     let id = site.ids.number(Kind::Attachment, &name).ok_or_else(absent)?;
@@ -194,7 +189,11 @@ fn port(site: &Compiled, name: &str) -> Result<u32, Error> {
         [] => Err(unknown(site, "port", name)),
         several => Err(Error::Ambiguous {
             name: name.to_owned(),
-            known: several.iter().map(|(known, _)| &known["port ".len()..]).collect::<Vec<_>>().join(", "),
+            known: several
+                .iter()
+                .map(|(known, _)| &known["port ".len()..])
+                .collect::<Vec<_>>()
+                .join(", "),
         }),
     }
 }

@@ -217,6 +217,10 @@ pub fn charge<T: Tables>(t: &T, w: &mut Work) {
 /// seen, how much it is. The stops of a connection are raised here.
 #[inline(always)]
 pub fn track<T: Tables>(t: &T, w: &Work) -> Result<(), Stop> {
+    if w.flow_status & status::LIFE != status::LIVE {
+        // A tracer makes no flow.
+        return Ok(());
+    }
     let line = t.flow(w.flow).ok_or(Stop::TableMissing)?;
     let cold = t.flow_cold(w.flow).ok_or(Stop::TableMissing)?;
     let state = w.flow_status & status::STATE;

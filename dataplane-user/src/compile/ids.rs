@@ -64,6 +64,12 @@ impl Ids {
         self.names.get(&(kind, number)).map_or("?", String::as_str)
     }
 
+    /// The generation of a number, if its kind has generations.
+    #[must_use]
+    pub fn generation(&self, kind: Kind, number: u32) -> Option<u32> {
+        self.contents.get(&(kind, number)).map(|(_, generation)| *generation)
+    }
+
     /// All objects of a kind, by name.
     pub fn all(&self, kind: Kind) -> impl Iterator<Item = (&str, u32)> {
         self.numbers
@@ -168,7 +174,7 @@ mod tests {
     fn generations_grow_only_with_a_change_and_are_never_met_again() {
         let first = version(&Ids::default(), &[("a", "x"), ("b", "x")]);
         let second = version(&first, &[("a", "x"), ("b", "y")]);
-        let of = |ids: &Ids, number| ids.contents[&(Kind::Endpoint, number)].1;
+        let of = |ids: &Ids, number| ids.generation(Kind::Endpoint, number).unwrap();
         assert_eq!(of(&first, 1), of(&second, 1));
         assert!(of(&second, 2) > of(&first, 2));
         // Gone and come again, with the same number and look: still another generation.

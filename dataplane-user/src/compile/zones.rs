@@ -1,75 +1,49 @@
 //! Networks, routers, uplinks and accesses: what is where, and where routes lead.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use dataplane_common::{
     addr::{Addr, Mac},
     table::{
-        Attachment, AttachmentKey, Location, LocationKey, attachment_kind,
+        Location, LocationKey,
         route::{HOPS_MAX, Route, kind},
         zone::Zone,
     },
 };
 use ipnetwork::IpNetwork;
 
-use super::{Builder, Kind, addr, endpoints, prefix, put};
-use crate::model::{AccessIx, Destination, Exporter, NetworkIx, RouterIx, Target, UplinkIx};
-
-/// Uplinks and accesses are plugged in.
-pub(super) fn links(b: &mut Builder<'_>) {
-    for ix in b.site.uplink_ixs() {
-        let uplink = &b.site[ix];
-        let zone = b.zone_of_uplink(ix);
-        let endpoint = b.numbering.number(Kind::Endpoint, &format!("uplink {}", uplink.name));
-        let link = Attachment { kind: attachment_kind::UPLINK, zone, endpoint, ..Attachment::default() };
-        plug(b, &uplink.interface, uplink.vlan.unwrap_or(0), link);
-    }
-    for ix in b.site.access_ixs() {
-        let access = &b.site[ix];
-        let zone = b.zone_of_access(ix);
-        let link = Attachment { kind: attachment_kind::ACCESS, zone, ..Attachment::default() };
-        plug(b, &access.interface, access.vlan.unwrap_or(0), link);
-    }
-}
-
-fn plug<'s>(b: &mut Builder<'s>, interface: &'s str, vlan: u16, mut link: Attachment) {
-    link.id = b.attachment(interface, vlan);
-    if let Some(facts) = b.facts.interfaces.get(interface) {
-        let key = AttachmentKey { ifindex: facts.ifindex, vlan: u32::from(vlan) };
-        b.image.attachments.insert(key, link);
-    }
-}
+use super::{Builder, Kind, endpoints, mac, prefix, put};
+use crate::{
+    model::{
+        Access, AccessIx, Destination, Exporter, Network, NetworkIx, NextHop, Router, RouterIx,
+        Target, Uplink, UplinkIx,
+    },
+    trace::addr,
+};
 
 /// Zones and routes.
 pub(super) fn compile(b: &mut Builder<'_>) {
-    for ix in b.site.network_ixs() {
-        network(b, ix);
+    let site = b.site;
+    for (ix, of) in site.networks.iter() {
+        network(b, ix, of);
     }
-    for ix in b.site.router_ixs() {
-        routes_of_router(b, ix);
+    for (ix, of) in site.routers.iter() {
+        router(b, ix, of);
     }
-    for ix in b.site.uplink_ixs() {
-        routes_of_uplink(b, ix);
+    for (ix, of) in site.uplinks.iter() {
+        uplink(b, ix, of);
     }
-    for ix in b.site.access_ixs() {
-        access(b, ix);
+    for (ix, of) in site.accesses.iter() {
+        access(b, ix, of);
     }
 }
 
-pub(super) fn router(b: &mut Builder<'_>, ix: RouterIx) -> u32 {
-    let router = &b.site[ix];
-    let name = format!("router {}/{}", b.site[router.tenant].name, router.name);
-    b.numbering.number(Kind::Zone, &name)
-}
-
-fn network(b: &mut Builder<'_>, ix: NetworkIx) {
-    let network = &b.site[ix];
-    let id = b.zone_of_network(ix);
+fn network(b: &mut Builder<'_>, ix: NetworkIx, network: &Network) {
+    let id = b.network(ix);
     let tenant = b.tenant(network.tenant);
-    let router = b.zone_of_router(ix);
-    let mut zone = Zone { tenant, router, ..Zone::default() };
-    if let Some(router) = b.site.router_of(ix) {
-        zone.mac = b.site[router].mac;
+    let mut zone = Zone { tenant, router: b.router_of(ix), ..Zone::default() };
+    if let Some(router) = network.router {
+        zone.mac = mac(b.site.routers[router].mac);
         let gateways: Vec<_> = network.subnets.iter().map(|subnet| subnet.gateway).collect();
         own(&mut zone, &gateways);
         for gateway in gateways {
@@ -114,122 +88,106 @@ impl Routes {
     }
 }
 
-fn routes_of_router(b: &mut Builder<'_>, ix: RouterIx) {
-    let of = &b.site[ix];
-    let id = router(b, ix);
-    let tenant = b.tenant(of.tenant);
-    let name = format!("router {}/{}", b.site[of.tenant].name, of.name);
-    let mut routes = Routes { zone: id, zone_name: name, content: String::new() };
-    for &network in &of.networks {
-        let zone = b.zone_of_network(network);
+fn router(b: &mut Builder<'_>, ix: RouterIx, router: &Router) {
+    let site = b.site;
+    let id = b.router(ix);
+    let tenant = b.tenant(router.tenant);
+    let mut routes = Routes { zone: id, zone_name: b.router_name(ix), content: String::new() };
+    for &network in &router.interfaces {
+        let zone = b.network(network);
         let what = format!("connected to {}", b.network_name(network));
-        for subnet in &b.site[network].subnets {
+        for subnet in &site.networks[network].subnets {
             let connected = Route { kind: kind::CONNECTED, zone, ..Route::default() };
-            routes.add(b, subnet.cidr, &what, connected);
+            routes.add(b, subnet.prefix, &what, connected);
             let own = Route { kind: kind::OWN, ..Route::default() };
             routes.add(b, subnet.gateway.into(), "the router's own address", own);
         }
     }
-    for route in &of.routes {
+    for route in &router.routes {
         let to = route.destination;
         match &route.target {
             Target::Blackhole => {
-                routes.add(b, to, "blackhole", Route { kind: kind::BLACKHOLE, ..Route::default() });
+                let blackhole = Route { kind: kind::BLACKHOLE, ..Route::default() };
+                routes.add(b, to, "blackhole", blackhole);
             }
             Target::Uplink(uplink) => {
-                let hops = hops_of_family(b, *uplink, to.is_ipv4());
-                let what = format!("by uplink {}", b.site[*uplink].name);
+                let hops = hops(b, *uplink, &site.uplinks[*uplink], to.is_ipv4());
+                let what = format!("by {}", b.uplink_name(*uplink));
                 routes.add(b, to, &what, via(&hops));
             }
-            Target::NextHops(addresses) => {
-                let networks = of.networks.clone();
-                let hops: Vec<_> = addresses
-                    .iter()
-                    .filter_map(|&address| {
-                        networks.iter().find_map(|&network| located(b, network, address))
-                    })
-                    .collect();
-                let what = format!("by {}", list(addresses));
-                routes.add(b, to, &what, via(&hops));
+            Target::NextHops(next_hops) => {
+                let hops: Vec<_> = next_hops.iter().filter_map(|hop| located(b, hop)).collect();
+                let names: Vec<_> = next_hops.iter().map(|hop| hop.address.to_string()).collect();
+                routes.add(b, to, &format!("by {}", names.join(", ")), via(&hops));
             }
         }
     }
-    for (access, pool) in pools_of_router(b, ix) {
-        let zone = b.zone_of_access(access);
-        let what = format!("lines of access {}", b.site[access].name);
+    for (access, pool) in pools(b, ix) {
+        let zone = b.access(access);
+        let what = format!("lines of {}", b.access_name(access));
         routes.add(b, pool, &what, Route { kind: kind::POOL, zone, ..Route::default() });
     }
-    finish(b, id, tenant, Zone { tenant, mac: of.mac, ..Zone::default() }, routes.content);
+    let zone = Zone { tenant, mac: mac(router.mac), ..Zone::default() };
+    finish(b, id, tenant, zone, routes.content);
 }
 
-/// The next hop of whoever has the address in the network.
-fn located(b: &mut Builder<'_>, network: NetworkIx, address: IpAddr) -> Option<u32> {
-    let zone = b.zone_of_network(network);
-    let key = LocationKey { addr: addr(address), zone, zero: 0 };
+/// The next hop of the tenant's own machine that routes on, if a port has its address.
+fn located(b: &mut Builder<'_>, hop: &NextHop) -> Option<u32> {
+    let zone = b.network(hop.network);
+    let key = LocationKey { addr: addr(hop.address), zone, zero: 0 };
     b.image.locations.get(&key).map(|location| location.next_hop).filter(|&hop| hop != 0)
 }
 
-/// The pools of accesses from which lines lead to the router.
-fn pools_of_router(b: &Builder<'_>, ix: RouterIx) -> Vec<(AccessIx, IpNetwork)> {
+/// The pools of the accesses from which lines lead to the router.
+fn pools(b: &Builder<'_>, ix: RouterIx) -> Vec<(AccessIx, IpNetwork)> {
     let leads_here = |destination: &Destination| match destination {
-        Destination::Router(router) => *router == ix,
-        Destination::Network(network) => b.site.router_of(*network) == Some(ix),
+        Destination::Router(router) | Destination::Network { router, .. } => *router == ix,
         Destination::Uplink(_) => false,
     };
-    let mut accesses: Vec<_> = b
-        .site
-        .line_ixs()
-        .filter(|&line| leads_here(&b.site[line].destination))
-        .map(|line| b.site[line].access)
-        .collect();
+    let lines = b.site.lines.values().filter(|line| leads_here(&line.destination));
+    let mut accesses: Vec<_> = lines.map(|line| line.access).collect();
     accesses.sort_unstable();
     accesses.dedup();
-    accesses.iter().flat_map(|&access| b.site[access].pools.iter().map(move |&pool| (access, pool))).collect()
+    let pools = |access| b.site.accesses[access].pools.iter().map(move |&pool| (access, pool));
+    accesses.into_iter().flat_map(pools).collect()
 }
 
-fn routes_of_uplink(b: &mut Builder<'_>, ix: UplinkIx) {
-    let uplink = &b.site[ix];
-    let id = b.zone_of_uplink(ix);
-    let mut routes =
-        Routes { zone: id, zone_name: format!("uplink {}", uplink.name), content: String::new() };
-    for everything in ["0.0.0.0/0", "::/0"].map(|text| text.parse::<IpNetwork>()).into_iter().flatten() {
-        let hops = hops_of_family(b, ix, everything.is_ipv4());
-        routes.add(b, everything, "outside", via(&hops));
+fn uplink(b: &mut Builder<'_>, ix: UplinkIx, uplink: &Uplink) {
+    let id = b.uplink(ix);
+    let mut routes = Routes { zone: id, zone_name: b.uplink_name(ix), content: String::new() };
+    for everything in [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()] {
+        let hops = hops(b, ix, uplink, IpAddr::is_ipv4(&everything));
+        // A length of 0 is always good.
+        if let Ok(everything) = IpNetwork::new(everything, 0) {
+            routes.add(b, everything, "outside", via(&hops));
+        }
     }
     for export in &uplink.exports {
-        let (route, what) = match export.exporter {
-            Exporter::Router(ix) => {
-                let zone = router(b, ix);
-                let what = format!("exported by router {}", b.site[ix].name);
-                (Route { kind: kind::ROUTER, zone, ..Route::default() }, what)
-            }
-            Exporter::Access(access) => {
-                let zone = b.zone_of_access(access);
-                let what = format!("exported by access {}", b.site[access].name);
-                (Route { kind: kind::POOL, zone, ..Route::default() }, what)
-            }
+        let (kind, zone, what) = match export.exporter {
+            Exporter::Router(router) => (kind::ROUTER, b.router(router), b.router_name(router)),
+            Exporter::Access(access) => (kind::POOL, b.access(access), b.access_name(access)),
         };
-        routes.add(b, export.prefix, &what, route);
+        let route = Route { kind, zone, ..Route::default() };
+        routes.add(b, export.prefix, &format!("exported by {what}"), route);
     }
     for &protected in &uplink.protected {
         let route = Route { kind: kind::PROTECTED, ..Route::default() };
         routes.add(b, protected, "protected", route);
     }
-    let addresses: Vec<_> = uplink.addresses.iter().map(|network| network.ip()).collect();
+    let addresses: Vec<_> = uplink.addresses.iter().map(IpNetwork::ip).collect();
     for &address in &addresses {
         let route = Route { kind: kind::OWN, ..Route::default() };
         routes.add(b, address.into(), "our own address", route);
     }
-    let mac = uplink.mac.unwrap_or_else(|| b.mac_of(&uplink.interface));
-    finish(b, id, 0, link(mac, &addresses), routes.content);
+    let zone = link(b.own_mac(uplink.mac, uplink.attachment), &addresses);
+    finish(b, id, 0, zone, routes.content);
 }
 
-fn access(b: &mut Builder<'_>, ix: AccessIx) {
-    let access = &b.site[ix];
-    let id = b.zone_of_access(ix);
-    let mac = access.mac.unwrap_or_else(|| b.mac_of(&access.interface));
-    let addresses: Vec<_> = access.addresses.iter().map(|network| network.ip()).collect();
-    finish(b, id, 0, link(mac, &addresses), String::new());
+fn access(b: &mut Builder<'_>, ix: AccessIx, access: &Access) {
+    let id = b.access(ix);
+    let addresses: Vec<_> = access.addresses.iter().map(IpNetwork::ip).collect();
+    let zone = link(b.own_mac(access.mac, access.attachment), &addresses);
+    finish(b, id, 0, zone, String::new());
 }
 
 fn link(mac: Mac, addresses: &[IpAddr]) -> Zone {
@@ -238,19 +196,10 @@ fn link(mac: Mac, addresses: &[IpAddr]) -> Zone {
     zone
 }
 
-/// All next hops of an uplink.
-pub(super) fn uplink_hops(b: &mut Builder<'_>, ix: UplinkIx) -> Vec<u32> {
-    (0..b.site[ix].next_hops.len()).map(|at| endpoints::uplink_hop(b, ix, at)).collect()
-}
-
-/// Those of one family.
-fn hops_of_family(b: &mut Builder<'_>, ix: UplinkIx, is_v4: bool) -> Vec<u32> {
-    (0..b.site[ix].next_hops.len())
-        .filter(|&at| b.site[ix].next_hops[at].address.is_ipv4() == is_v4)
-        .collect::<Vec<_>>()
-        .into_iter()
-        .map(|at| endpoints::uplink_hop(b, ix, at))
-        .collect()
+/// The uplink's next hops of one family.
+fn hops(b: &mut Builder<'_>, ix: UplinkIx, uplink: &Uplink, is_v4: bool) -> Vec<u32> {
+    let of_family = uplink.next_hops.iter().filter(|hop| hop.address.is_ipv4() == is_v4);
+    of_family.map(|hop| endpoints::uplink_hop(b, ix, uplink, hop)).collect()
 }
 
 fn via(hops: &[u32]) -> Route {
@@ -260,8 +209,4 @@ fn via(hops: &[u32]) -> Route {
     }
     route.hops_count = hops.len().min(HOPS_MAX) as u32;
     route
-}
-
-fn list(addresses: &[IpAddr]) -> String {
-    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -1,0 +1,60 @@
+//! The verbs of the `sekisho` command, a file each.
+
+mod daemon;
+mod output;
+
+mod apply;
+mod counters;
+mod drops;
+mod flows;
+mod get;
+mod sessions;
+mod status;
+mod trace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The checkpoint of an edge cloud: filters, routes and admits by telephone number
+#[derive(Parser)]
+#[command(name = "sekisho", version, arg_required_else_help = true)]
+struct Command {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Apply(apply::Options),
+    Status(status::Options),
+    Get(get::Options),
+    Counters(counters::Options),
+    Drops(drops::Options),
+    Flows(flows::Options),
+    Sessions(sessions::Options),
+    Trace(trace::Options),
+}
+
+/// Runs the verb. Exit codes: 0 done; 1 refused or failed, with the reason on
+/// standard error; 2 the command line is not understood.
+#[must_use]
+pub fn main() -> ExitCode {
+    let done = match Command::parse().verb {
+        Verb::Apply(options) => apply::run(&options),
+        Verb::Status(options) => status::run(&options),
+        Verb::Get(options) => get::run(&options),
+        Verb::Counters(options) => counters::run(&options),
+        Verb::Drops(options) => drops::run(&options),
+        Verb::Flows(options) => flows::run(&options),
+        Verb::Sessions(options) => sessions::run(&options),
+        Verb::Trace(options) => trace::run(&options),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sekisho: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
