@@ -2,12 +2,15 @@
 
 mod daemon;
 mod output;
+mod place;
 
 mod apply;
 mod counters;
+mod detach;
 mod drops;
 mod flows;
 mod get;
+mod run;
 mod sessions;
 mod status;
 mod trace;
@@ -26,6 +29,7 @@ struct Command {
 
 #[derive(Subcommand)]
 enum Verb {
+    Run(run::Options),
     Apply(apply::Options),
     Status(status::Options),
     Get(get::Options),
@@ -34,6 +38,7 @@ enum Verb {
     Flows(flows::Options),
     Sessions(sessions::Options),
     Trace(trace::Options),
+    Detach(detach::Options),
 }
 
 /// Runs the verb. Exit codes: 0 done; 1 refused or failed, with the reason on
@@ -41,6 +46,7 @@ enum Verb {
 #[must_use]
 pub fn main() -> ExitCode {
     let done = match Command::parse().verb {
+        Verb::Run(options) => run::run(&options),
         Verb::Apply(options) => apply::run(&options),
         Verb::Status(options) => status::run(&options),
         Verb::Get(options) => get::run(&options),
@@ -49,6 +55,7 @@ pub fn main() -> ExitCode {
         Verb::Flows(options) => flows::run(&options),
         Verb::Sessions(options) => sessions::run(&options),
         Verb::Trace(options) => trace::run(&options),
+        Verb::Detach(options) => detach::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

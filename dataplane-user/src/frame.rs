@@ -114,6 +114,42 @@ pub fn tagged(frame: &[u8], vlan: u16) -> Vec<u8> {
     tagged
 }
 
+/// The frame in a line: `tcp 10.1.0.10 40000 > 10.2.0.5 443`.
+#[must_use]
+pub fn describe(frame: &[u8]) -> String {
+    line(frame).unwrap_or_else(|| format!("a frame of {} bytes", frame.len()))
+}
+
+fn line(frame: &[u8]) -> Option<String> {
+    let is_tagged = frame.get(12..14)? == ethernet::CUSTOMER_TAG;
+    let l3 = if is_tagged { 18 } else { 14 };
+    let byte = |at: usize| frame.get(l3 + at).copied();
+    let (protocol, src, dst, l4): (u8, IpAddr, IpAddr, usize) = match byte(0)? >> 4 {
+        4 => {
+            let ip = |at: usize| -> Option<[u8; 4]> { frame.get(l3 + at..l3 + at + 4)?.try_into().ok() };
+            (byte(9)?, ip(12)?.into(), ip(16)?.into(), l3 + usize::from(byte(0)? & 15) * 4)
+        }
+        6 => {
+            let ip = |at: usize| -> Option<[u8; 16]> { frame.get(l3 + at..l3 + at + 16)?.try_into().ok() };
+            (byte(6)?, ip(8)?.into(), ip(24)?.into(), l3 + 40)
+        }
+        _ => return None,
+    };
+    let name = crate::protocol::name(protocol);
+    let port = |at: usize| {
+        frame.get(l4 + at..l4 + at + 2).map_or(0, |port| u16::from_be_bytes([port[0], port[1]]))
+    };
+    Some(match protocol {
+        protocol::TCP | protocol::UDP | protocol::SCTP => {
+            format!("{name} {src} {} > {dst} {}", port(0), port(2))
+        }
+        protocol::ICMP | protocol::ICMPV6 => {
+            format!("{name} {src} > {dst} type {} code {}", port(0) >> 8, port(0) & 0xff)
+        }
+        _ => format!("{name} {src} > {dst}"),
+    })
+}
+
 fn number(headers: &Headers) -> u8 {
     match headers.payload {
         Payload::Tcp { .. } => protocol::TCP,
@@ -185,4 +221,29 @@ fn octets(ip: IpAddr) -> [u8; 16] {
 /// The sum of an even number of bytes.
 fn sum(bytes: &[u8]) -> Sum {
     bytes.chunks_exact(2).fold(Sum::default(), |sum, pair| sum.word([pair[0], pair[1]]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_built_can_be_read() {
+        let headers = |src: &str, dst: &str, payload| Headers {
+            src_mac: Mac([2, 0, 0, 0, 0, 1]),
+            dst_mac: Mac([2, 0, 0, 0, 0, 2]),
+            vlan: 7,
+            src: src.parse().unwrap(),
+            dst: dst.parse().unwrap(),
+            ttl: 64,
+            payload,
+        };
+        let tcp = Payload::Tcp { src: 40_000, dst: 443, flags: 2 };
+        let frame = build(&headers("10.0.0.1", "10.0.0.2", tcp));
+        assert_eq!(describe(&frame), "tcp 10.0.0.1 40000 > 10.0.0.2 443");
+        let icmp = Payload::Icmp { kind: 128, code: 0, id: 1 };
+        let frame = build(&headers("2001:db8::1", "2001:db8::2", icmp));
+        assert_eq!(describe(&frame), "icmpv6 2001:db8::1 > 2001:db8::2 type 128 code 0");
+        assert_eq!(describe(&frame[..20]), "a frame of 20 bytes");
+    }
 }
