@@ -7,6 +7,8 @@ pub mod compile;
 pub mod protocol;
 pub mod tables;
 
+pub mod load;
+
 pub mod link;
 pub mod neighbour;
 
