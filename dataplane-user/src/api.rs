@@ -17,7 +17,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, UnixListener};
 
-use crate::{daemon::Daemon, metrics, view::Refusal};
+use crate::{daemon::Daemon, message, metrics, view::Refusal};
 
 /// The daemon, shared by all connections: one thing is done at a time.
 pub type Shared = Arc<Mutex<Daemon>>;
@@ -26,7 +26,10 @@ pub type Shared = Arc<Mutex<Daemon>>;
 pub fn routes(daemon: Shared) -> Router {
     Router::new()
         .route("/v1/status", get(async |daemon: State<Shared>| view(daemon, Daemon::status).await))
-        .route("/v1/counters", get(async |daemon: State<Shared>| view(daemon, Daemon::counters).await))
+        .route(
+            "/v1/counters",
+            get(async |daemon: State<Shared>| view(daemon, Daemon::counters).await),
+        )
         .route("/v1/drops", get(async |daemon: State<Shared>| view(daemon, Daemon::drops).await))
         .route("/v1/flows", get(async |daemon: State<Shared>| view(daemon, Daemon::flows).await))
         .route("/v1/sessions", get(sessions))
@@ -72,7 +75,7 @@ impl<E: Into<anyhow::Error>> From<E> for Refused {
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        let refusal = Refusal { error: format!("{:#}", self.0) };
+        let refusal = Refusal { error: message::of(&self.0) };
         (StatusCode::UNPROCESSABLE_ENTITY, Json(refusal)).into_response()
     }
 }

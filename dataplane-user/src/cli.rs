@@ -19,6 +19,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::message;
+
 /// The checkpoint of an edge cloud: filters, routes and admits by telephone number
 #[derive(Parser)]
 #[command(name = "sekisho", version, arg_required_else_help = true)]
@@ -60,7 +62,7 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("sekisho: {error:#}");
+            eprintln!("sekisho: {}", message::of(&error));
             ExitCode::FAILURE
         }
     }

@@ -1,13 +1,7 @@
 //! What runs: the site in force, the dataplane that it is in force in, and the
 //! answers to questions about both.
 
-use std::{
-    collections::HashMap,
-    fs,
-    net::IpAddr,
-    path::PathBuf,
-    time::Instant,
-};
+use std::{collections::HashMap, fs, net::IpAddr, path::PathBuf, time::Instant};
 
 use anyhow::{Context, bail};
 use dataplane_common::{addr::Mac, limits, stage::conntrack::state, tables::Tally};
@@ -16,6 +10,7 @@ use ipnetwork::IpNetwork;
 use crate::{
     check,
     compile::{self, Compiled, Facts, Interface, ids::Kind, plan},
+    config::{self, Findings, diagnostic::render, tree::Tree},
     frame,
     load::{self, Attach, Attached, Dataplane, Hook, Hooked, Place, Role, TestFrame},
     model::{self, AttachmentIx, Owner, Site},
@@ -302,17 +297,22 @@ impl Daemon {
 
     fn destination(&self, line: &model::Line) -> String {
         match line.destination {
-            model::Destination::Router(ix) => format!("router {}", self.in_force.site.routers[ix].name),
+            model::Destination::Router(ix) => {
+                format!("router {}", self.in_force.site.routers[ix].name)
+            }
             model::Destination::Network { network, .. } => {
                 format!("network {}", self.in_force.site.networks[network].name)
             }
-            model::Destination::Uplink(ix) => format!("uplink {}", self.in_force.site.uplinks[ix].name),
+            model::Destination::Uplink(ix) => {
+                format!("uplink {}", self.in_force.site.uplinks[ix].name)
+            }
         }
     }
 
     /// `sekisho get`: the site file in force.
     pub fn site(&self) -> anyhow::Result<serde_json::Value> {
-        check::to_json(&self.in_force.text)
+        let tree = Tree::parse(&self.in_force.text, &mut Findings::default());
+        Ok(tree.map_or(serde_json::Value::Null, |(tree, root)| config::json::of(&tree, root)))
     }
 
     /// `sekisho trace`.
@@ -324,7 +324,8 @@ impl Daemon {
                 trace::captured(site, interface, *vlan, frame)?
             }
         };
-        let interface = self.in_force.attached.iter().find(|at| at.interface.index == asked.at.ifindex);
+        let interface =
+            self.in_force.attached.iter().find(|at| at.interface.index == asked.at.ifindex);
         let hooked = interface.map_or(Hooked::Tcx, |at| at.hooked);
         let frame = TestFrame::new(hooked, asked.at.ifindex, &asked.bytes);
         let traced = self.dataplane.trace_run(frame)?;
@@ -333,7 +334,11 @@ impl Daemon {
     }
 
     fn tenant(&self, id: u32) -> String {
-        if id == 0 { "-".to_owned() } else { self.in_force.compiled.ids.name(Kind::Tenant, id).to_owned() }
+        if id == 0 {
+            "-".to_owned()
+        } else {
+            self.in_force.compiled.ids.name(Kind::Tenant, id).to_owned()
+        }
     }
 
     fn hook(&self, interface: &str) -> &'static str {
@@ -435,14 +440,16 @@ fn read(options: &Options, text: Option<String>) -> anyhow::Result<(Site, String
     let name = options.config.display().to_string();
     let text = match text {
         Some(text) => text,
-        None => fs::read_to_string(&options.config).with_context(|| format!("cannot read {name}"))?,
+        None => {
+            fs::read_to_string(&options.config).with_context(|| format!("cannot read {name}"))?
+        }
     };
     let checked = check::check(&text);
     match checked.site {
         Some(site) => Ok((site, text)),
         None => bail!(
             "the site file has errors; nothing was changed\n{}",
-            check::render(&name, &text, &checked.diagnostics)
+            anstream::adapter::strip_str(&render(&name, &text, &checked.diagnostics))
         ),
     }
 }

@@ -126,11 +126,14 @@ fn line(frame: &[u8]) -> Option<String> {
     let byte = |at: usize| frame.get(l3 + at).copied();
     let (protocol, src, dst, l4): (u8, IpAddr, IpAddr, usize) = match byte(0)? >> 4 {
         4 => {
-            let ip = |at: usize| -> Option<[u8; 4]> { frame.get(l3 + at..l3 + at + 4)?.try_into().ok() };
+            let ip =
+                |at: usize| -> Option<[u8; 4]> { frame.get(l3 + at..l3 + at + 4)?.try_into().ok() };
             (byte(9)?, ip(12)?.into(), ip(16)?.into(), l3 + usize::from(byte(0)? & 15) * 4)
         }
         6 => {
-            let ip = |at: usize| -> Option<[u8; 16]> { frame.get(l3 + at..l3 + at + 16)?.try_into().ok() };
+            let ip = |at: usize| -> Option<[u8; 16]> {
+                frame.get(l3 + at..l3 + at + 16)?.try_into().ok()
+            };
             (byte(6)?, ip(8)?.into(), ip(24)?.into(), l3 + 40)
         }
         _ => return None,

@@ -1,6 +1,8 @@
 //! The userland of Sekisho: a site file becomes tables, programs are loaded and
 //! attached, counters come back.
 
+pub mod check;
+pub mod config;
 pub mod model;
 
 pub mod compile;
@@ -18,5 +20,9 @@ pub mod trace;
 
 pub mod cli;
 
+pub mod api;
 pub mod client;
+pub mod daemon;
+pub mod metrics;
+pub mod message;
 pub mod view;

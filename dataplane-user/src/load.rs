@@ -197,15 +197,10 @@ impl Dataplane {
     }
 
     /// Attaches all of these interfaces, or none; those that are attached already stay.
-    /// An image has to be installed before.
     ///
-    /// Where the answer says another output kind than the image in force has for the
-    /// interface (XDP was asked for by `auto` and is not to be had), an image with that
-    /// kind has to follow.
+    /// Until an image that knows an interface is installed, nothing passes there. The
+    /// answer says what the compiler has to know for that image.
     pub fn attach(&mut self, wanted: &[Attach]) -> Result<Vec<Attached>, Error> {
-        if self.version() == 0 {
-            return Err(Error::NothingInstalled);
-        }
         let Self { place, state, ebpf, nics, .. } = self;
         Attaching { place, state, ebpf, nics }.all(wanted)
     }

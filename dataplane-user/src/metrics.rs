@@ -62,7 +62,11 @@ fn attachments(registry: &mut Registry, counters: &view::Counters) {
     let packets = Count::<Direction>::default();
     let bytes = Count::<Direction>::default();
     registry.register("packets", "Packets at an attachment", packets.clone());
-    registry.register("bytes", "Bytes at an attachment, from the Ethernet header on", bytes.clone());
+    registry.register(
+        "bytes",
+        "Bytes at an attachment, from the Ethernet header on",
+        bytes.clone(),
+    );
     for row in &counters.attachments {
         let directions = [
             ("received", row.received),

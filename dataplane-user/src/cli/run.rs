@@ -18,6 +18,7 @@ use super::place::PlaceOptions;
 use crate::{
     api, client,
     daemon::{self, Daemon},
+    message,
 };
 
 /// Load the programs, put the site in force, and answer questions until ended
@@ -105,7 +106,7 @@ async fn reload(daemon: api::Shared) -> std::io::Result<()> {
             Ok(Ok(applied)) => {
                 eprintln!("sekisho: in force as site version {}", applied.site_version);
             }
-            Ok(Err(error)) => eprintln!("sekisho: the site in force is unchanged: {error:#}"),
+            Ok(Err(error)) => eprintln!("sekisho: the site in force is unchanged: {}", message::of(&error)),
             Err(error) => eprintln!("sekisho: {error}"),
         }
     }
@@ -123,7 +124,7 @@ async fn sweep(daemon: api::Shared) {
         });
         match swept.await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => eprintln!("sekisho: sweeping flows: {error:#}"),
+            Ok(Err(error)) => eprintln!("sekisho: sweeping flows: {}", message::of(&error)),
             Err(error) => eprintln!("sekisho: sweeping flows: {error}"),
         }
     }

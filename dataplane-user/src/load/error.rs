@@ -98,8 +98,6 @@ pub enum Error {
     VersionsUsedUp,
     #[error("{table}: writing version {version}: {source}")]
     Write { table: &'static str, version: u32, source: MapError },
-    #[error("nothing is installed yet; attaching would stop every packet")]
-    NothingInstalled,
 
     // Interfaces.
     #[error("asking the kernel about interfaces: {source}")]
