@@ -16,6 +16,7 @@ use dataplane_common::{
     pipeline::{self, Next},
     table::next_hop::output_kind,
     tables::{Delivery, program},
+    work::job,
 };
 
 use crate::{
@@ -78,6 +79,12 @@ fn go_on(frame: &TcContext, tables: &KernelTables, work: &mut Work, next: Next) 
     let stage = match next {
         Next::Emit => {
             return match tables.output(work.output) {
+                // A frame that grew at its front has its network header where it was:
+                // the kernel would take the quoted packet for the packet if it entered
+                // the peer as it is. Sent by the device, it is looked at anew.
+                Some(output) if work.job == job::ERROR => {
+                    send(frame, output.ifindex, output_kind::DEVICE)
+                }
                 Some(output) => send(frame, output.ifindex, output.kind),
                 None => TC_ACT_SHOT,
             };

@@ -68,6 +68,7 @@ async fn ask(socket: &Path, method: Method, path: &str, body: Vec<u8>) -> Result
         .method(method)
         .uri(path)
         .header(hyper::header::HOST, "sekisho")
+        .header(hyper::header::CONTENT_TYPE, "application/json")
         .body(Full::new(Bytes::from(body)))
         .map_err(|error| Error::Cut(error.into()))?;
     let answer = sender.send_request(request).await.map_err(|error| Error::Cut(error.into()))?;

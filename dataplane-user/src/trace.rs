@@ -301,10 +301,7 @@ fn step(site: &Compiled, note: &Note) -> Option<Step> {
         note::FLOW => ("flow", format!("part of a known flow (half {})", flow_state(note))),
         note::NO_FLOW => ("flow", "no known flow".to_owned()),
         note::READMIT => ("flow", "judged anew in the direction that opened it".to_owned()),
-        note::ROUTE => {
-            let zone = site.ids.name(Kind::Zone, note.detail);
-            ("route", format!("{zone}: {}", name(Kind::Route)))
-        }
+        note::ROUTE => ("route", name(Kind::Route)),
         note::RECEIVER => ("route", format!("leads to {}", name(Kind::Endpoint))),
         note::EGRESS => ("filter", format!("egress: {}", rule("egress"))),
         note::INGRESS => ("filter", format!("ingress: {}", rule("ingress"))),
