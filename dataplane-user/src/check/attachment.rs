@@ -1,0 +1,77 @@
+//! Whose is an (interface, VLAN)? Exactly one network's, uplink's or access's.
+
+use std::collections::HashMap;
+
+use super::Context;
+use crate::config::file::Vlan;
+use crate::config::tree::NodeId;
+use crate::config::{At, Field};
+use crate::model::{Attachment, AttachmentIx, Hook, Interface, Ix, Owner, Table};
+
+#[derive(Default)]
+pub(super) struct Attachments {
+    list: Vec<(Attachment, NodeId)>,
+    known: HashMap<(Interface, Option<u16>), AttachmentIx>,
+    /// What somebody asked for, by interface.
+    hooks: HashMap<Interface, (Hook, NodeId)>,
+}
+
+impl Attachments {
+    /// Claims an attachment for its owner.
+    pub fn claim(
+        &mut self,
+        cx: &mut Context<'_>,
+        interface: &Field<At<Interface>>,
+        vlan: &Field<At<Vlan>>,
+        hook: &Field<At<Hook>>,
+        owner: Option<Owner>,
+    ) -> Option<AttachmentIx> {
+        let at = interface.given()?;
+        let interface = at.value.clone();
+        self.ask(cx, &interface, hook);
+        let vlan = vlan.optional()?.map(|vlan| vlan.0);
+        let owner = owner?;
+        if let Some(ix) = self.known.get(&(interface.clone(), vlan)) {
+            let (first, place) = &self.list[ix.position()];
+            let both_ports =
+                matches!((&first.owner, &owner), (Owner::Network(a), Owner::Network(b)) if a == b);
+            if both_ports {
+                return Some(*ix);
+            }
+            let tag = vlan.map_or("untagged".into(), |vlan| format!("VLAN {vlan}"));
+            let message = format!("{interface} {tag} belongs to another network, uplink or access");
+            let help = format!("it is used by {}", cx.see(*place));
+            cx.error(at.node, message, &help);
+            return None;
+        }
+        let ix = AttachmentIx::new(self.list.len());
+        self.known.insert((interface.clone(), vlan), ix);
+        self.list.push((Attachment { interface, vlan, hook: Hook::Auto, owner }, at.node));
+        Some(ix)
+    }
+
+    /// An interface has one hook, whoever asked for it.
+    fn ask(&mut self, cx: &mut Context<'_>, interface: &Interface, hook: &Field<At<Hook>>) {
+        let Some(At { value: hook, node }) = hook.given() else { return };
+        if *hook == Hook::Auto {
+            return;
+        }
+        let (first, place) = *self.hooks.entry(interface.clone()).or_insert((*hook, *node));
+        if first != *hook {
+            let message = format!("{interface} has another hook already");
+            let help = format!("it is asked for by {}", cx.see(place));
+            cx.error(*node, message, &help);
+        }
+    }
+
+    pub fn table(self) -> Table<AttachmentIx, Attachment> {
+        let hooks = self.hooks;
+        let settled = self.list.into_iter().map(|(mut attachment, _)| {
+            if let Some((hook, _)) = hooks.get(&attachment.interface) {
+                attachment.hook = *hook;
+            }
+            attachment
+        });
+        settled.collect::<Vec<_>>().into()
+    }
+}

@@ -1,0 +1,422 @@
+//! Which lines may come in, whose are they, and which addresses have they?
+
+use std::collections::HashMap;
+
+use ipnetwork::IpNetwork;
+
+use super::attachment::Attachments;
+use super::names::Within;
+use super::network::Segment;
+use super::router::Legs;
+use super::uplink::{self, Outside};
+use super::{Context, Lists, Names, filter, limit, link, prefix};
+use crate::config::file::{self, File, Numbers};
+use crate::config::tree::NodeId;
+use crate::config::{At, Prefix};
+use crate::model::{
+    Access, AccessIx, Destination, Entitlement, Ix, Line, LineGroup, LineIx, LineState, Number,
+    NumberRange, Owner, Session, TenantIx,
+};
+
+/// An access, as far as it could be made out.
+pub(super) struct Gate {
+    pub pools: Vec<(IpNetwork, NodeId)>,
+    /// False: nobody knows which addresses are inside.
+    pub whole: bool,
+    pub access: Option<Access>,
+}
+
+pub(super) fn accesses(
+    cx: &mut Context<'_>,
+    file: &File,
+    attachments: &mut Attachments,
+) -> Vec<Gate> {
+    let mut gates = Vec::new();
+    for (position, access) in file.accesses.items().iter().enumerate() {
+        let owner = Some(Owner::Access(AccessIx::new(position)));
+        let attachment =
+            attachments.claim(cx, &access.interface, &access.vlan, &access.hook, owner);
+        let addresses = link::addresses(cx, access.node, &access.addresses);
+        let own = addresses.clone().unwrap_or_default();
+        let hop = access.next_hop.given();
+        let next_hop = hop.and_then(|hop| link::neighbour(cx, &own, hop));
+        let items = access.pools.items();
+        cx.limit(items, limit::POOLS_PER_ACCESS);
+        if access.pools.given().is_some_and(Vec::is_empty) {
+            cx.error(access.node, "pools is empty", "lines have their addresses from there");
+        }
+        let pools: Vec<_> = items.iter().map(|at| (at.value.0, at.node)).collect();
+        for (later, first) in prefix::overlaps(&pools) {
+            let help = format!("it overlaps {}", cx.see(first));
+            cx.error(later, "the pools of an access must not overlap", &help);
+        }
+        link::clear_of_link(cx, &pools, &own, hop.as_slice());
+        let made = || {
+            Some(Access {
+                name: access.name.value()?,
+                attachment: attachment?,
+                mac: access.mac.optional()?,
+                addresses: addresses?,
+                next_hop: next_hop?,
+                pools: pools.iter().map(|(pool, _)| *pool).collect(),
+            })
+        };
+        let access_made = made();
+        gates.push(Gate { access: access_made, whole: !access.pools.is_broken(), pools });
+    }
+    gates
+}
+
+/// Who may register what.
+pub(super) struct Entitled {
+    pub list: Vec<Option<Entitlement>>,
+    /// By access, in order; they do not overlap.
+    ranges: HashMap<AccessIx, Vec<(NumberRange, TenantIx, NodeId)>>,
+    /// False: an entitlement is wrong, so a line without one may be right.
+    whole: bool,
+}
+
+pub(super) fn entitlements(cx: &mut Context<'_>, file: &File, names: &Names) -> Entitled {
+    let mut entitled = Entitled {
+        list: Vec::new(),
+        ranges: HashMap::new(),
+        whole: !file.entitlements.is_broken(),
+    };
+    for item in file.entitlements.items() {
+        let tenant = item.tenant.given().and_then(|at| names.tenants.find(cx, at));
+        let access = item.access.given().and_then(|at| names.accesses.find(cx, at));
+        let written = item.numbers.items();
+        let read: Vec<_> = written.iter().map(|numbers| range(cx, numbers)).collect();
+        if let (Some(tenant), Some(access)) = (tenant, access) {
+            let ranges = entitled.ranges.entry(access).or_default();
+            let read = read.iter().flatten();
+            ranges.extend(read.map(|(range, at)| (*range, tenant, *at)));
+        }
+        let made = || {
+            let numbers: Vec<_> = super::all(read)?;
+            let numbers = numbers.into_iter().map(|(range, _)| range).collect();
+            item.numbers.given()?;
+            Some(Entitlement { tenant: tenant?, access: access?, numbers })
+        };
+        let made = made();
+        entitled.whole &= made.is_some();
+        entitled.list.push(made);
+    }
+    for ranges in entitled.ranges.values_mut() {
+        ranges.sort_by_key(|(range, _, at)| (range.from, *at));
+        let mut highest: Option<(Number, NodeId)> = None;
+        for (range, _, at) in ranges.iter() {
+            if let Some((_, other)) = highest.filter(|(to, _)| *to >= range.from) {
+                let (later, first) = ((*at).max(other), (*at).min(other));
+                let help = format!("see {}", cx.see(first));
+                let message = "a number is entitled to one tenant, and here is an overlap";
+                cx.error(later, message, &help);
+            }
+            if highest.is_none_or(|(to, _)| to < range.to) {
+                highest = Some((range.to, *at));
+            }
+        }
+    }
+    entitled
+}
+
+fn range(cx: &mut Context<'_>, written: &Numbers) -> Option<(NumberRange, NodeId)> {
+    let (node, from, to) = match written {
+        Numbers::Word(At { value, node }) => {
+            let from = cx.number_of(&value.from, *node);
+            let to = match &value.to {
+                Some(to) => cx.number_of(to, *node),
+                None => from,
+            };
+            (*node, from, to)
+        }
+        Numbers::Range(range) => {
+            let from = range.from.given().and_then(|at| cx.number(at));
+            (range.node, from, range.to.given().and_then(|at| cx.number(at)))
+        }
+    };
+    let (from, to) = (from?, to?);
+    if from > to || from.digits().ilog10() != to.digits().ilog10() {
+        let message = format!("{from} to {to} is not a range of numbers");
+        cx.error(node, message, "as many digits in both, the lowest first");
+        return None;
+    }
+    Some((NumberRange { from, to }, node))
+}
+
+impl Entitled {
+    fn tenant(&self, access: AccessIx, number: Number) -> Option<TenantIx> {
+        let ranges = self.ranges.get(&access)?;
+        let after = ranges.partition_point(|(range, ..)| range.from <= number);
+        let (range, tenant, _) = ranges.get(after.checked_sub(1)?)?;
+        (number <= range.to).then_some(*tenant)
+    }
+}
+
+/// The lines, as far as they could be made out.
+pub(super) struct Registry {
+    pub lines: Vec<Option<Line>>,
+    known: HashMap<(AccessIx, Number), (LineIx, NodeId)>,
+    /// Fixed addresses by line; `None`: any of the pools.
+    fixed: Vec<Option<Vec<IpNetwork>>>,
+    /// Which tenants' lines come in where.
+    comers: Vec<(AccessIx, TenantIx)>,
+}
+
+/// What a line may name.
+pub(super) struct Around<'a> {
+    pub names: &'a Names,
+    pub legs: &'a Legs,
+    pub gates: &'a [Gate],
+    pub uplinks: &'a [Outside],
+    pub entitled: &'a Entitled,
+}
+
+pub(super) fn lines(cx: &mut Context<'_>, lists: &Lists<'_>, around: &Around<'_>) -> Registry {
+    let mut registry = Registry {
+        lines: Vec::new(),
+        known: HashMap::new(),
+        fixed: Vec::new(),
+        comers: Vec::new(),
+    };
+    let mut fixed_by_access: HashMap<AccessIx, Vec<(IpNetwork, NodeId)>> = HashMap::new();
+    for (position, (tenant, line)) in lists.lines.iter().enumerate() {
+        let within = around.names.of(*tenant);
+        let number = lists.numbers[position];
+        let access = line.access.given().and_then(|at| around.names.accesses.find(cx, at));
+        if let (Some(number), Some(access), Some(at)) = (number, access, line.number.given()) {
+            let ix = LineIx::new(position);
+            if let Some((_, first)) = registry.known.insert((access, number), (ix, at.node)) {
+                let message = format!("{number} is registered on this access already");
+                let help = format!("see {}", cx.see(first));
+                cx.error(at.node, message, &help);
+            }
+            entitlement(cx, lists, around, *tenant, access, number, at.node);
+        }
+        registry.comers.extend(access.map(|access| (access, *tenant)));
+        let destination = destination(cx, around, within, line, access);
+        let items = line.fixed_ips.items();
+        let fixed = addresses(cx, access.map(|ix| &around.gates[ix.position()]), items);
+        if let Some(access) = access {
+            let own = items.iter().map(|at| (at.value.0, at.node));
+            fixed_by_access.entry(access).or_default().extend(own);
+        }
+        registry.fixed.push(Some(fixed.clone()).filter(|_| !line.fixed_ips.is_absent()));
+        let groups = match line.security_groups.is_absent() {
+            true => Some(None),
+            false => filter::membership(cx, lists, within, line.security_groups.items())
+                .map(|(groups, _)| Some(groups)),
+        };
+        let made = || {
+            Some(Line {
+                tenant: *tenant,
+                number: number?,
+                name: line.name.optional()?,
+                access: access?,
+                imsi: line.imsi.optional()?,
+                state: line.state.or(LineState::Active)?,
+                destination: destination?,
+                fixed_ips: fixed,
+                groups: groups?,
+            })
+        };
+        registry.lines.push(made());
+    }
+    for list in fixed_by_access.values() {
+        for (later, first) in prefix::overlaps(list) {
+            let help = format!("see {}", cx.see(first));
+            cx.error(later, "another line of the access has this address", &help);
+        }
+    }
+    registry
+}
+
+fn entitlement(
+    cx: &mut Context<'_>,
+    lists: &Lists<'_>,
+    around: &Around<'_>,
+    tenant: TenantIx,
+    access: AccessIx,
+    number: Number,
+    place: NodeId,
+) {
+    let owner = around.entitled.tenant(access, number);
+    if owner == Some(tenant) || (owner.is_none() && !around.entitled.whole) {
+        return;
+    }
+    let Some(name) = lists.tenants[tenant.position()].name.value() else { return };
+    // Whose it is instead is not this tenant's to know.
+    let message = format!("tenant {name} is not entitled to {number} on this access");
+    cx.error(place, message, "the provider adds it to `entitlements`");
+}
+
+fn destination(
+    cx: &mut Context<'_>,
+    around: &Around<'_>,
+    within: &Within,
+    line: &file::Line,
+    access: Option<AccessIx>,
+) -> Option<Destination> {
+    let given = [line.router.is_absent(), line.network.is_absent(), line.uplink.is_absent()];
+    if given.into_iter().filter(|absent| !absent).count() != 1 {
+        let message = "a line has exactly one destination: router, network or uplink";
+        cx.error(line.node, message, "");
+        return None;
+    }
+    if let Some(at) = line.router.given() {
+        return within.routers.find(cx, at).map(Destination::Router);
+    }
+    if let Some(at) = line.network.given() {
+        let network = within.networks.find(cx, at)?;
+        let Some(router) = around.legs.router(network) else {
+            let message = format!("network `{}` has no router, so no line gets there", at.value);
+            cx.error(at.node, message, "add it to the interfaces of a router");
+            return None;
+        };
+        return Some(Destination::Network { network, router });
+    }
+    let at = line.uplink.given()?;
+    let uplink = around.names.uplinks.find(cx, at)?;
+    if let Some(access) = access
+        && !uplink::exports(around.uplinks, uplink, access)
+    {
+        let message = format!("uplink `{}` does not export a pool of the line's access", at.value);
+        cx.error(at.node, message, "without that no answer comes back");
+        return None;
+    }
+    Some(Destination::Uplink(uplink))
+}
+
+/// The longest IPv6 prefix that a line may have all of.
+const LINE_IPV6_PREFIX_MIN: u8 = 48;
+
+/// A line's addresses: single ones, or for IPv6 a prefix, inside the pools.
+fn addresses(cx: &mut Context<'_>, gate: Option<&Gate>, items: &[At<Prefix>]) -> Vec<IpNetwork> {
+    cx.limit(items, limit::ADDRESSES_PER_LINE);
+    for at in items {
+        let address = at.value.0;
+        let shortest = if address.is_ipv4() { 32 } else { LINE_IPV6_PREFIX_MIN };
+        if address.prefix() < shortest {
+            let message = format!("{address} is more than a line can have");
+            let help =
+                format!("an IPv4 address, or an IPv6 address or prefix to /{LINE_IPV6_PREFIX_MIN}");
+            cx.error(at.node, message, &help);
+            continue;
+        }
+        let Some(gate) = gate.filter(|gate| gate.whole) else { continue };
+        if !gate.pools.iter().any(|(pool, _)| prefix::inside(address, *pool)) {
+            let pools: Vec<_> = gate.pools.iter().map(|(pool, _)| pool.to_string()).collect();
+            let message = format!("{address} is in no pool of the access");
+            cx.error(at.node, message, &format!("its pools: {}", pools.join(", ")));
+        }
+    }
+    items.iter().map(|at| at.value.0).collect()
+}
+
+pub(super) fn line_groups(
+    cx: &mut Context<'_>,
+    lists: &Lists<'_>,
+    names: &Names,
+) -> Vec<Option<LineGroup>> {
+    let mut groups = Vec::new();
+    for (tenant, group) in &lists.line_groups {
+        let items = group.lines.items();
+        cx.limit(items, limit::LINES_PER_LINE_GROUP);
+        let found: Vec<_> = items.iter().map(|at| names.of(*tenant).line(cx, at)).collect();
+        let made = || {
+            let mut lines: Vec<LineIx> = super::all(found)?;
+            lines.sort_unstable();
+            lines.dedup();
+            Some(LineGroup { tenant: *tenant, name: group.name.value()?, lines })
+        };
+        groups.push(made());
+    }
+    groups
+}
+
+pub(super) fn sessions(
+    cx: &mut Context<'_>,
+    file: &File,
+    names: &Names,
+    gates: &[Gate],
+    registry: &Registry,
+) -> Vec<Option<Session>> {
+    let mut bound: HashMap<LineIx, NodeId> = HashMap::new();
+    let mut by_access: HashMap<AccessIx, Vec<(IpNetwork, NodeId)>> = HashMap::new();
+    let mut sessions = Vec::new();
+    for session in file.sessions.items() {
+        let access = session.access.given().and_then(|at| names.accesses.find(cx, at));
+        let number = session.number.given().and_then(|at| cx.number(at));
+        let items = session.addresses.items();
+        if session.addresses.given().is_some_and(Vec::is_empty) {
+            cx.error(session.node, "addresses is empty", "a session binds at least one");
+        }
+        let own = addresses(cx, access.map(|ix| &gates[ix.position()]), items);
+        if let Some(access) = access {
+            let own = items.iter().map(|at| (at.value.0, at.node));
+            by_access.entry(access).or_default().extend(own);
+        }
+        let mut line = None;
+        if let (Some(access), Some(number), Some(at)) = (access, number, session.number.given()) {
+            line = registry.known.get(&(access, number)).map(|(line, _)| *line);
+            match line {
+                None => {
+                    let message = format!("no tenant has registered {number} on this access");
+                    cx.error(at.node, message, "a session is a line's");
+                }
+                Some(line) => {
+                    if let Some(first) = bound.insert(line, at.node) {
+                        let message = format!("{number} has a session already");
+                        let help = format!("give all its addresses there: {}", cx.see(first));
+                        cx.error(at.node, message, &help);
+                    }
+                    fixed_only(cx, registry, line, items);
+                }
+            }
+        }
+        sessions
+            .push(line.filter(|_| !own.is_empty()).map(|line| Session { line, addresses: own }));
+    }
+    for list in by_access.values() {
+        for (later, first) in prefix::overlaps(list) {
+            let help = format!("see {}", cx.see(first));
+            cx.error(later, "another session of the access has this address", &help);
+        }
+    }
+    sessions
+}
+
+fn fixed_only(cx: &mut Context<'_>, registry: &Registry, line: LineIx, items: &[At<Prefix>]) {
+    let Some(fixed) = &registry.fixed[line.position()] else { return };
+    for at in items {
+        if !fixed.contains(&at.value.0) {
+            let message = format!("{} is not a fixed address of the line", at.value.0);
+            let fixed: Vec<_> = fixed.iter().map(ToString::to_string).collect();
+            cx.error(at.node, message, &format!("its fixed addresses: {}", fixed.join(", ")));
+        }
+    }
+}
+
+/// Refuses pools that hold addresses of a tenant whose lines come in there.
+pub(super) fn pools_apart(
+    cx: &mut Context<'_>,
+    gates: &[Gate],
+    lists: &Lists<'_>,
+    registry: &Registry,
+    segments: &[Segment],
+) {
+    let mut comers = registry.comers.clone();
+    comers.sort_unstable();
+    comers.dedup();
+    for (access, tenant) in comers {
+        let networks = lists.networks.iter().zip(segments);
+        let own = networks.filter(|((owner, _), _)| *owner == tenant);
+        for (subnet, place) in own.flat_map(|(_, segment)| &segment.subnets) {
+            let shared = gates[access.position()].pools.iter();
+            for (pool, at) in shared.filter(|(pool, _)| prefix::overlap(*pool, subnet.prefix)) {
+                let message = format!("the pool {pool} overlaps a subnet of a line's tenant");
+                cx.error(*at, message, &format!("see {}", cx.see(*place)));
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Is the site file right? Every error of it at once, or the site.
+//!
+//! Each pass reports what it finds and hands on what it could make out; a name
+//! or number that is wrong itself is not reported again where it is used.
+
+mod attachment;
+mod filter;
+mod limit;
+mod link;
+mod mobile;
+mod names;
+mod network;
+mod port;
+mod prefix;
+mod router;
+mod uplink;
+
+#[cfg(test)]
+mod tests;
+
+use crate::config::diagnostic::Lines;
+use crate::config::file::File;
+use crate::config::tree::{NodeId, Tree};
+use crate::config::{At, Diagnostic, Findings, NumberText, Placed, Reader};
+use crate::model::{Ix, Number, NumberError, PortIx, Security, Site, Tenant};
+use attachment::Attachments;
+use names::{Lists, Names};
+
+pub use limit::{ALL as LIMITS, Limit};
+
+/// What became of a site file.
+#[derive(Debug)]
+pub struct Checked {
+    /// Errors and warnings, sorted by position.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The site, if there is no error.
+    pub site: Option<Site>,
+}
+
+/// Checks a site file, YAML or JSON.
+pub fn check(text: &str) -> Checked {
+    let mut out = Findings::default();
+    let parsed = Tree::parse(text, &mut out);
+    let site = parsed.as_ref().and_then(|(tree, root)| {
+        let file = Reader::file(tree, *root, &mut out)?;
+        let country = file.country_code.optional();
+        site(&mut Context { tree, lines: Lines::new(text), out: &mut out, country }, &file)
+    });
+    let site = site.filter(|_| !out.any_error());
+    Checked { diagnostics: out.locate(text, parsed.as_ref().map(|(tree, _)| tree)), site }
+}
+
+fn site(cx: &mut Context<'_>, file: &File) -> Option<Site> {
+    let lists = Lists::new(cx, file);
+    let names = Names::new(cx, file, &lists);
+    let mut attachments = Attachments::default();
+
+    let legs = router::legs(cx, &lists, &names);
+    let segments = network::segments(cx, &lists, &legs);
+    router::subnets_apart(cx, &legs, &segments);
+    let routers = router::routers(cx, &lists, &names, &legs, &segments);
+    let groups = filter::groups(cx, &lists, &names);
+    let address_groups = filter::address_groups(cx, &lists);
+    let ports = port::ports(cx, &lists, &names, &legs, &segments, &mut attachments);
+    let gates = mobile::accesses(cx, file, &mut attachments);
+    let inside =
+        uplink::Inside { names: &names, routers: &routers, segments: &segments, gates: &gates };
+    let uplinks = uplink::uplinks(cx, file, &inside, &mut attachments);
+    let entitled = mobile::entitlements(cx, file, &names);
+    let around = mobile::Around {
+        names: &names,
+        legs: &legs,
+        gates: &gates,
+        uplinks: &uplinks,
+        entitled: &entitled,
+    };
+    let registry = mobile::lines(cx, &lists, &around);
+    let line_groups = mobile::line_groups(cx, &lists, &names);
+    let sessions = mobile::sessions(cx, file, &names, &gates, &registry);
+    mobile::pools_apart(cx, &gates, &lists, &registry, &segments);
+
+    let tenants = file.tenants.items().iter();
+    let mut groups: Vec<_> = all(groups)?;
+    let ports: Vec<_> = all(ports)?;
+    for (position, port) in ports.iter().enumerate() {
+        if let Security::On { groups: members, .. } = &port.security {
+            for group in members {
+                groups[group.position()].ports.push(PortIx::new(position));
+            }
+        }
+    }
+    let site = Site {
+        tenants: all(tenants.map(|t| t.name.value().map(|name| Tenant { name })))?,
+        attachments: attachments.table(),
+        networks: all(segments.into_iter().map(|segment| segment.network))?,
+        ports: ports.into(),
+        routers: all(routers)?,
+        groups: groups.into(),
+        address_groups: all(address_groups)?,
+        lines: all(registry.lines)?,
+        line_groups: all(line_groups)?,
+        uplinks: all(uplinks.into_iter().map(|uplink| uplink.uplink))?,
+        accesses: all(gates.into_iter().map(|gate| gate.access))?,
+        entitlements: all(entitled.list)?,
+        sessions: all(sessions)?,
+    };
+    router::next_hops_known(cx, &lists, &site);
+    Some(site)
+}
+
+/// All of them, or none if one could not be made out.
+fn all<T, C: From<Vec<T>>>(parts: impl IntoIterator<Item = Option<T>>) -> Option<C> {
+    parts.into_iter().collect::<Option<Vec<T>>>().map(C::from)
+}
+
+/// What every pass needs.
+struct Context<'a> {
+    tree: &'a Tree,
+    lines: Lines<'a>,
+    out: &'a mut Findings,
+    /// `None`: the country code is wrong, so a national number may be right.
+    country: Option<Option<crate::config::CountryCode>>,
+}
+
+impl Context<'_> {
+    /// Reports an error, with what is allowed or was meant.
+    fn error(&mut self, place: NodeId, message: impl Into<String>, help: &str) {
+        let found = self.out.error(place, message);
+        if !help.is_empty() {
+            found.help(help);
+        }
+    }
+
+    /// Another place of the file, for a message.
+    fn see(&self, node: NodeId) -> String {
+        let (line, _) = self.lines.position(self.tree.node(node).span.start);
+        format!("{} (line {line})", self.tree.path(node))
+    }
+
+    /// Reports a list that is too long.
+    fn limit<T: Placed>(&mut self, list: &[T], limit: Limit) {
+        if let Some(excess) = list.get(limit.max) {
+            let message = format!("{} {}", list.len(), limit.what);
+            let help = format!("at most {} are supported ({})", limit.max, limit.name);
+            self.error(excess.node(), message, &help);
+        }
+    }
+
+    fn number(&mut self, at: &At<NumberText>) -> Option<Number> {
+        self.number_of(&at.value.0, at.node)
+    }
+
+    fn number_of(&mut self, text: &str, node: NodeId) -> Option<Number> {
+        match Number::parse(text, self.country.flatten().map(|code| code.0)) {
+            Ok(number) => Some(number),
+            Err(NumberError::NoCountry) if self.country.is_none() => None,
+            Err(error) => {
+                let text = crate::config::tree::quote(text);
+                let message = format!("`{text}` is not a telephone number: {error}");
+                self.error(node, message, "the international spelling always works: +819012345678");
+                None
+            }
+        }
+    }
+}

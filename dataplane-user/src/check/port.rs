@@ -1,0 +1,165 @@
+//! What is plugged in where, with which addresses, behind which groups?
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use super::attachment::Attachments;
+use super::network::Segment;
+use super::router::Legs;
+use super::{Context, Lists, Names, filter, limit, prefix};
+use crate::config::file;
+use crate::config::tree::NodeId;
+use crate::config::{At, Host};
+use crate::model::{AddressPair, Ix, Mac, NetworkIx, Owner, Port, Security, TenantIx};
+
+/// What is taken in a network, and by whom.
+#[derive(Default)]
+struct Taken {
+    macs: HashMap<(NetworkIx, Mac), NodeId>,
+    addresses: HashMap<(NetworkIx, IpAddr), NodeId>,
+}
+
+pub(super) fn ports(
+    cx: &mut Context<'_>,
+    lists: &Lists<'_>,
+    names: &Names,
+    legs: &Legs,
+    segments: &[Segment],
+    attachments: &mut Attachments,
+) -> Vec<Option<Port>> {
+    let mut taken = Taken::default();
+    let mut ports = Vec::new();
+    for (tenant, port) in &lists.ports {
+        let network = port.network.given();
+        let network = network.and_then(|at| names.of(*tenant).networks.find(cx, at));
+        let owner = network.map(Owner::Network);
+        let attachment = attachments.claim(cx, &port.interface, &port.vlan, &port.hook, owner);
+        cx.limit(port.fixed_ips.items(), limit::FIXED_IPS_PER_PORT);
+        if let Some(network) = network {
+            mac(cx, legs, &mut taken, network, port);
+            for at in port.fixed_ips.items() {
+                let routed = legs.router(network).is_some();
+                let segment = &segments[network.position()];
+                if fixed_ip(cx, segment, routed, at)
+                    && let Some(first) = taken.addresses.insert((network, at.value.0), at.node)
+                {
+                    let message = format!("{} is taken in the network", at.value.0);
+                    let help = format!("see {}", cx.see(first));
+                    cx.error(at.node, message, &help);
+                }
+            }
+        }
+        let address_pairs = address_pairs(cx, port);
+        let security = security(cx, lists, names, *tenant, port);
+        let made = || {
+            Some(Port {
+                tenant: *tenant,
+                name: port.name.value()?,
+                network: network?,
+                attachment: attachment?,
+                mac: port.mac.value()?,
+                fixed_ips: port.fixed_ips.items().iter().map(|at| at.value.0).collect(),
+                address_pairs: address_pairs?,
+                security: security?,
+                dhcp_server: port.dhcp_server.or(false)?,
+            })
+        };
+        ports.push(made());
+    }
+    ports
+}
+
+fn mac(
+    cx: &mut Context<'_>,
+    legs: &Legs,
+    taken: &mut Taken,
+    network: NetworkIx,
+    port: &file::Port,
+) {
+    let Some(at) = port.mac.given() else { return };
+    if let Some(first) = taken.macs.insert((network, at.value), at.node) {
+        let help = format!("see {}", cx.see(first));
+        cx.error(at.node, format!("{} is taken in the network", at.value), &help);
+    }
+    let router = legs.router(network).and_then(|router| legs.macs[router.position()]);
+    if router == Some(at.value) {
+        cx.error(at.node, format!("{} is the MAC of the network's router", at.value), "");
+    }
+}
+
+fn fixed_ip(cx: &mut Context<'_>, segment: &Segment, routed: bool, at: &At<Host>) -> bool {
+    let address = at.value.0;
+    let Some(subnet) = segment.subnet_of(address) else {
+        if segment.whole {
+            let subnets: Vec<_> =
+                segment.subnets.iter().map(|(subnet, _)| subnet.prefix.to_string()).collect();
+            let message = format!("{address} is in no subnet of the network");
+            let help = match subnets.as_slice() {
+                [] => "the network has no subnets".into(),
+                _ => format!("its subnets: {}", subnets.join(", ")),
+            };
+            cx.error(at.node, message, &help);
+        }
+        return false;
+    };
+    let message = if !prefix::for_hosts(subnet.prefix, address) {
+        format!("{address} is the address of the subnet {} itself", subnet.prefix)
+    } else if routed && subnet.gateway == address {
+        format!("{address} is the gateway, which is the router's")
+    } else {
+        return true;
+    };
+    cx.error(at.node, message, "");
+    false
+}
+
+fn address_pairs(cx: &mut Context<'_>, port: &file::Port) -> Option<Vec<AddressPair>> {
+    let items = port.allowed_address_pairs.items();
+    cx.limit(items, limit::ADDRESS_PAIRS_PER_PORT);
+    let mut pairs = Vec::new();
+    for item in items {
+        if let Some(at) = item.ip_address.given()
+            && at.value.0.prefix() == 0
+        {
+            let message = format!("the port may send from any address ({})", at.value.0);
+            let found = cx.out.warning(at.node, message);
+            found.help("and every rule whose remote is one of its groups admits everybody");
+        }
+        let mac = if item.mac_address.is_absent() { &port.mac } else { &item.mac_address };
+        let pair = item.ip_address.value().zip(mac.value());
+        pairs.push(pair.map(|(block, mac)| AddressPair { prefix: block.0, mac }));
+    }
+    super::all(pairs)
+}
+
+fn security(
+    cx: &mut Context<'_>,
+    lists: &Lists<'_>,
+    names: &Names,
+    tenant: TenantIx,
+    port: &file::Port,
+) -> Option<Security> {
+    let written = port.security_groups.items();
+    let within = names.of(tenant);
+    let membership = if port.security_groups.is_absent() {
+        let default = within.default_group()?;
+        let group = lists.groups[default.position()].1;
+        let stateful = group.map_or(Some(true), |group| group.stateful.or(true));
+        Some((vec![default], stateful?))
+    } else {
+        filter::membership(cx, lists, within, written)
+    };
+    if port.port_security.or(true)? {
+        let (groups, stateful) = membership?;
+        return Some(Security::On { groups, stateful });
+    }
+    if let Some(first) = written.first() {
+        let message = "a port without port security has no security groups";
+        cx.error(first.node, message, "leave them out, or set port_security: true");
+    }
+    if let Some(first) = port.allowed_address_pairs.items().first() {
+        let message = "a port without port security has no address pairs";
+        cx.error(first.node, message, "it may send from any address already");
+    }
+    Some(Security::Off)
+}

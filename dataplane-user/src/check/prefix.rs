@@ -1,0 +1,96 @@
+//! How do two prefixes, or a prefix and an address, lie to each other?
+
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+
+use crate::config::tree::NodeId;
+
+/// Whether one prefix is within another.
+pub(super) fn inside(inner: IpNetwork, outer: IpNetwork) -> bool {
+    outer.prefix() <= inner.prefix() && outer.contains(inner.network())
+}
+
+/// Whether two prefixes share an address: one is within the other.
+pub(super) fn overlap(a: IpNetwork, b: IpNetwork) -> bool {
+    inside(a, b) || inside(b, a)
+}
+
+/// Each prefix that overlaps an earlier one of the list, with that one.
+pub(super) fn overlaps(list: &[(IpNetwork, NodeId)]) -> Vec<(NodeId, NodeId)> {
+    let mut sorted = list.to_vec();
+    sorted.sort_by_key(|(prefix, node)| (prefix.network(), prefix.prefix(), *node));
+    let mut found = Vec::new();
+    // Prefixes nest, so all that overlap the outermost one follow it directly.
+    let mut outer: Option<(IpNetwork, NodeId)> = None;
+    for (prefix, node) in sorted {
+        match outer {
+            Some((wide, first)) if inside(prefix, wide) => {
+                found.push((node.max(first), node.min(first)));
+            }
+            _ => outer = Some((prefix, node)),
+        }
+    }
+    found
+}
+
+/// Whether a machine on the prefix can have the address: neither the
+/// network's own nor the broadcast address, nor IPv6's subnet-router anycast.
+pub(super) fn for_hosts(prefix: IpNetwork, address: IpAddr) -> bool {
+    let whole = match prefix {
+        // RFC 3021: both addresses of a /31 are machines'.
+        IpNetwork::V4(v4) => v4.prefix() >= 31 || IpAddr::V4(v4.broadcast()) != address,
+        IpNetwork::V6(_) => true,
+    };
+    // RFC 6164: so are both of a /127.
+    let point_to_point = prefix.prefix() >= if prefix.is_ipv4() { 31 } else { 127 };
+    prefix.contains(address) && whole && (point_to_point || prefix.network() != address)
+}
+
+/// The first address that a machine can have.
+pub(super) fn first_host(prefix: IpNetwork) -> IpAddr {
+    match prefix {
+        IpNetwork::V4(v4) if v4.prefix() >= 31 => IpAddr::V4(v4.network()),
+        IpNetwork::V4(v4) => IpAddr::V4((v4.network().to_bits() | 1).into()),
+        IpNetwork::V6(v6) => IpAddr::V6((v6.network().to_bits() | 1).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn net(text: &str) -> IpNetwork {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn hosts() {
+        for (prefix, address, good) in [
+            ("10.0.0.0/24", "10.0.0.1", true),
+            ("10.0.0.0/24", "10.0.0.0", false),
+            ("10.0.0.0/24", "10.0.0.255", false),
+            ("10.0.0.0/24", "10.0.1.1", false),
+            ("10.0.0.0/24", "2001:db8::1", false),
+            ("10.0.0.0/31", "10.0.0.0", true),
+            ("10.0.0.0/31", "10.0.0.1", true),
+            ("2001:db8::/64", "2001:db8::", false),
+            ("2001:db8::/64", "2001:db8::ffff:ffff:ffff:ffff", true),
+            ("2001:db8::/127", "2001:db8::", true),
+        ] {
+            assert_eq!(
+                for_hosts(net(prefix), address.parse().unwrap()),
+                good,
+                "{prefix} {address}"
+            );
+        }
+    }
+
+    #[test]
+    fn nesting() {
+        assert!(inside(net("10.1.0.0/16"), net("10.0.0.0/8")));
+        assert!(!inside(net("10.0.0.0/8"), net("10.1.0.0/16")));
+        assert!(!overlap(net("0.0.0.0/0"), net("::/0")));
+        assert!(overlap(net("::/0"), net("2001:db8::/32")));
+    }
+}

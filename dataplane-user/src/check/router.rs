@@ -1,0 +1,248 @@
+//! Which networks does a router connect, and where do its routes lead?
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+
+use super::network::Segment;
+use super::{Context, Lists, Names, limit, prefix};
+use crate::config::file;
+use crate::config::tree::NodeId;
+use crate::config::{At, Host};
+use crate::model::{Ix, Mac, NetworkIx, NextHop, Route, Router, RouterIx, Site, Target, TenantIx};
+
+/// Which router is on which network.
+pub(super) struct Legs {
+    /// By router.
+    of: Vec<Vec<(NetworkIx, NodeId)>>,
+    /// By router.
+    pub macs: Vec<Option<Mac>>,
+    routers: HashMap<NetworkIx, (RouterIx, NodeId)>,
+}
+
+impl Legs {
+    /// The router on a network.
+    pub fn router(&self, network: NetworkIx) -> Option<RouterIx> {
+        self.routers.get(&network).map(|(router, _)| *router)
+    }
+}
+
+pub(super) fn legs(cx: &mut Context<'_>, lists: &Lists<'_>, names: &Names) -> Legs {
+    let mut legs = Legs { of: Vec::new(), macs: Vec::new(), routers: HashMap::new() };
+    for (position, (tenant, router)) in lists.routers.iter().enumerate() {
+        let ix = RouterIx::new(position);
+        let interfaces = router.interfaces.items();
+        cx.limit(interfaces, limit::INTERFACES_PER_ROUTER);
+        let mut own = Vec::new();
+        for interface in interfaces {
+            let Some(at) = interface.network.given() else { continue };
+            let Some(network) = names.of(*tenant).networks.find(cx, at) else { continue };
+            match legs.routers.entry(network) {
+                Entry::Vacant(free) => {
+                    free.insert((ix, at.node));
+                    own.push((network, at.node));
+                }
+                Entry::Occupied(taken) => {
+                    let (_, first) = *taken.get();
+                    let message = format!("network `{}` has a router already", at.value);
+                    let help = format!("a network has one gateway; see {}", cx.see(first));
+                    cx.error(at.node, message, &help);
+                }
+            }
+        }
+        legs.of.push(own);
+        legs.macs.push(mac(lists, *tenant, router));
+    }
+    legs
+}
+
+fn mac(lists: &Lists<'_>, tenant: TenantIx, router: &file::Router) -> Option<Mac> {
+    match router.mac.optional()? {
+        Some(mac) => Some(mac),
+        None => {
+            let tenant = lists.tenants[tenant.position()].name.value()?;
+            Some(Mac::derived(&[tenant.as_str(), router.name.value()?.as_str()]))
+        }
+    }
+}
+
+/// Refuses a router whose networks share addresses.
+pub(super) fn subnets_apart(cx: &mut Context<'_>, legs: &Legs, segments: &[Segment]) {
+    for own in &legs.of {
+        let mut all = Vec::new();
+        for (network, leg) in own {
+            let subnets = &segments[network.position()].subnets;
+            all.extend(subnets.iter().map(|(subnet, _)| (subnet.prefix, *leg)));
+        }
+        for (later, first) in prefix::overlaps(&all) {
+            // Overlaps inside one network have been reported there.
+            if later != first {
+                let help = format!("they overlap those of {}", cx.see(first));
+                cx.error(later, "the subnets of a router's networks must not overlap", &help);
+            }
+        }
+    }
+}
+
+pub(super) fn routers(
+    cx: &mut Context<'_>,
+    lists: &Lists<'_>,
+    names: &Names,
+    legs: &Legs,
+    segments: &[Segment],
+) -> Vec<Option<Router>> {
+    let mut routers = Vec::new();
+    for (position, (tenant, router)) in lists.routers.iter().enumerate() {
+        let own = &legs.of[position];
+        let items = router.routes.items();
+        cx.limit(items, limit::ROUTES_PER_ROUTER);
+        let mut seen: HashMap<IpNetwork, NodeId> = HashMap::new();
+        for (network, _) in own {
+            let subnets = &segments[network.position()].subnets;
+            seen.extend(subnets.iter().map(|(subnet, at)| (subnet.prefix, *at)));
+        }
+        let mut routes = Vec::new();
+        for item in items {
+            if let Some(at) = item.destination.given()
+                && let Some(first) = seen.insert(at.value.0, at.node)
+            {
+                let message = format!("there is a route to {} already", at.value.0);
+                let help = format!("see {}", cx.see(first));
+                cx.error(at.node, message, &help);
+            }
+            let target = target(cx, names, item, own, segments);
+            let destination = item.destination.value();
+            routes.push(
+                target
+                    .zip(destination)
+                    .map(|(target, destination)| Route { destination: destination.0, target }),
+            );
+        }
+        let made = || {
+            Some(Router {
+                tenant: *tenant,
+                name: router.name.value()?,
+                mac: legs.macs[position]?,
+                interfaces: own.iter().map(|(network, _)| *network).collect(),
+                routes: super::all(routes)?,
+            })
+        };
+        routers.push(made());
+    }
+    routers
+}
+
+fn target(
+    cx: &mut Context<'_>,
+    names: &Names,
+    route: &file::Route,
+    own: &[(NetworkIx, NodeId)],
+    segments: &[Segment],
+) -> Option<Target> {
+    let given = [
+        !route.next_hops.is_absent(),
+        !route.uplink.is_absent(),
+        route.blackhole.or(false) != Some(false),
+    ];
+    if given.into_iter().filter(|given| *given).count() != 1 {
+        let message = "a route leads to exactly one of next_hops, uplink, blackhole: true";
+        cx.error(route.node, message, "");
+        return None;
+    }
+    if let Some(at) = route.uplink.given() {
+        return names.uplinks.find(cx, at).map(Target::Uplink);
+    }
+    if route.blackhole.value() == Some(true) {
+        return Some(Target::Blackhole);
+    }
+    let hops = route.next_hops.given()?;
+    cx.limit(hops, limit::NEXT_HOPS);
+    if hops.is_empty() {
+        cx.error(route.node, "the list of next hops is empty", "to drop, write blackhole: true");
+    }
+    let mut seen = HashMap::new();
+    let mut read = Vec::new();
+    for hop in hops {
+        if let Some(first) = seen.insert(hop.value.0, hop.node) {
+            let help = format!("see {}", cx.see(first));
+            cx.error(hop.node, format!("the next hop {} is given twice", hop.value.0), &help);
+        }
+        read.push(next_hop(cx, route, hop, own, segments));
+    }
+    super::all(read).filter(|hops: &Vec<_>| !hops.is_empty()).map(Target::NextHops)
+}
+
+fn next_hop(
+    cx: &mut Context<'_>,
+    route: &file::Route,
+    hop: &At<Host>,
+    own: &[(NetworkIx, NodeId)],
+    segments: &[Segment],
+) -> Option<NextHop> {
+    let address = hop.value.0;
+    let destination = route.destination.value()?.0;
+    if destination.is_ipv4() != address.is_ipv4() {
+        let message = format!("the next hop {address} is not of the family of {destination}");
+        cx.error(hop.node, message, "");
+        return None;
+    }
+    let legs = || own.iter().map(|(network, _)| (*network, &segments[network.position()]));
+    let Some((network, subnet)) = legs().find_map(|(ix, leg)| Some((ix, leg.subnet_of(address)?)))
+    else {
+        if legs().all(|(_, leg)| leg.whole) {
+            let prefixes: Vec<_> = legs()
+                .flat_map(|(_, leg)| {
+                    leg.subnets.iter().map(|(subnet, _)| subnet.prefix.to_string())
+                })
+                .collect();
+            let message = format!("the next hop {address} is on none of the router's subnets");
+            cx.error(hop.node, message, &format!("connected: {}", prefixes.join(", ")));
+        }
+        return None;
+    };
+    if subnet.gateway == address || !prefix::for_hosts(subnet.prefix, address) {
+        let message = format!("the next hop {address} is not another machine's address");
+        cx.error(hop.node, message, "it is the router's own, or the subnet's");
+        return None;
+    }
+    Some(NextHop { address, network })
+}
+
+/// Warns of next hops that no port has: nothing would ever be sent there.
+pub(super) fn next_hops_known(cx: &mut Context<'_>, lists: &Lists<'_>, site: &Site) {
+    let mut fixed: HashSet<(NetworkIx, IpAddr)> = HashSet::new();
+    let mut pairs: HashMap<NetworkIx, Vec<IpNetwork>> = HashMap::new();
+    for port in site.ports.values() {
+        fixed.extend(port.fixed_ips.iter().map(|address| (port.network, *address)));
+        let prefixes = port.address_pairs.iter().map(|pair| pair.prefix);
+        pairs.entry(port.network).or_default().extend(prefixes);
+    }
+    for ((_, written), router) in lists.routers.iter().zip(site.routers.values()) {
+        for (written, route) in written.routes.items().iter().zip(&router.routes) {
+            let Target::NextHops(hops) = &route.target else { continue };
+            for (written, hop) in written.next_hops.items().iter().zip(hops) {
+                let paired = pairs.get(&hop.network).is_some_and(|prefixes| {
+                    prefixes.iter().any(|prefix| prefix.contains(hop.address))
+                });
+                if !paired && !fixed.contains(&(hop.network, hop.address)) {
+                    let message = format!("no port has the next hop's address {}", hop.address);
+                    cx.out.warning(written.node, message);
+                }
+            }
+        }
+    }
+}
+
+/// The prefixes that a router leads to inside the site.
+pub(super) fn reach(router: &Router, segments: &[Segment]) -> Vec<IpNetwork> {
+    let connected = router.interfaces.iter().flat_map(|network| {
+        segments[network.position()].subnets.iter().map(|(subnet, _)| subnet.prefix)
+    });
+    let routed = router.routes.iter().filter_map(|route| match route.target {
+        Target::NextHops(_) => Some(route.destination),
+        Target::Uplink(_) | Target::Blackhole => None,
+    });
+    connected.chain(routed).collect()
+}

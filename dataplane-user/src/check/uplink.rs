@@ -1,0 +1,180 @@
+//! What is outside, and who is shown to it?
+
+use std::collections::{HashMap, HashSet};
+
+use ipnetwork::IpNetwork;
+
+use super::attachment::Attachments;
+use super::mobile::Gate;
+use super::network::Segment;
+use super::{Context, Names, limit, link, prefix, router};
+use crate::config::file::{self, File};
+use crate::config::tree::NodeId;
+use crate::model::{AccessIx, Export, Exporter, Ix, Owner, Router, Uplink, UplinkIx};
+
+/// An uplink, as far as it could be made out.
+pub(super) struct Outside {
+    /// The accesses whose pools it exports.
+    pub accesses: HashSet<AccessIx>,
+    pub uplink: Option<Uplink>,
+}
+
+/// What an export may be inside of.
+pub(super) struct Inside<'a> {
+    pub names: &'a Names,
+    pub routers: &'a [Option<Router>],
+    pub segments: &'a [Segment],
+    pub gates: &'a [Gate],
+}
+
+pub(super) fn uplinks(
+    cx: &mut Context<'_>,
+    file: &File,
+    inside: &Inside<'_>,
+    attachments: &mut Attachments,
+) -> Vec<Outside> {
+    let mut uplinks = Vec::new();
+    for (position, uplink) in file.uplinks.items().iter().enumerate() {
+        let owner = Some(Owner::Uplink(UplinkIx::new(position)));
+        let attachment =
+            attachments.claim(cx, &uplink.interface, &uplink.vlan, &uplink.hook, owner);
+        let addresses = link::addresses(cx, uplink.node, &uplink.addresses);
+        let own = addresses.clone().unwrap_or_default();
+        let next_hops = next_hops(cx, uplink, &own);
+
+        cx.limit(uplink.exports.items(), limit::EXPORTS_PER_UPLINK);
+        let exports: Vec<_> =
+            uplink.exports.items().iter().map(|item| export(cx, inside, item)).collect();
+        let prefixes: Vec<_> = uplink
+            .exports
+            .items()
+            .iter()
+            .filter_map(|item| item.prefix.given().map(|at| (at.value.0, at.node)))
+            .collect();
+        for (later, first) in prefix::overlaps(&prefixes) {
+            let help = format!("it overlaps {}", cx.see(first));
+            cx.error(later, "the exports of an uplink must not overlap", &help);
+        }
+        let hops: Vec<_> = uplink.next_hops.items().iter().collect();
+        link::clear_of_link(cx, &prefixes, &own, &hops);
+        protected_apart(cx, uplink, &prefixes);
+
+        let accesses = exports
+            .iter()
+            .flatten()
+            .filter_map(|export| match export.exporter {
+                Exporter::Access(access) => Some(access),
+                Exporter::Router(_) => None,
+            })
+            .collect();
+        let made = || {
+            Some(Uplink {
+                name: uplink.name.value()?,
+                attachment: attachment?,
+                mac: uplink.mac.optional()?,
+                addresses: addresses?,
+                next_hops: next_hops?,
+                exports: super::all(exports)?,
+                protected: uplink.protected.items().iter().map(|at| at.value.0).collect(),
+            })
+        };
+        uplinks.push(Outside { accesses, uplink: made() });
+    }
+    uplinks
+}
+
+fn next_hops(
+    cx: &mut Context<'_>,
+    uplink: &file::Uplink,
+    own: &[IpNetwork],
+) -> Option<Vec<crate::model::Neighbour>> {
+    let items = uplink.next_hops.given()?;
+    cx.limit(items, limit::NEXT_HOPS);
+    if items.is_empty() {
+        cx.error(uplink.node, "next_hops is empty", "at least one is needed");
+    }
+    let mut seen = HashMap::new();
+    let mut hops = Vec::new();
+    for item in items {
+        let hop = link::neighbour(cx, own, item);
+        if let Some(hop) = hop
+            && let Some(first) = seen.insert(hop.address, item.node)
+        {
+            let help = format!("see {}", cx.see(first));
+            cx.error(item.node, format!("the next hop {} is given twice", hop.address), &help);
+        }
+        hops.push(hop);
+    }
+    super::all(hops)
+}
+
+fn protected_apart(cx: &mut Context<'_>, uplink: &file::Uplink, exports: &[(IpNetwork, NodeId)]) {
+    let items = uplink.protected.items();
+    cx.limit(items, limit::PROTECTED_PER_UPLINK);
+    for at in items {
+        let shared = exports.iter().find(|(prefix, _)| prefix::overlap(*prefix, at.value.0));
+        if let Some((prefix, place)) = shared {
+            let message = format!("{} is protected, and {prefix} is exported", at.value.0);
+            let help = format!("they overlap; see {}", cx.see(*place));
+            cx.error(at.node, message, &help);
+        }
+    }
+}
+
+fn export(cx: &mut Context<'_>, inside: &Inside<'_>, export: &file::Export) -> Option<Export> {
+    let by_router = !export.tenant.is_absent() || !export.router.is_absent();
+    if by_router != export.access.is_absent()
+        || export.tenant.is_absent() != export.router.is_absent()
+    {
+        let message = "an export names either tenant and router, or access";
+        cx.error(export.node, message, "");
+        return None;
+    }
+    let names = inside.names;
+    if let Some(at) = export.access.given() {
+        let access = names.accesses.find(cx, at)?;
+        let prefix = export.prefix.given()?;
+        let gate = &inside.gates[access.position()];
+        let within = gate.pools.iter().any(|(pool, _)| prefix::inside(prefix.value.0, *pool));
+        if gate.whole && !within {
+            let message = format!("{} is in no pool of the access", prefix.value.0);
+            cx.error(prefix.node, message, &listed("its pools", gate.pools.iter().map(|p| p.0)));
+            return None;
+        }
+        return Some(Export { prefix: prefix.value.0, exporter: Exporter::Access(access) });
+    }
+    let tenant = export.tenant.given().and_then(|at| names.tenants.find(cx, at))?;
+    let router = export.router.given().and_then(|at| names.of(tenant).routers.find(cx, at))?;
+    let prefix = export.prefix.given()?;
+    let made = inside.routers[router.position()].as_ref()?;
+    let reached = router::reach(made, inside.segments);
+    let whole = made.interfaces.iter().all(|ix| inside.segments[ix.position()].whole);
+    if whole && !reached.iter().any(|wide| prefix::inside(prefix.value.0, *wide)) {
+        let message = format!("{} is not behind the router", prefix.value.0);
+        cx.error(prefix.node, message, &listed("behind it are", reached.into_iter()));
+        return None;
+    }
+    for network in &made.interfaces {
+        let segment = &inside.segments[network.position()];
+        let shown = segment
+            .subnets
+            .iter()
+            .find(|(subnet, _)| segment.mec_only && prefix::overlap(subnet.prefix, prefix.value.0));
+        if let Some((_, place)) = shown {
+            let message = format!("{} belongs to a MEC-only network", prefix.value.0);
+            let help = format!("no uplink reaches it; see {}", cx.see(*place));
+            cx.error(prefix.node, message, &help);
+        }
+    }
+    Some(Export { prefix: prefix.value.0, exporter: Exporter::Router(router) })
+}
+
+fn listed(what: &str, prefixes: impl Iterator<Item = IpNetwork>) -> String {
+    let all: Vec<_> = prefixes.take(10).map(|prefix| prefix.to_string()).collect();
+    format!("{what}: {}", if all.is_empty() { "none".into() } else { all.join(", ") })
+}
+
+/// Whether an uplink shows an access's lines to the outside.
+pub(super) fn exports(uplinks: &[Outside], uplink: UplinkIx, access: AccessIx) -> bool {
+    uplinks[uplink.position()].accesses.contains(&access)
+}

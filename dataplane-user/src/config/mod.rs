@@ -1,0 +1,22 @@
+//! What did the user write? The site file's text becomes a tree that knows
+//! where everything stands, and the tree becomes the records of `file`.
+//!
+//! Nothing here knows what a record means: names are not looked up, addresses
+//! are not compared. That is `check`.
+//!
+//! The walk from tree to records is our own and not serde's, because serde
+//! stops at the first mistake and we owe the user all of them.
+
+pub mod tree;
+#[macro_use]
+mod record;
+pub mod diagnostic;
+pub mod file;
+mod scalar;
+
+pub use diagnostic::{Diagnostic, Findings, Place, Severity};
+pub use record::{At, Field, Placed, Reader};
+pub(crate) use record::{Read, nearest};
+pub use scalar::{
+    Block, Cidr, CountryCode, Host, NumberText, NumbersText, Ordinal, Prefix, Protocol, Text,
+};

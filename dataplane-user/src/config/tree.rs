@@ -1,0 +1,240 @@
+//! Where does each value stand? YAML text as an arena of nodes with positions.
+//!
+//! Scalars stay text, so a telephone number without quotes keeps its leading
+//! zero. JSON is read by the same parser. Anchors, tags and duplicate keys
+//! are refused: each lets a file say something else than it seems to say.
+
+use std::collections::HashSet;
+use std::ops::Range;
+
+use granit_parser::{Event, Parser, ScalarStyle, Span};
+
+use super::{Findings, Place};
+
+/// The longest site file that is read: about 200,000 ports.
+pub const TEXT_BYTES_MAX: usize = 64 << 20;
+/// How deep lists and maps may nest; the site file itself needs eight levels.
+pub const DEPTH_MAX: usize = 32;
+
+/// A node of a [`Tree`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(u32);
+
+/// A value, where it stands, and what it stands in.
+#[derive(Debug)]
+pub struct Node {
+    parent: Option<NodeId>,
+    /// The key, if the parent is a map.
+    pub key: Option<Key>,
+    /// Bytes of the text.
+    pub span: Range<usize>,
+    /// What was written.
+    pub value: Value,
+}
+
+/// The key of a map's entry.
+#[derive(Debug)]
+pub struct Key {
+    /// The key itself.
+    pub text: String,
+    /// Bytes of the text.
+    pub span: Range<usize>,
+}
+
+/// What a node holds.
+#[derive(Debug)]
+pub enum Value {
+    /// Text, after escapes; `quoted` is false for a plain scalar.
+    Scalar {
+        /// The text.
+        text: String,
+        /// Whether it stood in quotes or was a block.
+        quoted: bool,
+    },
+    /// A sequence.
+    List(Vec<NodeId>),
+    /// A mapping; the keys are with the children.
+    Map(Vec<NodeId>),
+    /// An error has been reported here already.
+    Broken,
+}
+
+/// The parsed text.
+#[derive(Debug, Default)]
+pub struct Tree {
+    nodes: Vec<Node>,
+}
+
+/// A list or map that is still open, and the key that waits for its value.
+struct Open {
+    node: NodeId,
+    key: Option<Key>,
+    keys: HashSet<String>,
+}
+
+impl Tree {
+    /// Parses the text; `None` if its structure cannot be made out.
+    pub fn parse(text: &str, out: &mut Findings) -> Option<(Tree, NodeId)> {
+        if text.len() > TEXT_BYTES_MAX {
+            let found = out.error(Place::Bytes(0..0), "the file is too long");
+            found.help(format!("at most {TEXT_BYTES_MAX} bytes (TEXT_BYTES_MAX) are read"));
+            return None;
+        }
+        let mut tree = Tree::default();
+        let mut open: Vec<Open> = Vec::new();
+        let mut documents = 0;
+        for event in Parser::new_from_str(text) {
+            let (event, span) = match event {
+                Ok(next) => next,
+                Err(error) => {
+                    let start = error.marker().byte_offset().unwrap_or(text.len());
+                    let message = format!("the file is not YAML: {}", error.info());
+                    out.error(Place::Bytes(start..start), message);
+                    return None;
+                }
+            };
+            let bytes = byte_range(&span);
+            if open.len() >= DEPTH_MAX {
+                let found = out.error(Place::Bytes(bytes), "lists and maps nest too deep");
+                found.help(format!("at most {DEPTH_MAX} levels (DEPTH_MAX)"));
+                return None;
+            }
+            if event.tag().is_some() {
+                let found = out.error(Place::Bytes(bytes.clone()), "tags are not supported");
+                found.help("leave out the word that begins with `!`");
+            }
+            let value = match event {
+                Event::Scalar(text, style, ..) => {
+                    Value::Scalar { text: text.into_owned(), quoted: style != ScalarStyle::Plain }
+                }
+                Event::SequenceStart(..) => Value::List(Vec::new()),
+                Event::MappingStart(..) => Value::Map(Vec::new()),
+                Event::Alias(_) => {
+                    let found = out.error(Place::Bytes(bytes.clone()), "aliases are not supported");
+                    found.help("write the value again here");
+                    Value::Broken
+                }
+                Event::SequenceEnd | Event::MappingEnd => {
+                    if let Some(closed) = open.pop() {
+                        tree.nodes[closed.node.0 as usize].span.end = bytes.end;
+                    }
+                    continue;
+                }
+                Event::DocumentStart(..) => {
+                    documents += 1;
+                    if documents > 1 {
+                        out.error(Place::Bytes(bytes), "a file holds one document");
+                        return None;
+                    }
+                    continue;
+                }
+                Event::StreamStart
+                | Event::StreamEnd
+                | Event::DocumentEnd
+                | Event::Anchor(..)
+                | Event::UnresolvedAlias(_)
+                | _ => continue,
+            };
+            if let Some(map) = open.last_mut()
+                && map.key.is_none()
+                && matches!(tree.nodes[map.node.0 as usize].value, Value::Map(_))
+            {
+                let Value::Scalar { text, .. } = value else {
+                    out.error(Place::Bytes(bytes), "a key must be a plain word");
+                    return None;
+                };
+                if !map.keys.insert(text.clone()) {
+                    let message = format!("`{}` is given twice", quote(&text));
+                    out.error(Place::Bytes(bytes.clone()), message);
+                }
+                map.key = Some(Key { text, span: bytes });
+                continue;
+            }
+            tree.push(value, bytes, &mut open);
+        }
+        if tree.nodes.is_empty() {
+            out.error(Place::Bytes(0..0), "the file is empty").help("it begins with `version: 1`");
+            return None;
+        }
+        Some((tree, NodeId(0)))
+    }
+
+    fn push(&mut self, value: Value, span: Range<usize>, open: &mut Vec<Open>) {
+        // A node takes more than one byte of a text of 64 MiB, so u32 is enough.
+        let id = NodeId(self.nodes.len() as u32);
+        let (parent, key) = match open.last_mut() {
+            Some(outer) => (Some(outer.node), outer.key.take()),
+            None => (None, None),
+        };
+        if let Some(parent) = parent
+            && let Value::List(children) | Value::Map(children) =
+                &mut self.nodes[parent.0 as usize].value
+        {
+            children.push(id);
+        }
+        if matches!(value, Value::List(_) | Value::Map(_)) {
+            open.push(Open { node: id, key: None, keys: HashSet::new() });
+        }
+        self.nodes.push(Node { parent, key, span, value });
+    }
+
+    /// The node itself.
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.0 as usize]
+    }
+
+    /// The object's path, as `tenants.blue.ports.web-1.mac`: an element of a
+    /// list goes by its name, by its number, or by its position from 0.
+    pub fn path(&self, id: NodeId) -> String {
+        let mut words = Vec::new();
+        let mut at = id;
+        while let Some(parent) = self.node(at).parent {
+            words.push(match &self.node(at).key {
+                Some(key) => quote(&key.text),
+                None => self.label(parent, at),
+            });
+            at = parent;
+        }
+        words.reverse();
+        words.join(".")
+    }
+
+    fn label(&self, list: NodeId, element: NodeId) -> String {
+        let child = |wanted: &str| {
+            let Value::Map(children) = &self.node(element).value else { return None };
+            let mut nodes = children.iter().map(|child| self.node(*child));
+            let node =
+                nodes.find(|node| node.key.as_ref().is_some_and(|key| key.text == wanted))?;
+            let Value::Scalar { text, .. } = &node.value else { return None };
+            (!text.is_empty()).then(|| quote(text))
+        };
+        child("name").or_else(|| child("number")).unwrap_or_else(|| {
+            let position = match &self.node(list).value {
+                Value::List(children) => children.binary_search(&element).unwrap_or(0),
+                Value::Scalar { .. } | Value::Map(_) | Value::Broken => 0,
+            };
+            position.to_string()
+        })
+    }
+}
+
+fn byte_range(span: &Span) -> Range<usize> {
+    // The parser knows byte offsets whenever it reads from a `str`.
+    span.byte_range().unwrap_or(0..0)
+}
+
+/// The user's own text, fit for a message: one line, short, harmless.
+pub fn quote(text: &str) -> String {
+    const CHARS_MAX: usize = 60;
+    let mut quoted: String = text.chars().take(CHARS_MAX).flat_map(visible).collect();
+    if text.chars().nth(CHARS_MAX).is_some() {
+        quoted.push('…');
+    }
+    quoted
+}
+
+fn visible(c: char) -> impl Iterator<Item = char> {
+    let escaped = c.is_control().then(|| c.escape_default());
+    let plain = escaped.is_none().then_some(c);
+    escaped.into_iter().flatten().chain(plain)
+}
