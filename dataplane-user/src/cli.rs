@@ -5,12 +5,14 @@ mod output;
 mod place;
 
 mod apply;
+mod check;
 mod counters;
 mod detach;
 mod drops;
 mod flows;
 mod get;
 mod run;
+mod schema;
 mod sessions;
 mod status;
 mod trace;
@@ -31,6 +33,8 @@ struct Command {
 
 #[derive(Subcommand)]
 enum Verb {
+    Check(check::Options),
+    Schema(schema::Options),
     Run(run::Options),
     Apply(apply::Options),
     Status(status::Options),
@@ -48,6 +52,8 @@ enum Verb {
 #[must_use]
 pub fn main() -> ExitCode {
     let done = match Command::parse().verb {
+        Verb::Check(options) => return exit(check::run(&options)),
+        Verb::Schema(options) => return exit(schema::run(&options)),
         Verb::Run(options) => run::run(&options),
         Verb::Apply(options) => apply::run(&options),
         Verb::Status(options) => status::run(&options),
@@ -59,8 +65,12 @@ pub fn main() -> ExitCode {
         Verb::Trace(options) => trace::run(&options),
         Verb::Detach(options) => detach::run(&options),
     };
+    exit(done.map(|()| ExitCode::SUCCESS))
+}
+
+fn exit(done: anyhow::Result<ExitCode>) -> ExitCode {
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("sekisho: {}", message::of(&error));
             ExitCode::FAILURE

@@ -23,6 +23,6 @@ pub mod cli;
 pub mod api;
 pub mod client;
 pub mod daemon;
-pub mod metrics;
 pub mod message;
+pub mod metrics;
 pub mod view;

@@ -15,6 +15,9 @@ mod prefix;
 mod router;
 mod uplink;
 
+#[cfg(test)]
+mod tests;
+
 use crate::config::diagnostic::Lines;
 use crate::config::file::File;
 use crate::config::tree::{NodeId, Tree};

@@ -106,7 +106,9 @@ async fn reload(daemon: api::Shared) -> std::io::Result<()> {
             Ok(Ok(applied)) => {
                 eprintln!("sekisho: in force as site version {}", applied.site_version);
             }
-            Ok(Err(error)) => eprintln!("sekisho: the site in force is unchanged: {}", message::of(&error)),
+            Ok(Err(error)) => {
+                eprintln!("sekisho: the site in force is unchanged: {}", message::of(&error))
+            }
             Err(error) => eprintln!("sekisho: {error}"),
         }
     }

@@ -1,0 +1,26 @@
+//! `sekisho schema`: what may stand in a site file, for editors.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use schemars::Schema;
+use schemars::generate::SchemaSettings;
+
+use crate::config::file::File;
+
+/// Print the JSON Schema (2020-12) of the site file
+///
+/// An editor with a YAML language server completes and explains fields by it.
+#[derive(Debug, clap::Args)]
+pub struct Options {}
+
+/// Prints the schema.
+pub fn run(_: &Options) -> anyhow::Result<ExitCode> {
+    writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(&schema())?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The schema of the site file.
+pub fn schema() -> Schema {
+    SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<File>()
+}
