@@ -139,8 +139,9 @@ fn element<T>(records: &[T], id: u32, max: u32) -> Option<&T> {
     records.get(id as usize).or_else(|| records.first())
 }
 
-/// Prefixes by what has to be equal besides; within that, the longest first.
-struct Prefixes<K, V>(HashMap<K, Vec<(Addr, u8, V)>>);
+/// Prefixes by what has to be equal besides, the family included (`::/0` holds no
+/// address of IPv4); within that, the longest first.
+struct Prefixes<K, V>(HashMap<(K, bool), Vec<(Addr, u8, V)>>);
 
 impl<K, V> Default for Prefixes<K, V> {
     fn default() -> Self {
@@ -148,9 +149,9 @@ impl<K, V> Default for Prefixes<K, V> {
     }
 }
 
-impl<K: Hash + Eq, V> Prefixes<K, V> {
+impl<K: Hash + Eq + Copy, V> Prefixes<K, V> {
     fn longest(&self, key: &K, addr: &Addr) -> Option<&V> {
-        let prefixes = self.0.get(key)?;
+        let prefixes = self.0.get(&(*key, addr.is_v4()))?;
         let found = prefixes.iter().find(|(net, bits, _)| addr.is_within(net, *bits));
         found.map(|(_, _, value)| value)
     }
@@ -158,9 +159,9 @@ impl<K: Hash + Eq, V> Prefixes<K, V> {
 
 impl<K: Hash + Eq, V> FromIterator<(K, Addr, u8, V)> for Prefixes<K, V> {
     fn from_iter<I: IntoIterator<Item = (K, Addr, u8, V)>>(prefixes: I) -> Self {
-        let mut by_key: HashMap<K, Vec<_>> = HashMap::new();
+        let mut by_key: HashMap<_, Vec<_>> = HashMap::new();
         for (key, net, bits, value) in prefixes {
-            by_key.entry(key).or_default().push((net, bits, value));
+            by_key.entry((key, net.is_v4())).or_default().push((net, bits, value));
         }
         for prefixes in by_key.values_mut() {
             prefixes.sort_by_key(|(_, bits, _)| core::cmp::Reverse(*bits));
@@ -338,6 +339,7 @@ mod tests {
                 entry(1, [10, 1, 2, 0], 24, 2),
                 entry(1, [10, 1, 0, 0], 16, 3),
                 entry(2, [10, 1, 2, 3], 32, 4),
+                (LocationKey { addr: Addr::UNSPECIFIED, zone: 2, zero: 0 }, 0, route(5)),
             ],
             ..Image::default()
         };
@@ -348,7 +350,8 @@ mod tests {
         assert_eq!(id(1, [10, 2, 3, 3]), Some(1));
         assert_eq!(id(2, [10, 1, 2, 3]), Some(4));
         assert_eq!(id(2, [10, 1, 2, 4]), None);
-        // A default route of IPv4 is none of IPv6.
+        // A default route of one family is none of the other.
         assert!(tables.route(1, &Addr::v6([0x20; 16])).is_none());
+        assert_eq!(tables.route(2, &Addr::v6([0x20; 16])).map(|route| route.id), Some(5));
     }
 }
