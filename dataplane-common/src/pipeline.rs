@@ -58,8 +58,11 @@ fn known<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next, S
         flow::charge(t, w);
         return Err(Stop::from_number(w.action));
     }
-    flow::track(t, w)?;
-    leave(p, t, w)
+    let left = flow::track(t, w).and_then(|()| leave(p, t, w));
+    if left.is_err() {
+        flow::charge(t, w);
+    }
+    left
 }
 
 /// The first packet of a flow, or of what became of the flow after a change.
@@ -99,14 +102,18 @@ fn unknown<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next,
         verdict?;
         return leave(p, t, w);
     }
+    let is_stateless = verdict.is_ok() && w.leg.flags & leg::STATELESS != 0;
+    if is_stateless {
+        return leave(p, t, w);
+    }
     if is_known {
-        flow::settle(t, w, verdict);
+        // A stranger's answer says nothing about the flow.
+        if verdict != Err(Stop::FlowOwner) {
+            flow::settle(t, w, verdict);
+        }
         verdict?;
     } else {
         verdict?;
-        if w.leg.flags & leg::STATELESS != 0 {
-            return leave(p, t, w);
-        }
         // A flow begins only with a packet that may begin one.
         conntrack::next(w, conntrack::state::NONE, false)?;
         flow::open(t, w)?;
@@ -143,7 +150,7 @@ fn judge<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
         if w.leg.receiver != w.sender || w.way.receiver != w.leg.sender {
             return Err(Stop::FlowOwner);
         }
-        if w.leg.flags & leg::EACH != 0 {
+        if w.leg.flags & (leg::EACH | leg::STATELESS) != 0 {
             filter::stateless_answer(t, &mut w.way)?;
         }
         w.action = w.way.action;

@@ -56,7 +56,7 @@ stops! {
     /// The TCP, UDP or ICMP header is cut short or contradicts itself.
     BadTransport = "bad_transport",
     // admit
-    /// The source address can be nobody's: loopback, multicast, unspecified, reserved.
+    /// The source address can be nobody's: loopback, multicast, reserved, the destination's.
     MartianSource = "martian_source",
     /// The source address is not one of the port's.
     SpoofedAddress = "spoofed_address",

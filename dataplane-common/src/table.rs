@@ -186,7 +186,8 @@ record!(Prefixed<PermitKey>, 36);
 pub trait Prefix {
     /// What stands before the address, in words.
     type Fixed: Copy + PartialEq + Eq + core::hash::Hash + core::fmt::Debug;
-    /// The two parts.
+    /// The two parts. The family stands before the address, for `::/0` holds every
+    /// address of 16 bytes, but none of IPv4.
     fn split(&self) -> (Self::Fixed, Addr);
 }
 
@@ -194,7 +195,7 @@ impl Prefix for LocationKey {
     type Fixed = [u32; 2];
     #[inline(always)]
     fn split(&self) -> (Self::Fixed, Addr) {
-        ([self.zone, 0], self.addr)
+        ([self.zone, self.addr.is_v4().into()], self.addr)
     }
 }
 
@@ -204,7 +205,7 @@ impl Prefix for PermitKey {
     fn split(&self) -> (Self::Fixed, Addr) {
         let [a, b, c, d, e, f] = self.mac.0;
         let mac = [u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, 0, 0])];
-        ([self.endpoint, mac[0], mac[1], 0], self.addr)
+        ([self.endpoint, mac[0], mac[1], self.addr.is_v4().into()], self.addr)
     }
 }
 

@@ -105,9 +105,9 @@ pub struct Leg {
     pub rule_egress: u32,
     /// The receiver's rule (filter).
     pub rule_ingress: u32,
-    /// Sum of the generations that the judgement rests on (filter).
+    /// The generations that the judgement rests on, mixed (flow).
     pub stamp: u64,
-    /// Sum of the epochs that were read for it (filter).
+    /// Sum of the epochs that were read for it (flow).
     pub epoch: u32,
     /// [`leg`] flags (filter).
     pub flags: u32,
@@ -117,6 +117,8 @@ pub struct Leg {
 pub mod leg {
     /// Both policies are stateless or absent: no half-flow is made.
     pub const STATELESS: u32 = 1;
+    /// A next hop was found, not the destination itself: the receiver is on the way.
+    pub const VIA: u32 = 4;
     /// One policy is stateless: every packet is judged.
     pub const EACH: u32 = 2;
 }

@@ -2,4 +2,7 @@
 
 pub mod image;
 
+pub mod host;
+
+pub use host::HostTables;
 pub use image::Image;

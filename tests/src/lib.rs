@@ -4,6 +4,10 @@
 //! test (or plain Linux, as a control), drive [`traffic`] and ask a [`Capture`] what arrived.
 //! Nothing here touches an interface that the lab did not make.
 
+//!
+//! A packet test needs no root: [`build`] a frame, put it as a [`packet`] into a small
+//! [`world`], [`drive`] it through the pipeline on the host, [`check`] what came out.
+
 pub mod lab;
 
 pub mod sekisho;
@@ -15,6 +19,16 @@ pub mod capture;
 pub mod process;
 
 mod sys;
+
+pub mod build;
+
+pub mod packet;
+
+pub mod world;
+
+pub mod drive;
+
+pub mod check;
 
 pub use capture::{Capture, Pcap};
 pub use lab::{Host, Lab};

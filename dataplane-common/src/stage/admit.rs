@@ -30,7 +30,8 @@ pub fn alive(endpoint: &Endpoint) -> Result<(), Stop> {
 #[inline(always)]
 pub fn admit<T: Tables>(t: &T, w: &Work) -> Result<(), Stop> {
     t.note(Note { what: note::SENDER, id: w.sender, detail: w.key.zone(), zero: 0 });
-    if w.src().is_martian() || w.src().is_multicast() {
+    // What comes from its own destination never came from there.
+    if w.src().is_martian() || w.src().is_multicast() || w.src() == w.key.dst {
         return Err(Stop::MartianSource);
     }
     if w.attachment_kind == attachment_kind::PORTS && !may_use(t, w, &w.src())? {

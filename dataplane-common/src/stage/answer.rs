@@ -63,6 +63,9 @@ pub fn neighbour<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result
         _ => return Err(Stop::NeighbourUnanswered),
     }
     let end = w.l4 + NEIGHBOUR_BYTES;
+    if end > w.l3 + w.l3_bytes {
+        return Err(Stop::BadTransport);
+    }
     p.need(end + LINK_ADDRESS_BYTES)?;
     // Behind extension headers nothing is believed (RFC 6980).
     if w.l4 != w.l3 + IPV6_BYTES || w.ttl_hops != u32::from(v6::NEIGHBOUR_HOP_LIMIT) {

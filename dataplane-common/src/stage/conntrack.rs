@@ -232,9 +232,10 @@ pub fn read_scale<P: Packet>(p: &mut P, w: &mut Work) -> Result<(), Stop> {
             next += 1;
             continue;
         }
-        if kind == WINDOW_SCALE && next + 4 <= p.bytes() {
-            if let Some(option) = p.get::<[u8; 4]>(next) {
-                w.tcp_scale = if option[2] < SCALE_MAX { option[2] } else { SCALE_MAX } + 1;
+        if kind == WINDOW_SCALE {
+            // Often the last three bytes of the packet: no more than them is read.
+            if let Some(&[_, shift]) = p.get::<[u8; 2]>(next + 1) {
+                w.tcp_scale = if shift < SCALE_MAX { shift } else { SCALE_MAX } + 1;
             }
             break;
         }

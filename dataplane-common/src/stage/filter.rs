@@ -22,7 +22,9 @@ pub fn egress<T: Tables>(t: &T, leg: &mut Leg) -> Result<(), Stop> {
         return Ok(());
     }
     let policy = t.policy(sender.policy).ok_or(Stop::TableMissing)?;
-    let (key, receiver) = (leg.key, leg.receiver);
+    // A group has its members' addresses, not what can be reached by way of them.
+    let receiver = if leg.flags & leg_flags::VIA == 0 { leg.receiver } else { 0 };
+    let key = leg.key;
     let port = u16::from_be_bytes(key.dst_port);
     let rule = t
         .find_rule(policy.egress_first, policy.egress_count, |rule| {
@@ -93,7 +95,7 @@ pub fn statefulness<T: Tables>(t: &T, leg: &mut Leg) {
         return;
     };
     let (one, other) = (state_of(t, sender), state_of(t, receiver));
-    leg.flags = match (one, other) {
+    leg.flags |= match (one, other) {
         (State::Stateless, State::Stateless | State::Unfiltered)
         | (State::Unfiltered, State::Stateless) => leg_flags::STATELESS,
         (State::Stateless, State::Stateful) | (State::Stateful, State::Stateless) => {

@@ -74,7 +74,7 @@ fn find_words<T: Tables>(t: &T, words: &[u64; 5], protocol: u8) -> Option<(u32, 
             let status = line.status.load();
             if status & status::LIFE == status::LIVE && line.has(words) {
                 // Whoever finds an expired flow leaves it to the sweeper, or rewrites it.
-                return if is_expired(t, line, status, protocol) {
+                return if is_expired(t, index, line, status, protocol) {
                     None
                 } else {
                     Some((index, status))
@@ -87,16 +87,25 @@ fn find_words<T: Tables>(t: &T, words: &[u64; 5], protocol: u8) -> Option<(u32, 
 
 /// Has neither half seen a packet for as long as its state allows?
 #[inline(always)]
-fn is_expired<T: Tables>(t: &T, line: &FlowLine, status: u32, protocol: u8) -> bool {
+fn is_expired<T: Tables>(t: &T, index: u32, line: &FlowLine, status: u32, protocol: u8) -> bool {
     let idle_max = conntrack::idle_ms_max(status & status::STATE, protocol);
     let now = t.now_ticks();
-    if now.wrapping_sub(line.seen_ticks.load()) < idle_max {
+    if !is_idle(line, now, idle_max) {
         return false;
     }
     match t.flow(line.partner.load()) {
-        Some(partner) => now.wrapping_sub(partner.seen_ticks.load()) >= idle_max,
-        None => true,
+        // A line that was given to another flow says nothing about this one.
+        Some(partner) if partner.partner.load() == index => is_idle(partner, now, idle_max),
+        _ => true,
     }
+}
+
+/// Was no packet seen for so long? Another CPU may have seen one after the clock was
+/// read: then the time between is negative.
+#[inline(always)]
+fn is_idle(line: &FlowLine, now: u32, idle_max: u32) -> bool {
+    let idle = now.wrapping_sub(line.seen_ticks.load());
+    idle as i32 >= 0 && idle >= idle_max
 }
 
 /// Does the judgement still hold? Equal epochs say so at once; equal stamps after
@@ -108,6 +117,10 @@ fn is_current<T: Tables>(t: &T, w: &Work, line: &FlowLine, cold: &FlowCold) -> b
     let (Some(first), Some(second)) = (t.endpoint(opener), t.endpoint(responder)) else {
         return false;
     };
+    if first.kind == 0 || second.kind == 0 {
+        // One end is gone, and with it the tenant whose epoch would say so.
+        return false;
+    }
     let epoch = epoch(t, first, second);
     if line.epoch.load() == epoch {
         return true;
@@ -116,10 +129,7 @@ fn is_current<T: Tables>(t: &T, w: &Work, line: &FlowLine, cold: &FlowCold) -> b
     if w.flow_status & status::DENIED != 0 {
         return false;
     }
-    let zone = w.key.zone();
-    let stamp =
-        stamp(t, first, second) + zone_generation(t, zone) + other_zone(t, zone, first, second);
-    if cold.stamp.load() != stamp {
+    if cold.stamp.load() != stamp(t, first, second) {
         return false;
     }
     if !t.is_tracing() {
@@ -139,33 +149,27 @@ fn epoch<T: Tables>(t: &T, first: &Endpoint, second: &Endpoint) -> u32 {
     }
 }
 
-/// The sum of the generations of two endpoints and their policies.
-#[inline(always)]
+/// The generations of two endpoints, of their policies, and of every zone in which
+/// one is judged. They are mixed rather than added: where an endpoint gets another
+/// policy its own generation rises, but the policy's may be lower by as much.
 fn stamp<T: Tables>(t: &T, first: &Endpoint, second: &Endpoint) -> u64 {
-    let policy = |id| t.policy(id).map_or(0, |policy| u64::from(policy.generation));
-    u64::from(first.generation)
-        + u64::from(second.generation)
-        + policy(first.policy)
-        + policy(second.policy)
+    share(t, share(t, 0, first), second)
 }
 
 #[inline(always)]
-fn zone_generation<T: Tables>(t: &T, zone: u32) -> u64 {
-    t.zone(zone).map_or(0, |zone| u64::from(zone.generation))
+fn share<T: Tables>(t: &T, stamp: u64, end: &Endpoint) -> u64 {
+    let zone = |id| t.zone(id).map_or(0, |zone| zone.generation);
+    let policy = t.policy(end.policy).map_or(0, |policy| policy.generation);
+    let stamp = mix(mix(stamp, end.generation), policy);
+    let stamp = mix(mix(stamp, zone(end.network)), zone(end.arrival));
+    mix(stamp, zone(end.destination))
 }
 
-/// The generation of the zone that the other half arrives in, where it is another
-/// than `zone`: that of whichever end is outside it.
+/// A step of a multiply-and-shift hash (the constant is 2^64 over the golden ratio).
 #[inline(always)]
-fn other_zone<T: Tables>(t: &T, zone: u32, first: &Endpoint, second: &Endpoint) -> u64 {
-    let of = |endpoint: &Endpoint| {
-        if endpoint.arrival == zone || endpoint.network == zone {
-            0
-        } else {
-            zone_generation(t, endpoint.arrival)
-        }
-    };
-    of(first) + of(second)
+const fn mix(stamp: u64, generation: u32) -> u64 {
+    let product = (stamp ^ generation as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    product ^ (product >> 32)
 }
 
 /// Does the half-flow that was found go on with this packet? If not, the packet
@@ -181,6 +185,10 @@ pub fn is_continued<T: Tables>(t: &T, w: &Work) -> bool {
         return line.owner.load() == w.owner;
     }
     let Some(partner) = t.flow(line.partner.load()) else { return false };
+    let opener = t.flow_cold(w.flow).and_then(|cold| t.endpoint(cold.opener.load()));
+    if opener.is_none_or(|opener| opener.kind == 0) {
+        return false;
+    }
     let mark = partner.status.load() & (status::LIFE | status::REPLY);
     mark == status::LIVE && partner.partner.load() == w.flow
 }
@@ -200,7 +208,8 @@ pub fn original<T: Tables>(t: &T, w: &Work) -> Result<Leg, Stop> {
     Ok(Leg { key, sender, ..Leg::default() })
 }
 
-/// Whose counters a stop goes to once the tenant is known: from an uplink, the receiver's.
+/// Whose counters a stop goes to once the tenant is known: from an uplink, the receiver's,
+/// or that of the router that exports the destination, if nobody has it.
 #[inline(always)]
 pub fn charge<T: Tables>(t: &T, w: &mut Work) {
     if w.tenant != 0 {
@@ -209,7 +218,9 @@ pub fn charge<T: Tables>(t: &T, w: &mut Work) {
     if w.flow_status & status::LIFE == status::LIVE {
         w.tenant = t.flow_cold(w.flow).map_or(0, |cold| cold.tenant.load());
     } else {
-        w.tenant = t.endpoint(w.leg.receiver).map_or(0, |receiver| receiver.tenant);
+        let receiver = t.endpoint(w.leg.receiver).map_or(0, |receiver| receiver.tenant);
+        let exporter = t.zone(w.leg.zone).map_or(0, |zone| zone.tenant);
+        w.tenant = if w.leg.receiver != 0 { receiver } else { exporter };
     }
 }
 
@@ -307,9 +318,7 @@ pub fn date<T: Tables>(t: &T, leg: &mut Leg) {
         return;
     };
     leg.epoch = epoch(t, first, second);
-    let zone = leg.key.zone();
-    leg.stamp =
-        stamp(t, first, second) + zone_generation(t, zone) + other_zone(t, zone, first, second);
+    leg.stamp = stamp(t, first, second);
 }
 
 /// Makes both halves of a new flow; the answering half has no owner yet and is
@@ -469,5 +478,5 @@ pub fn wire_bytes<P: Packet>(p: &P, w: &Work) -> u32 {
         return p.bytes();
     }
     let headers = w.l3 + w.l3_bytes - w.payload_bytes;
-    p.bytes() + more * headers
+    p.bytes().saturating_add(more.saturating_mul(headers))
 }

@@ -83,6 +83,8 @@ fn options<P: Packet>(p: &P, l3: u32, header_bytes: u32, mut sum: Sum) -> Result
     const SOURCE_ROUTES: [u8; 2] = [131, 137];
     /// End of list and no operation: the two options of one byte.
     const LAST_SINGLE: u8 = 1;
+    /// Further than any option reaches: the list has ended.
+    const ENDED: u32 = 1000;
     let mut next = IPV4_BYTES;
     let mut offset = IPV4_BYTES;
     while offset < IPV4_BYTES_MAX {
@@ -99,7 +101,7 @@ fn options<P: Packet>(p: &P, l3: u32, header_bytes: u32, mut sum: Sum) -> Result
                         return Err(Stop::SourceRoute);
                     }
                     if kind == 0 {
-                        next = IPV4_BYTES_MAX;
+                        next = ENDED;
                     } else if kind <= LAST_SINGLE {
                         next += 1;
                     } else {
@@ -116,7 +118,7 @@ fn options<P: Packet>(p: &P, l3: u32, header_bytes: u32, mut sum: Sum) -> Result
         offset += 4;
     }
     // An option that reaches past the header contradicts it.
-    if next > header_bytes && next != IPV4_BYTES_MAX {
+    if next > header_bytes && next != ENDED {
         return Err(Stop::BadHeader);
     }
     Ok(sum)
@@ -268,7 +270,8 @@ fn icmp<P: Packet>(p: &mut P, w: &mut Work, left_bytes: u32, short: Stop) -> Res
             v6::UNREACHABLE..=v6::PARAMETER_PROBLEM => w.flags |= flags::ICMP_ERROR,
             v6::ROUTER_SOLICITATION..=v6::REDIRECT => w.job = job::NEIGHBOUR,
             // Listener messages are multicast, and that is their stop.
-            v6::LISTENER_QUERY..=v6::LISTENER_DONE | v6::LISTENER_REPORT_V2 => {}
+            v6::LISTENER_QUERY..=v6::LISTENER_DONE | v6::LISTENER_REPORT_V2
+                if w.is(flags::GROUP_FRAME) => {}
             _ => return Err(Stop::IcmpUnrelated),
         }
     } else {

@@ -4,10 +4,11 @@
 //! so the half-flow that answers the quoted one is the error's own: its key is the
 //! quoted key inverted, in the zone where the error arrives (RFC 5508 section 4).
 
-use super::{flow, parse};
+use super::{flow, parse, route};
 use crate::addr::Addr;
 use crate::packet::Packet;
 use crate::stop::Stop;
+use crate::table::attachment_kind;
 use crate::table::flow::{FlowKey, status};
 use crate::tables::{Note, Tables, note};
 use crate::wire::icmp::{ICMP_BYTES, Icmp};
@@ -30,6 +31,9 @@ pub fn relate<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<()
     if quoted.src != w.key.dst {
         return Err(Stop::IcmpUnrelated);
     }
+    if w.attachment_kind == attachment_kind::UPLINK && route::is_inside(t, w.link, &w.key.src) {
+        return Err(Stop::ReversePath);
+    }
     w.key = flow::inverse(&quoted, is_v6);
     if !flow::find(t, w) {
         return Err(Stop::IcmpUnrelated);
@@ -47,6 +51,9 @@ pub fn relate<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<()
 #[inline(always)]
 fn quoted_v4<P: Packet>(p: &P, w: &Work) -> Result<FlowKey, Stop> {
     let at = w.l4 + ICMP_BYTES;
+    if at + IPV4_BYTES > w.l3 + w.l3_bytes {
+        return Err(Stop::IcmpUnrelated);
+    }
     let ip = *p.get::<Ipv4>(at).ok_or(Stop::IcmpUnrelated)?;
     if ip.version_ihl >> 4 != 4 || ip.header_bytes() < IPV4_BYTES || ip.fragment_offset_bytes() != 0
     {
@@ -59,12 +66,15 @@ fn quoted_v4<P: Packet>(p: &P, w: &Work) -> Result<FlowKey, Stop> {
         zone: w.key.zone,
         ..FlowKey::default()
     };
-    quoted_transport(p, key, at + ip.header_bytes(), protocol::ICMP)
+    quoted_transport(p, w, key, at + ip.header_bytes())
 }
 
 #[inline(always)]
 fn quoted_v6<P: Packet>(p: &P, w: &Work) -> Result<FlowKey, Stop> {
     let at = w.l4 + ICMP_BYTES;
+    if at + IPV6_BYTES > w.l3 + w.l3_bytes {
+        return Err(Stop::IcmpUnrelated);
+    }
     let ip = *p.get::<Ipv6>(at).ok_or(Stop::IcmpUnrelated)?;
     if ip.version_class_flow[0] >> 4 != 6 {
         return Err(Stop::IcmpUnrelated);
@@ -76,7 +86,7 @@ fn quoted_v6<P: Packet>(p: &P, w: &Work) -> Result<FlowKey, Stop> {
         zone: w.key.zone,
         ..FlowKey::default()
     };
-    quoted_transport(p, key, at + IPV6_BYTES, protocol::ICMPV6)
+    quoted_transport(p, w, key, at + IPV6_BYTES)
 }
 
 /// The first eight bytes of the quoted transport header are all that is promised
@@ -84,19 +94,24 @@ fn quoted_v6<P: Packet>(p: &P, w: &Work) -> Result<FlowKey, Stop> {
 #[inline(always)]
 fn quoted_transport<P: Packet>(
     p: &P,
+    w: &Work,
     mut key: FlowKey,
     at: u32,
-    icmp: u8,
 ) -> Result<FlowKey, Stop> {
-    if key.protocol == icmp {
+    let end = w.l3 + w.l3_bytes;
+    let is_v6 = w.is(flags::V6);
+    if key.protocol == if is_v6 { protocol::ICMPV6 } else { protocol::ICMP } {
+        if at + ICMP_BYTES > end {
+            return Err(Stop::IcmpUnrelated);
+        }
         let quoted = *p.get::<Icmp>(at).ok_or(Stop::IcmpUnrelated)?;
-        if !parse::is_query(quoted.kind, icmp == protocol::ICMPV6) {
+        if !parse::is_query(quoted.kind, is_v6) {
             return Err(Stop::IcmpUnrelated);
         }
         key.src_port = quoted.id;
         key.dst_port = [quoted.kind, quoted.code];
     } else if has_ports(key.protocol) {
-        if at + PORTS_BYTES > p.bytes() {
+        if at + PORTS_BYTES > end {
             return Err(Stop::IcmpUnrelated);
         }
         let ports = *p.get::<Ports>(at).ok_or(Stop::IcmpUnrelated)?;

@@ -13,12 +13,13 @@ use crate::table::flow::{FlowKey, action};
 use crate::table::next_hop::state;
 use crate::table::route::{HOPS_MAX, Route, kind as route_kind};
 use crate::tables::{Note, Tables, note};
-use crate::work::Leg;
+use crate::work::{Leg, leg as leg_flags};
 
 /// Fills in the leg's receiver, zone and action.
 pub fn route<T: Tables>(t: &T, leg: &mut Leg) -> Result<(), Stop> {
     let sender = t.endpoint(leg.sender).ok_or(Stop::TableMissing)?;
     leg.receiver = 0;
+    leg.flags = 0;
     leg.zone = leg.key.zone();
     if sender.kind == kind::PORT && leg.zone == sender.network {
         return switch(t, leg);
@@ -42,6 +43,8 @@ pub fn route<T: Tables>(t: &T, leg: &mut Leg) -> Result<(), Stop> {
         route_kind::POOL => line(t, leg, found.zone)?,
         route_kind::OWN => return Err(Stop::ToRouter),
         route_kind::BLACKHOLE => return Err(Stop::Blackhole),
+        // A line that is attached to the uplink sees the uplink's own routes.
+        route_kind::PROTECTED => return Err(Stop::ProtectedDestination),
         _ => return Err(Stop::NoRoute),
     };
     leg.action = next_hop | action::ROUTED;
@@ -98,23 +101,39 @@ fn from_uplink<'t, T: Tables>(t: &'t T, leg: &mut Leg) -> Result<&'t Route, Stop
         }
         _ => return Err(Stop::NotExported),
     };
+    if is_inside(t, uplink, &leg.key.src) {
+        return Err(Stop::ReversePath);
+    }
     if exported.kind != route_kind::OWN {
         let back = t.route(leg.zone, &leg.key.src).ok_or(Stop::ReversePath)?;
-        let outside = t.route(uplink, &leg.key.src);
-        let is_exported = outside.is_some_and(|route| {
-            route.kind != route_kind::VIA && route.kind != route_kind::PROTECTED
-        });
-        if is_exported || back.kind != route_kind::VIA || !leads_to(t, back, leg.sender) {
+        if back.kind != route_kind::VIA || !leads_to(t, back, leg.sender) {
             return Err(Stop::ReversePath);
         }
     }
     Ok(found)
 }
 
-/// Does the route lead to this endpoint?
+/// Is it an address of ours, or one that we export to this uplink? Nothing that
+/// comes from outside has it as its source.
 #[inline(always)]
+pub(crate) fn is_inside<T: Tables>(t: &T, uplink: u32, src: &Addr) -> bool {
+    t.route(uplink, src)
+        .is_some_and(|route| route.kind != route_kind::VIA && route.kind != route_kind::PROTECTED)
+}
+
+/// Does one of the route's next hops lead to this endpoint?
 fn leads_to<T: Tables>(t: &T, route: &Route, endpoint: u32) -> bool {
-    t.next_hop(route.hops[0]).is_some_and(|hop| hop.endpoint == endpoint)
+    let mut at = 0;
+    while at < HOPS_MAX {
+        if at as u32 >= route.hops_count {
+            break;
+        }
+        if t.next_hop(route.hops[at]).is_some_and(|hop| hop.endpoint == endpoint) {
+            return true;
+        }
+        at += 1;
+    }
+    false
 }
 
 /// One of several next hops, the same for every packet of a flow.
@@ -133,6 +152,7 @@ fn via<T: Tables>(t: &T, leg: &mut Leg, route: &Route) -> Result<u32, Stop> {
         let hop = t.next_hop(id).ok_or(Stop::TableMissing)?;
         if hop.state == state::READY {
             leg.receiver = hop.endpoint;
+            leg.flags = leg_flags::VIA;
             return Ok(id);
         }
         choice = if choice + 1 < count { choice + 1 } else { 0 };

@@ -105,7 +105,7 @@ pub struct FlowCold {
     pub packets: Word64,
     /// Bytes forwarded, as on the wire, from the Ethernet header on.
     pub bytes: Word64,
-    /// Sum of the generations that the action rests on.
+    /// The generations that the action rests on, mixed.
     pub stamp: Word64,
     /// Who opened the flow (both halves say the same).
     pub opener: Word32,
