@@ -68,7 +68,7 @@ fn known<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next, S
 /// The first packet of a flow, or of what became of the flow after a change.
 #[inline(always)]
 pub fn first<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Next {
-    match unknown(p, t, w) {
+    match unknown(p, t, w).and_then(|()| leave(p, t, w)) {
         Ok(next) => next,
         Err(Stop::ToRouter) if w.is(flags::ROUTED) && answers::is_echo(w) => {
             w.job = job::ECHO;
@@ -79,7 +79,7 @@ pub fn first<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Next {
 }
 
 #[inline(always)]
-fn unknown<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next, Stop> {
+fn unknown<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<(), Stop> {
     admit::admit(t, w)?;
     let is_error = w.is(flags::ICMP_ERROR);
     if is_error {
@@ -95,32 +95,26 @@ fn unknown<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next,
         w.flow_status = 0;
         w.leg = Leg { key: w.key, sender: w.sender, ..Leg::default() };
     }
-    let verdict = judge(t, w);
+    let judged = judge(t, w);
+    let verdict = w.blur(judged);
     flow::charge(t, w);
-    if is_error {
-        // An error uses its flow and changes nothing about it.
-        verdict?;
-        return leave(p, t, w);
-    }
+    // An error uses its flow and changes nothing about it.
     let is_stateless = verdict.is_ok() && w.leg.flags & leg::STATELESS != 0;
-    if is_stateless {
-        return leave(p, t, w);
+    if is_error || is_stateless {
+        return verdict;
     }
-    if is_known {
-        // A stranger's answer says nothing about the flow.
-        if verdict != Err(Stop::FlowOwner) {
-            flow::settle(t, w, verdict);
-        }
-        verdict?;
-    } else {
+    if !is_known {
         verdict?;
         // A flow begins only with a packet that may begin one.
         conntrack::next(w, conntrack::state::NONE, false)?;
         flow::open(t, w)?;
-        flow::settle(t, w, Ok(()));
     }
-    flow::track(t, w)?;
-    leave(p, t, w)
+    // A stranger's answer says nothing about the flow.
+    if verdict != Err(Stop::FlowOwner) {
+        flow::settle(t, w, verdict);
+    }
+    verdict?;
+    flow::track(t, w)
 }
 
 /// Judges the leg: where it leads, and whether both ends permit it. Why it leads
@@ -130,12 +124,11 @@ fn unknown<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next,
 /// at hand is the answer, only the way of the answer is found besides.
 #[inline(always)]
 fn judge<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
-    if let Err(stop) = route::route(t, &mut w.leg) {
-        filter::egress(t, &mut w.leg)?;
-        return Err(stop);
-    }
+    let routed = route::route(t, &mut w.leg);
+    let routed = w.blur(routed);
     flow::date(t, &mut w.leg);
     filter::egress(t, &mut w.leg)?;
+    routed?;
     if w.flow_status == 0 && w.leg.action & action::ROUTED != 0 {
         // The router looks at the hops left before the receiver's rules are asked:
         // a trace shows it even where it leads to a closed port.

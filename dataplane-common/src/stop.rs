@@ -146,7 +146,7 @@ pub const STOPS: usize = Stop::ALL.len();
 /// Entries of the stop counters that each tenant has: a power of two, so that a
 /// program can index them without a division.
 pub const STOPS_STRIDE: u32 = 64;
-const _: () = assert!(STOPS <= STOPS_STRIDE as usize);
+const _: () = assert!(STOPS < STOPS_STRIDE as usize);
 
 /// Every number that a masked byte can have.
 static BY_NUMBER: [Stop; STOPS_STRIDE as usize] = {

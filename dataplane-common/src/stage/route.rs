@@ -10,7 +10,6 @@ use crate::stop::Stop;
 use crate::table::LocationKey;
 use crate::table::endpoint::{Endpoint, flags, kind};
 use crate::table::flow::{FlowKey, action};
-use crate::table::next_hop::state;
 use crate::table::route::{HOPS_MAX, Route, kind as route_kind};
 use crate::tables::{Note, Tables, note};
 use crate::work::{Leg, leg as leg_flags};
@@ -136,29 +135,15 @@ fn leads_to<T: Tables>(t: &T, route: &Route, endpoint: u32) -> bool {
     false
 }
 
-/// One of several next hops, the same for every packet of a flow.
+/// One of several next hops, the same for every packet of a flow. Userland puts
+/// another in the place of one that cannot be reached: only its flows move.
 #[inline(always)]
 fn via<T: Tables>(t: &T, leg: &mut Leg, route: &Route) -> Result<u32, Stop> {
-    let count = route.hops_count;
-    let mut choice = if count > 1 { spread(&leg.key, count) } else { 0 };
-    // The first that can be reached from the chosen one on: flows of a dead next
-    // hop move, the others stay.
-    let mut tries = 0;
-    while tries < HOPS_MAX as u32 {
-        if tries >= count {
-            break;
-        }
-        let id = *route.hops.get(choice as usize & (HOPS_MAX - 1)).unwrap_or(&0);
-        let hop = t.next_hop(id).ok_or(Stop::TableMissing)?;
-        if hop.state == state::READY {
-            leg.receiver = hop.endpoint;
-            leg.flags = leg_flags::VIA;
-            return Ok(id);
-        }
-        choice = if choice + 1 < count { choice + 1 } else { 0 };
-        tries += 1;
-    }
-    Err(Stop::NextHopUnresolved)
+    let choice = if route.hops_count > 1 { spread(&leg.key, route.hops_count) } else { 0 };
+    let id = route.hops[choice as usize & (HOPS_MAX - 1)];
+    leg.receiver = t.next_hop(id).ok_or(Stop::TableMissing)?.endpoint;
+    leg.flags = leg_flags::VIA;
+    Ok(id)
 }
 
 /// A number below `count` from the flow's key.

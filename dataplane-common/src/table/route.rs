@@ -19,7 +19,8 @@ pub struct Route {
 }
 record!(Route, 80);
 
-/// Next hops of equal cost at most: a power of two.
+/// Next hops of equal cost at most: a power of two. One that cannot be reached has
+/// another in its place.
 pub const HOPS_MAX: usize = 16;
 
 /// Where a route leads.

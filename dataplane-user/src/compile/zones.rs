@@ -6,6 +6,7 @@ use dataplane_common::{
     addr::{Addr, Mac},
     table::{
         Location, LocationKey,
+        next_hop::state,
         route::{HOPS_MAX, Route, kind},
         zone::Zone,
     },
@@ -113,12 +114,14 @@ fn router(b: &mut Builder<'_>, ix: RouterIx, router: &Router) {
             Target::Uplink(uplink) => {
                 let hops = hops(b, *uplink, &site.uplinks[*uplink], to.is_ipv4());
                 let what = format!("by {}", b.uplink_name(*uplink));
-                routes.add(b, to, &what, via(&hops));
+                let route = via(b, &hops);
+                routes.add(b, to, &what, route);
             }
             Target::NextHops(next_hops) => {
                 let hops: Vec<_> = next_hops.iter().filter_map(|hop| located(b, hop)).collect();
                 let names: Vec<_> = next_hops.iter().map(|hop| hop.address.to_string()).collect();
-                routes.add(b, to, &format!("by {}", names.join(", ")), via(&hops));
+                let route = via(b, &hops);
+                routes.add(b, to, &format!("by {}", names.join(", ")), route);
             }
         }
     }
@@ -159,7 +162,8 @@ fn uplink(b: &mut Builder<'_>, ix: UplinkIx, uplink: &Uplink) {
         let hops = hops(b, ix, uplink, IpAddr::is_ipv4(&everything));
         // A length of 0 is always good.
         if let Ok(everything) = IpNetwork::new(everything, 0) {
-            routes.add(b, everything, "outside", via(&hops));
+            let route = via(b, &hops);
+            routes.add(b, everything, "outside", route);
         }
     }
     for export in &uplink.exports {
@@ -202,10 +206,18 @@ fn hops(b: &mut Builder<'_>, ix: UplinkIx, uplink: &Uplink, is_v4: bool) -> Vec<
     of_family.map(|hop| endpoints::uplink_hop(b, ix, uplink, hop)).collect()
 }
 
-fn via(hops: &[u32]) -> Route {
+/// A route by these next hops. In the place of one that cannot be reached stands
+/// another that can, so that the flows of the others stay where they are.
+fn via(b: &Builder<'_>, hops: &[u32]) -> Route {
+    let is_ready = |hop: &&u32| b.image.next_hops[**hop as usize].state == state::READY;
+    let ready: Vec<_> = hops.iter().filter(is_ready).collect();
     let mut route = Route { kind: kind::VIA, ..Route::default() };
-    for (slot, &hop) in route.hops.iter_mut().zip(hops) {
-        *slot = hop;
+    for (at, (slot, hop)) in route.hops.iter_mut().zip(hops).enumerate() {
+        *slot = match ready.as_slice() {
+            [] => *hop,
+            _ if is_ready(&hop) => *hop,
+            ready => *ready[at % ready.len()],
+        };
     }
     route.hops_count = hops.len().min(HOPS_MAX) as u32;
     route
