@@ -65,6 +65,14 @@ impl Addr {
         self.words[0] == 0 && (self.words[1] & PREFIX_MAPPED_MASK) == PREFIX_MAPPED
     }
 
+    /// 0 for IPv4, 1 for IPv6, without a branch: keys are made on every path, and the
+    /// verifier would follow each twice.
+    #[inline(always)]
+    pub const fn family(&self) -> u32 {
+        let difference = self.words[0] | ((self.words[1] & PREFIX_MAPPED_MASK) ^ PREFIX_MAPPED);
+        ((difference | difference.wrapping_neg()) >> 63) as u32
+    }
+
     /// Is every bit clear (`::`) or is it IPv4's 0.0.0.0?
     #[inline(always)]
     pub const fn is_unspecified(&self) -> bool {
@@ -167,6 +175,10 @@ mod tests {
         let v6 = |text: &str| Addr::v6(text.parse::<Ipv6Addr>().unwrap().octets());
         assert!(v4("10.0.0.1").is_v4() && !v6("2001:db8::1").is_v4());
         assert_eq!(v4("10.0.0.1"), v6("::ffff:10.0.0.1"));
+        for text in ["::", "::1", "::10.0.0.1", "::fffe:0:1", "8000::", "2001:db8::ffff:0:1"] {
+            assert_eq!(v6(text).family(), 1, "{text}");
+        }
+        assert_eq!((v4("0.0.0.0").family(), v4("255.255.255.255").family()), (0, 0));
         assert!(v4("224.0.0.1").is_multicast() && v4("255.255.255.255").is_multicast());
         assert!(!v4("255.255.255.254").is_multicast() && v6("ff02::1").is_multicast());
         assert!(v4("169.254.3.4").is_link_local() && v6("fe80::1").is_link_local());

@@ -195,7 +195,7 @@ impl Prefix for LocationKey {
     type Fixed = [u32; 2];
     #[inline(always)]
     fn split(&self) -> (Self::Fixed, Addr) {
-        ([self.zone, self.addr.is_v4().into()], self.addr)
+        ([self.zone, self.addr.family()], self.addr)
     }
 }
 
@@ -205,7 +205,7 @@ impl Prefix for PermitKey {
     fn split(&self) -> (Self::Fixed, Addr) {
         let [a, b, c, d, e, f] = self.mac.0;
         let mac = [u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, 0, 0])];
-        ([self.endpoint, mac[0], mac[1], self.addr.is_v4().into()], self.addr)
+        ([self.endpoint, mac[0], mac[1], self.addr.family()], self.addr)
     }
 }
 

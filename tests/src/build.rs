@@ -145,7 +145,7 @@ impl Frame {
     /// IPv4: a piece of a datagram.
     #[must_use]
     pub const fn fragment(mut self, offset_bytes: u16, more: bool) -> Self {
-        self.fragment = offset_bytes / 8 | if more { 0x2000 } else { 0 };
+        self.fragment = (offset_bytes / 8) | if more { 0x2000 } else { 0 };
         self
     }
 

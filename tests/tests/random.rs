@@ -17,7 +17,7 @@ use sekisho_tests::{
     world::{End, Site},
 };
 
-const CASES: u32 = 4000;
+const CASES: u32 = 2000;
 const LARGE_BYTES: usize = 1400;
 
 #[test]

@@ -141,7 +141,8 @@ fn element<T>(records: &[T], id: u32, max: u32) -> Option<&T> {
 
 /// Prefixes by what has to be equal besides, the family included (`::/0` holds no
 /// address of IPv4); within that, the longest first.
-struct Prefixes<K, V>(HashMap<(K, bool), Vec<(Addr, u8, V)>>);
+struct Prefixes<K, V>(HashMap<(K, bool), Vec<Prefix<V>>>);
+type Prefix<V> = (Addr, u8, V);
 
 impl<K, V> Default for Prefixes<K, V> {
     fn default() -> Self {

@@ -17,8 +17,7 @@ fn error(
     s: &Site,
     to: End,
     own: &str,
-    kind: u8,
-    code: u8,
+    [kind, code]: [u8; 2],
     mtu: u16,
     frame: &Frame,
     src: &str,
@@ -37,11 +36,11 @@ fn error(
 
 fn kinds(s: &Site) -> Vec<Row> {
     let v4 = |name, stop, kind, code, frame: Frame| {
-        let told = error(s, s.a, "10.1.0.1", kind, code, 0, &frame, "10.1.0.10");
+        let told = error(s, s.a, "10.1.0.1", [kind, code], 0, &frame, "10.1.0.10");
         row(name, s.a, frame).told(s.blue, stop, told)
     };
     let v6 = |name, stop, kind, code, frame: Frame| {
-        let told = error(s, s.a, "2001:db8:1::1", kind, code, 0, &frame, "2001:db8:1::10");
+        let told = error(s, s.a, "2001:db8:1::1", [kind, code], 0, &frame, "2001:db8:1::10");
         row(name, s.a, frame).told(s.blue, stop, told)
     };
     let ip = |dst| s.routed(s.a).ip("10.1.0.10", dst);
@@ -141,32 +140,32 @@ fn kinds(s: &Site) -> Vec<Row> {
         row("told that there is no route", s.red_a, red("8.8.8.8")).told(
             s.red,
             Stop::NoRoute,
-            error(s, s.red_a, "10.1.0.1", 3, 0, 0, &red("8.8.8.8"), "10.1.0.10"),
+            error(s, s.red_a, "10.1.0.1", [3, 0], 0, &red("8.8.8.8"), "10.1.0.10"),
         ),
         row("told that there is no route, IPv6", s.red_a, red6.clone()).told(
             s.red,
             Stop::NoRoute,
-            error(s, s.red_a, "2001:db8:1::1", 1, 0, 0, &red6, "2001:db8:1::10"),
+            error(s, s.red_a, "2001:db8:1::1", [1, 0], 0, &red6, "2001:db8:1::10"),
         ),
         row("told with a tag", s.trunk, trunk.clone()).told(
             s.blue,
             Stop::UnknownDestination,
-            error(s, s.trunk, "10.1.0.1", 3, 1, 0, &trunk, "10.1.0.50"),
+            error(s, s.trunk, "10.1.0.1", [3, 1], 0, &trunk, "10.1.0.50"),
         ),
         row("a line is told", s.line_a, line.clone()).told(
             s.blue,
             Stop::UnknownDestination,
-            error(s, s.line_a, "100.127.0.1", 3, 1, 0, &line, "100.64.0.10"),
+            error(s, s.line_a, "100.127.0.1", [3, 1], 0, &line, "100.64.0.10"),
         ),
         row("an uplink's line is told that no tenant is behind it", s.line_up, stray.clone()).told(
             s.blue,
             Stop::NoRoute,
-            error(s, s.line_up, "100.127.0.1", 3, 0, 0, &stray, "100.65.0.10"),
+            error(s, s.line_up, "100.127.0.1", [3, 0], 0, &stray, "100.65.0.10"),
         ),
         row("somebody outside is told, at the tenant's rate", s.uplink, inbound.clone()).told(
             s.blue,
             Stop::UnknownDestination,
-            error(s, s.uplink, "198.51.100.2", 3, 1, 0, &inbound, "8.8.8.8"),
+            error(s, s.uplink, "198.51.100.2", [3, 1], 0, &inbound, "8.8.8.8"),
         ),
     ]
 }
@@ -192,8 +191,9 @@ fn sizes(s: &Site) -> Vec<Row> {
         .ip("2001:db8:1::10", "2001:db8:2::10")
         .tcp(1, 80, SYN, 0, 0)
         .payload(&[7; 14_000]);
-    let told = |frame: &Frame| error(s, s.a, "10.1.0.1", 3, 4, 1400, frame, "10.1.0.10");
-    let told6 = |frame: &Frame| error(s, s.a, "2001:db8:1::1", 2, 0, 1400, frame, "2001:db8:1::10");
+    let told = |frame: &Frame| error(s, s.a, "10.1.0.1", [3, 4], 1400, frame, "10.1.0.10");
+    let told6 =
+        |frame: &Frame| error(s, s.a, "2001:db8:1::1", [2, 0], 1400, frame, "2001:db8:1::10");
     vec![
         row("told that it is too big", s.a, v4(1401).whole()).told(
             s.blue,
