@@ -12,6 +12,8 @@ mod demo;
 
 mod bench;
 
+mod verify;
+
 mod exec;
 mod privilege;
 
@@ -21,6 +23,8 @@ mod object;
 #[expect(dead_code, reason = "the build script, whose module this is, uses the rest")]
 #[path = "../../dataplane-user/build/toolchain.rs"]
 mod toolchain;
+
+use std::process::ExitCode;
 
 use clap::Parser;
 
@@ -33,16 +37,26 @@ enum Verb {
     Lint(lint::Options),
     Demo(demo::Options),
     Bench(bench::Options),
+    Verify(verify::Options),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Verb::parse() {
+fn main() -> ExitCode {
+    let done = match Verb::parse() {
         Verb::Setup(options) => setup::run(&options),
         Verb::Build(options) => build::run(&options),
         Verb::Test(options) => test::run(&options),
         Verb::Lint(options) => lint::run(&options),
         Verb::Demo(options) => demo::run(&options),
         Verb::Bench(options) => bench::run(&options),
+        Verb::Verify(options) => verify::run(&options),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        // Without a backtrace: the failed command is what there is to know.
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
 
