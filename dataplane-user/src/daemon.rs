@@ -14,7 +14,7 @@ use crate::{
     frame,
     load::{self, Attach, Attached, Dataplane, Hook, Hooked, Place, Role, TestFrame},
     model::{self, AttachmentIx, Owner, Site},
-    neighbour, protocol, trace,
+    neighbour, numbers, protocol, trace,
     view::{
         Amount, Applied, Attachment, AttachmentCounters, Counters, Drop, Fill, Flow, RuleCounters,
         Session, Status, Trace,
@@ -63,7 +63,8 @@ impl Daemon {
             flow_lines: options.flow_lines,
         })?;
         let is_new = dataplane.version() == 0;
-        match put_in_force(&options, &mut dataplane, &Compiled::default(), site, text) {
+        let before = numbers::read(&options.place, &dataplane)?;
+        match put_in_force(&options, &mut dataplane, &before, site, text) {
             Ok(in_force) => Ok(Self { options, dataplane, in_force, started: Instant::now() }),
             Err(error) => {
                 drop(dataplane);
@@ -121,12 +122,14 @@ fn put_in_force(
     }
     let facts = facts(options, &attached, neighbours.clone());
     let compiled = compile::compile(&site, &facts, before);
-    if let Err(error) = dataplane.install(&compiled.image) {
+    let installed = numbers::write(&options.place, dataplane.version() + 1, &compiled.ids)
+        .and_then(|()| Ok(dataplane.install(&compiled.image)?));
+    if let Err(error) = installed {
         let is_new = |at: &&Attached| !known.contains(&at.interface.name);
         for at in attached.iter().filter(is_new) {
             dataplane.release(&at.interface.name, true)?;
         }
-        return Err(error.into());
+        return Err(error);
     }
     let is_wanted = |name: &String| attached.iter().any(|at| at.interface.name == *name);
     for name in known.iter().filter(|name| !is_wanted(name)) {

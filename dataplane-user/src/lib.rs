@@ -25,4 +25,5 @@ pub mod client;
 pub mod daemon;
 pub mod message;
 pub mod metrics;
+pub mod numbers;
 pub mod view;

@@ -8,8 +8,10 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use serde::{Deserialize, Serialize};
+
 /// Kinds of numbered objects; each has numbers of its own.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Kind {
     /// An attachment, by interface and VLAN.
     Attachment,
@@ -43,6 +45,17 @@ pub struct Ids {
     generation: u32,
 }
 
+/// An object as it is kept over a restart: its kind, name and number, and if it has
+/// a generation, that and what it looked like.
+#[derive(Serialize, Deserialize, Clone, Debug)]
+pub struct Kept {
+    kind: Kind,
+    name: String,
+    number: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    dated: Option<(String, u32)>,
+}
+
 /// Numbers in the making, on the ground of the version before.
 pub struct Numbering<'p> {
     previous: &'p Ids,
@@ -52,6 +65,39 @@ pub struct Numbering<'p> {
 }
 
 impl Ids {
+    /// Numbers of which nothing is known but that no generation was above `generation`.
+    #[must_use]
+    pub fn beyond(generation: u32) -> Self {
+        Self { generation, ..Self::default() }
+    }
+
+    /// Everything, to be kept over a restart.
+    #[must_use]
+    pub fn keep(&self) -> Vec<Kept> {
+        let keep = |((kind, name), &number): (&(Kind, String), &u32)| Kept {
+            kind: *kind,
+            name: name.clone(),
+            number,
+            dated: self.contents.get(&(*kind, number)).cloned(),
+        };
+        self.numbers.iter().map(keep).collect()
+    }
+
+    /// What was kept.
+    #[must_use]
+    pub fn kept(kept: Vec<Kept>) -> Self {
+        let mut ids = Self::default();
+        for object in kept {
+            ids.numbers.insert((object.kind, object.name.clone()), object.number);
+            ids.names.insert((object.kind, object.number), object.name);
+            if let Some(dated) = object.dated {
+                ids.generation = ids.generation.max(dated.1);
+                ids.contents.insert((object.kind, object.number), dated);
+            }
+        }
+        ids
+    }
+
     /// The number of a name.
     #[must_use]
     pub fn number(&self, kind: Kind, name: &str) -> Option<u32> {
@@ -168,6 +214,19 @@ mod tests {
         assert_eq!(third.number(Kind::Endpoint, "e"), Some(2));
         assert_eq!(third.name(Kind::Endpoint, 2), "e");
         assert_eq!(third.name(Kind::Endpoint, 9), "?");
+    }
+
+    #[test]
+    fn what_is_kept_goes_on() {
+        let first = version(&Ids::default(), &[("a", "x"), ("b", "x")]);
+        let kept = serde_json::to_string(&first.keep()).unwrap();
+        let again = Ids::kept(serde_json::from_str(&kept).unwrap());
+        let second = version(&again, &[("a", "x"), ("b", "y"), ("c", "z")]);
+        let of = |ids: &Ids, number| ids.generation(Kind::Endpoint, number).unwrap();
+        assert_eq!(of(&second, 1), of(&first, 1));
+        assert!(of(&second, 2) > of(&first, 2) && of(&second, 3) > of(&second, 2));
+        let lost = version(&Ids::beyond(of(&second, 3)), &[("a", "x")]);
+        assert!(of(&lost, 1) > of(&second, 3));
     }
 
     #[test]
