@@ -107,7 +107,7 @@ impl Findings {
     }
 
     /// Sorted by position, with lines, columns and paths.
-    pub fn locate(mut self, text: &str, tree: Option<&Tree>) -> Vec<Diagnostic> {
+    pub fn locate(mut self, text: &str, tree: &Tree) -> Vec<Diagnostic> {
         let lines = Lines::new(text);
         let full = self.list.len() > FINDINGS_MAX;
         self.list.truncate(FINDINGS_MAX);
@@ -133,16 +133,15 @@ impl Findings {
 }
 
 impl Finding {
-    fn locate(self, lines: &Lines<'_>, tree: Option<&Tree>) -> Diagnostic {
-        let (path, span) = match (self.place, tree) {
-            (Place::Node(id), Some(tree)) => (tree.path(id), tree.node(id).span.clone()),
-            (Place::Key(id), Some(tree)) => {
+    fn locate(self, lines: &Lines<'_>, tree: &Tree) -> Diagnostic {
+        let (path, span) = match self.place {
+            Place::Node(id) => (tree.path(id), tree.node(id).span.clone()),
+            Place::Key(id) => {
                 let node = tree.node(id);
                 let key = node.key.as_ref().map_or(&node.span, |key| &key.span);
                 (tree.path(id), key.clone())
             }
-            (Place::Bytes(bytes), _) => (String::new(), bytes),
-            (Place::Node(_) | Place::Key(_), None) => (String::new(), 0..0),
+            Place::Bytes(bytes) => (String::new(), bytes),
         };
         let (line, column) = lines.position(span.start);
         let Finding { severity, message, help, .. } = self;

@@ -15,7 +15,7 @@ pub mod file;
 mod scalar;
 
 pub use diagnostic::{Diagnostic, Findings, Place, Severity};
-pub use record::{At, Field, Placed, Reader};
+pub use record::{At, Field, List, Placed, Reader};
 pub(crate) use record::{Read, nearest};
 pub use scalar::{
     Block, Cidr, CountryCode, Host, NumberText, NumbersText, Ordinal, Prefix, Protocol, Text,
