@@ -138,7 +138,7 @@ impl Context<'_> {
 
     /// Another place of the file, for a message.
     fn see(&self, node: NodeId) -> String {
-        let (line, _) = self.lines.position(self.tree.node(node).span.start);
+        let (line, _) = self.lines.line_of(self.tree.node(node).span.start);
         format!("{} (line {line})", self.tree.path(node))
     }
 
