@@ -2,6 +2,27 @@
 //! attached, counters come back.
 
 pub mod check;
-pub mod cli;
 pub mod config;
 pub mod model;
+
+pub mod compile;
+pub mod protocol;
+pub mod tables;
+
+pub mod load;
+
+pub mod link;
+pub mod neighbour;
+
+pub mod frame;
+pub mod pcap;
+pub mod trace;
+
+pub mod cli;
+
+pub mod api;
+pub mod client;
+pub mod daemon;
+pub mod message;
+pub mod metrics;
+pub mod view;

@@ -1,1 +1,35 @@
 //! The lab: hosts in network namespaces, their traffic, and what they received.
+//!
+//! A story reads from the top: make a [`Lab`], give it hosts, start the [`Sekisho`] under
+//! test (or plain Linux, as a control), drive [`traffic`] and ask a [`Capture`] what arrived.
+//! Nothing here touches an interface that the lab did not make.
+
+//!
+//! A packet test needs no root: [`build`] a frame, put it as a [`packet`] into a small
+//! [`world`], [`drive`] it through the pipeline on the host, [`check`] what came out.
+
+pub mod lab;
+
+pub mod sekisho;
+
+pub mod traffic;
+
+pub mod capture;
+
+pub mod process;
+
+mod sys;
+
+pub mod build;
+
+pub mod packet;
+
+pub mod world;
+
+pub mod drive;
+
+pub mod check;
+
+pub use capture::{Capture, Pcap};
+pub use lab::{Host, Lab};
+pub use sekisho::Sekisho;

@@ -1,3 +1,67 @@
-//! The project's own verbs.
+//! The project's own verbs: what can be typed after `cargo xtask`?
 
-fn main() {}
+mod setup;
+
+mod build;
+
+mod test;
+
+mod lint;
+
+mod demo;
+
+mod bench;
+
+mod exec;
+mod privilege;
+
+#[cfg(test)]
+#[path = "../../dataplane-user/build/object.rs"]
+mod object;
+#[expect(dead_code, reason = "the build script, whose module this is, uses the rest")]
+#[path = "../../dataplane-user/build/toolchain.rs"]
+mod toolchain;
+
+use clap::Parser;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The project's own verbs")]
+enum Verb {
+    Setup(setup::Options),
+    Build(build::Options),
+    Test(test::Options),
+    Lint(lint::Options),
+    Demo(demo::Options),
+    Bench(bench::Options),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Verb::parse() {
+        Verb::Setup(options) => setup::run(&options),
+        Verb::Build(options) => build::run(&options),
+        Verb::Test(options) => test::run(&options),
+        Verb::Lint(options) => lint::run(&options),
+        Verb::Demo(options) => demo::run(&options),
+        Verb::Bench(options) => bench::run(&options),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verbs_are_well_formed() {
+        <Verb as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn panics_are_found_in_an_object() {
+        let this_test = std::fs::read("/proc/self/exe").expect("a test runs from a file");
+        let panics = object::panics(&this_test).expect("which is ELF");
+        assert!(panics.iter().any(|name| name.contains("rust_panic")), "{panics:?}");
+
+        assert_eq!(object::panics(b"#!/bin/sh"), None);
+        assert_eq!(object::panics(&this_test[..70]), None, "cut off");
+    }
+}

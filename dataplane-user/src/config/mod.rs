@@ -12,6 +12,7 @@ pub mod tree;
 mod record;
 pub mod diagnostic;
 pub mod file;
+pub mod json;
 mod scalar;
 
 pub use diagnostic::{Diagnostic, Findings, Place, Severity};

@@ -1,0 +1,60 @@
+//! How much fits into the tables? Userland refuses a site that exceeds a limit
+//! before it changes anything; the memory is reckoned in the test below.
+
+/// Attachments, their outputs and counters.
+pub const ATTACHMENTS_MAX: u32 = 8192;
+/// Ports, lines with sessions, uplinks.
+pub const ENDPOINTS_MAX: u32 = 16_384;
+/// Networks, routers, uplinks, accesses.
+pub const ZONES_MAX: u32 = 8192;
+/// Next hops.
+pub const NEXT_HOPS_MAX: u32 = 16_384;
+/// Tenants, the provider included.
+pub const TENANTS_MAX: u32 = 1024;
+/// Policies: distinct combinations of security groups.
+pub const POLICIES_MAX: u32 = 8192;
+/// Rules of all policies together.
+pub const RULES_MAX: u32 = 65_536;
+/// MACs of all ports.
+pub const STATIONS_MAX: u32 = 32_768;
+/// Addresses in networks.
+pub const LOCATIONS_MAX: u32 = 65_536;
+/// Source prefixes of all ports.
+pub const PERMITS_MAX: u32 = 65_536;
+/// Addresses and prefixes of sessions.
+pub const SESSIONS_MAX: u32 = 65_536;
+/// Routes of all zones.
+pub const ROUTES_MAX: u32 = 65_536;
+/// Memberships of endpoints in groups.
+pub const MEMBERS_MAX: u32 = 262_144;
+/// Prefixes of all address groups.
+pub const GROUP_PREFIXES_MAX: u32 = 131_072;
+/// Half-flows unless the operator says otherwise: 128k flows.
+pub const FLOW_LINES: u32 = 1 << 18;
+/// Half-flows of a tenant unless the operator says otherwise.
+pub const FLOWS_PER_TENANT: u32 = 1 << 16;
+
+/// ICMP errors a second that are made for a tenant.
+pub const REPORTS_PER_SECOND: u32 = 100;
+/// ICMP errors that may be made at once.
+pub const REPORTS_BURST: u32 = 50;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::{endpoint::Endpoint, flow, next_hop, policy, zone::Zone};
+
+    #[test]
+    fn memory_of_the_arrays() {
+        // Every array holds two versions of the site.
+        let arrays = size_of::<Endpoint>() * ENDPOINTS_MAX as usize
+            + size_of::<Zone>() * ZONES_MAX as usize
+            + size_of::<next_hop::NextHop>() * NEXT_HOPS_MAX as usize
+            + size_of::<next_hop::Output>() * ATTACHMENTS_MAX as usize
+            + size_of::<policy::Policy>() * POLICIES_MAX as usize
+            + size_of::<policy::Rule>() * RULES_MAX as usize;
+        assert!(2 * arrays < 10 << 20, "{arrays}");
+        let flows = size_of::<flow::FlowLine>() + size_of::<flow::FlowCold>();
+        assert_eq!(flows * FLOW_LINES as usize, 48 << 20);
+    }
+}

@@ -1,0 +1,217 @@
+//! A packet's journey, from top to bottom.
+//!
+//! Three programs share it: [`enter`] sees every packet and forwards those of
+//! known flows; [`first`] judges what no flow answers for; [`answer`] makes what we
+//! say ourselves. Each ends with a [`Next`]; the binding at the hook (or the host,
+//! in a test) does what it says.
+
+use crate::packet::Packet;
+use crate::stage::{
+    admit, answer as answers, attach, conntrack, emit, filter, flow, parse, related, report,
+    rewrite, route,
+};
+use crate::stop::Stop;
+use crate::table::attachment_kind;
+use crate::table::flow::{action, status};
+use crate::tables::{Counter, Note, Tables, note};
+use crate::work::{Leg, Work, flags, job, leg};
+
+/// What becomes of the packet now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Next {
+    /// It leaves by the output [`Work::output`].
+    Emit,
+    /// The program for first packets goes on with it.
+    First,
+    /// The program for answers goes on with it.
+    Answer,
+    /// It is not forwarded; the reason is counted.
+    Stopped(Stop),
+}
+
+/// Every packet: where it came in, what it says, and whether its flow is known.
+#[inline(always)]
+pub fn enter<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Next {
+    match known(p, t, w) {
+        Ok(next) => next,
+        Err(stop) => stopped(t, w, stop),
+    }
+}
+
+#[inline(always)]
+fn known<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next, Stop> {
+    let ethertype = attach::attach(p, t, w)?;
+    parse::parse(p, w, ethertype)?;
+    if w.job != job::NONE {
+        return Ok(Next::Answer);
+    }
+    if w.is(flags::GROUP_FRAME) {
+        return Err(Stop::Multicast);
+    }
+    if w.attachment_kind == attachment_kind::ACCESS {
+        admit::line(t, w)?;
+    }
+    if w.is(flags::ICMP_ERROR) || flow::look_up(t, w) != flow::Found::Current {
+        return Ok(Next::First);
+    }
+    if w.flow_status & status::DENIED != 0 {
+        flow::charge(t, w);
+        return Err(Stop::from_number(w.action));
+    }
+    let left = flow::track(t, w).and_then(|()| leave(p, t, w));
+    if left.is_err() {
+        flow::charge(t, w);
+    }
+    left
+}
+
+/// The first packet of a flow, or of what became of the flow after a change.
+#[inline(always)]
+pub fn first<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Next {
+    match unknown(p, t, w) {
+        Ok(next) => next,
+        Err(Stop::ToRouter) if w.is(flags::ROUTED) && answers::is_echo(w) => {
+            w.job = job::ECHO;
+            Next::Answer
+        }
+        Err(stop) => stopped(t, w, stop),
+    }
+}
+
+#[inline(always)]
+fn unknown<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next, Stop> {
+    admit::admit(t, w)?;
+    let is_error = w.is(flags::ICMP_ERROR);
+    if is_error {
+        related::relate(p, t, w)?;
+    } else {
+        conntrack::read_scale(p, w)?;
+    }
+    let is_known = is_error || flow::find(t, w) && flow::is_continued(t, w);
+    if is_known {
+        t.note(Note { what: note::READMIT, id: w.flow, ..Note::default() });
+        w.leg = flow::original(t, w)?;
+    } else {
+        w.flow_status = 0;
+        w.leg = Leg { key: w.key, sender: w.sender, ..Leg::default() };
+    }
+    let verdict = judge(t, w);
+    flow::charge(t, w);
+    if is_error {
+        // An error uses its flow and changes nothing about it.
+        verdict?;
+        return leave(p, t, w);
+    }
+    let is_stateless = verdict.is_ok() && w.leg.flags & leg::STATELESS != 0;
+    if is_stateless {
+        return leave(p, t, w);
+    }
+    if is_known {
+        // A stranger's answer says nothing about the flow.
+        if verdict != Err(Stop::FlowOwner) {
+            flow::settle(t, w, verdict);
+        }
+        verdict?;
+    } else {
+        verdict?;
+        // A flow begins only with a packet that may begin one.
+        conntrack::next(w, conntrack::state::NONE, false)?;
+        flow::open(t, w)?;
+        flow::settle(t, w, Ok(()));
+    }
+    flow::track(t, w)?;
+    leave(p, t, w)
+}
+
+/// Judges the leg: where it leads, and whether both ends permit it. Why it leads
+/// nowhere is told only to a sender whose own rules let the packet out.
+///
+/// A known flow is always judged in its original direction and tuple; if the packet
+/// at hand is the answer, only the way of the answer is found besides.
+#[inline(always)]
+fn judge<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
+    if let Err(stop) = route::route(t, &mut w.leg) {
+        filter::egress(t, &mut w.leg)?;
+        return Err(stop);
+    }
+    flow::date(t, &mut w.leg);
+    filter::egress(t, &mut w.leg)?;
+    if w.flow_status == 0 && w.leg.action & action::ROUTED != 0 {
+        // The router looks at the hops left before the receiver's rules are asked:
+        // a trace shows it even where it leads to a closed port.
+        rewrite::has_hops(w)?;
+    }
+    filter::ingress(t, &mut w.leg)?;
+    filter::statefulness(t, &mut w.leg);
+    w.action = w.leg.action;
+    if w.flow_status & status::REPLY != 0 {
+        w.way = Leg { key: w.key, sender: w.leg.receiver, ..Leg::default() };
+        route::route(t, &mut w.way)?;
+        if w.leg.receiver != w.sender || w.way.receiver != w.leg.sender {
+            return Err(Stop::FlowOwner);
+        }
+        if w.leg.flags & (leg::EACH | leg::STATELESS) != 0 {
+            filter::stateless_answer(t, &mut w.way)?;
+        }
+        w.action = w.way.action;
+    }
+    Ok(())
+}
+
+/// The packet leaves: it is rewritten for its next hop, tagged, and counted.
+#[inline(always)]
+fn leave<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next, Stop> {
+    rewrite::rewrite(p, t, w)?;
+    flow::count(p, t, w);
+    emit::emit(p, t, w, Counter::Sent)?;
+    Ok(Next::Emit)
+}
+
+/// What we say ourselves: ARP, neighbour discovery, echo, and ICMP errors.
+#[inline(always)]
+pub fn answer<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Next {
+    t.note(Note { what: note::ANSWER, id: w.job, ..Note::default() });
+    let made = match w.job {
+        job::ARP => answers::arp(p, t, w),
+        job::NEIGHBOUR => answers::neighbour(p, t, w),
+        job::ECHO => answers::echo(p, t, w),
+        _ => return reported(p, t, w),
+    };
+    match made.and_then(|()| emit::emit(p, t, w, Counter::Answered)) {
+        Ok(()) => Next::Emit,
+        Err(stop) => stopped(t, w, stop),
+    }
+}
+
+/// The packet is stopped and counted; its sender is told if the rate permits.
+#[inline(always)]
+fn reported<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Next {
+    let stop = Stop::from_number(w.error_stop);
+    t.count_stop(w.tenant, stop);
+    t.note(Note { what: note::STOP, id: stop as u32, ..Note::default() });
+    if !t.may_report(w.tenant) {
+        return Next::Stopped(stop);
+    }
+    // What goes wrong with the error is no second reason for the packet.
+    match report::report(p, t, w).and_then(|()| emit::emit(p, t, w, Counter::Reported)) {
+        Ok(()) => Next::Emit,
+        Err(_) => Next::Stopped(stop),
+    }
+}
+
+/// The packet is not forwarded: its one reason is counted, or told and counted by
+/// the program for answers.
+#[inline(always)]
+fn stopped<T: Tables>(t: &T, w: &mut Work, stop: Stop) -> Next {
+    if report::may_report(w)
+        && let Some(error) = report::error_for(stop, w.is(flags::V6))
+    {
+        w.job = job::ERROR;
+        w.error = error;
+        w.error_stop = stop as u32;
+        return Next::Answer;
+    }
+    t.count_stop(w.tenant, stop);
+    t.note(Note { what: note::STOP, id: stop as u32, ..Note::default() });
+    Next::Stopped(stop)
+}

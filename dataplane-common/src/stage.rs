@@ -1,0 +1,18 @@
+//! The stages, in the order of a packet's journey; [`crate::pipeline`] calls them.
+
+pub mod attach;
+pub mod parse;
+
+pub mod conntrack;
+pub mod flow;
+
+pub mod admit;
+pub mod filter;
+pub mod related;
+pub mod route;
+
+pub mod emit;
+pub mod rewrite;
+
+pub mod answer;
+pub mod report;

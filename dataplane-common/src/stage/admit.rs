@@ -1,0 +1,52 @@
+//! May the sender use this source address?
+
+use crate::addr::Addr;
+use crate::stop::Stop;
+use crate::table::endpoint::{Endpoint, flags, kind};
+use crate::table::{PermitKey, attachment_kind};
+use crate::tables::{Note, Tables, note};
+use crate::work::Work;
+
+/// On an access: whose line is it? Its number was authenticated when its session
+/// was made; here the source address has to be that session's.
+#[inline(always)]
+pub fn line<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
+    let id = t.session(w.link, &w.src()).ok_or(Stop::NoSession)?;
+    let line = t.endpoint(id).ok_or(Stop::TableMissing)?;
+    w.tenant = line.tenant;
+    w.sender = id;
+    w.owner = line.owner;
+    alive(line)
+}
+
+/// A suspended line neither sends nor receives.
+#[inline(always)]
+pub fn alive(endpoint: &Endpoint) -> Result<(), Stop> {
+    if endpoint.flags & flags::SUSPENDED == 0 { Ok(()) } else { Err(Stop::LineSuspended) }
+}
+
+/// Is the source address the sender's? On an uplink the route back decides, once
+/// the router is known (`route`).
+#[inline(always)]
+pub fn admit<T: Tables>(t: &T, w: &Work) -> Result<(), Stop> {
+    t.note(Note { what: note::SENDER, id: w.sender, detail: w.key.zone(), zero: 0 });
+    // What comes from its own destination never came from there.
+    if w.src().is_martian() || w.src().is_multicast() || w.src() == w.key.dst {
+        return Err(Stop::MartianSource);
+    }
+    if w.attachment_kind == attachment_kind::PORTS && !may_use(t, w, &w.src())? {
+        return Err(Stop::SpoofedAddress);
+    }
+    Ok(())
+}
+
+/// May the port that sent the frame use this address with this MAC?
+#[inline(always)]
+pub fn may_use<T: Tables>(t: &T, w: &Work, addr: &Addr) -> Result<bool, Stop> {
+    let port = t.endpoint(w.sender).ok_or(Stop::TableMissing)?;
+    if port.kind == kind::PORT && port.flags & flags::INSECURE != 0 {
+        return Ok(true);
+    }
+    let key = PermitKey { endpoint: w.sender, mac: w.src_mac, zero: [0; 2], addr: *addr };
+    Ok(t.is_permitted(&key))
+}

@@ -1,0 +1,247 @@
+//! What do we answer ourselves: ARP, neighbour discovery, and echo to a router?
+//!
+//! A question is turned into its answer in place and goes back where it came from.
+//! We never answer for an address of the port that asks: its duplicate detection
+//! (RFC 4862 section 5.4, RFC 5227) has to find nobody.
+
+use super::admit;
+use crate::addr::{Addr, Mac};
+use crate::checksum::Sum;
+use crate::packet::Packet;
+use crate::stop::Stop;
+use crate::table::route::kind as route_kind;
+use crate::table::zone::Zone;
+use crate::table::{LocationKey, attachment_kind};
+use crate::tables::Tables;
+use crate::wire::arp::{self, Arp};
+use crate::wire::ethernet::Ethernet;
+use crate::wire::icmp::{
+    ICMP_BYTES, Icmp, LINK_ADDRESS_BYTES, LinkAddress, NEIGHBOUR_BYTES, Neighbour, v4, v6,
+};
+use crate::wire::ipv4::Ipv4;
+use crate::wire::ipv6::{IPV6_BYTES, Ipv6};
+use crate::wire::protocol;
+use crate::work::{Work, flags};
+
+/// Hops that our own packets may make (RFC 1700).
+const TTL_HOPS: u8 = 64;
+
+/// "Who has the target?" is answered with the target's MAC.
+#[inline(always)]
+pub fn arp<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<(), Stop> {
+    p.need(w.l3 + arp::ARP_BYTES)?;
+    let question = *p.get::<Arp>(w.l3).ok_or(Stop::Truncated)?;
+    if question.format != arp::ETHERNET_IPV4 {
+        return Err(Stop::ArpUnanswered);
+    }
+    let (sender, target) = (Addr::v4(question.sender), Addr::v4(question.target));
+    if w.attachment_kind == attachment_kind::PORTS {
+        let is_claim_good = sender.is_unspecified() || admit::may_use(t, w, &sender)?;
+        if question.sender_mac != w.src_mac || !is_claim_good {
+            return Err(Stop::SpoofedArp);
+        }
+    }
+    if question.operation != arp::REQUEST || sender == target {
+        return Err(Stop::ArpUnanswered);
+    }
+    let (mac, _) = who_has(t, w, &target).ok_or(Stop::ArpUnanswered)?;
+    let answer = p.get_mut::<Arp>(w.l3).ok_or(Stop::Truncated)?;
+    answer.operation = arp::REPLY;
+    answer.sender_mac = mac;
+    answer.sender = question.target;
+    answer.target_mac = question.sender_mac;
+    answer.target = question.sender;
+    turn_round(p, w, w.src_mac, mac)
+}
+
+/// A solicitation is answered with an advertisement (RFC 4861 section 7.2.4).
+#[inline(always)]
+pub fn neighbour<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<(), Stop> {
+    match w.icmp[0] {
+        v6::ROUTER_ADVERTISEMENT | v6::REDIRECT => return Err(Stop::RouterMessage),
+        v6::NEIGHBOUR_SOLICITATION | v6::NEIGHBOUR_ADVERTISEMENT => {}
+        _ => return Err(Stop::NeighbourUnanswered),
+    }
+    let end = w.l4 + NEIGHBOUR_BYTES;
+    if end > w.l3 + w.l3_bytes {
+        return Err(Stop::BadTransport);
+    }
+    p.need(end + LINK_ADDRESS_BYTES)?;
+    // Behind extension headers nothing is believed (RFC 6980).
+    if w.l4 != w.l3 + IPV6_BYTES || w.ttl_hops != u32::from(v6::NEIGHBOUR_HOP_LIMIT) {
+        return Err(Stop::SpoofedNeighbour);
+    }
+    let question = *p.get::<Neighbour>(w.l4).ok_or(Stop::Truncated)?;
+    let target = Addr::v6(question.target);
+    let is_solicitation = w.icmp[0] == v6::NEIGHBOUR_SOLICITATION;
+    if w.attachment_kind == attachment_kind::PORTS {
+        claims(p, t, w, &target, is_solicitation)?;
+    }
+    if !is_solicitation {
+        return Err(Stop::NeighbourUnanswered);
+    }
+    let (mac, is_router) = who_has(t, w, &target).ok_or(Stop::NeighbourUnanswered)?;
+    advertise(p, w, &target, mac, is_router)
+}
+
+/// What a port says of itself has to be true: its source, the target of an
+/// advertisement, and the MAC in the option.
+#[inline(always)]
+fn claims<P: Packet, T: Tables>(
+    p: &P,
+    t: &T,
+    w: &Work,
+    target: &Addr,
+    is_solicitation: bool,
+) -> Result<(), Stop> {
+    let is_probe = is_solicitation && w.src().is_unspecified();
+    if !is_probe && !admit::may_use(t, w, &w.src())? {
+        return Err(Stop::SpoofedNeighbour);
+    }
+    if !is_solicitation && !admit::may_use(t, w, target)? {
+        return Err(Stop::SpoofedNeighbour);
+    }
+    let option_at = w.l4 + NEIGHBOUR_BYTES;
+    if option_at + LINK_ADDRESS_BYTES <= w.l3 + w.l3_bytes {
+        let option = p.get::<LinkAddress>(option_at).ok_or(Stop::Truncated)?;
+        let is_address = option.kind == SOURCE_ADDRESS || option.kind == TARGET_ADDRESS;
+        if is_address && option.mac != w.src_mac {
+            return Err(Stop::SpoofedNeighbour);
+        }
+    }
+    Ok(())
+}
+
+const SOURCE_ADDRESS: u8 = 1;
+const TARGET_ADDRESS: u8 = 2;
+/// An advertisement from a router.
+const ROUTER: u8 = 0x80;
+/// An advertisement that was asked for.
+const SOLICITED: u8 = 0x40;
+/// It replaces what the asker knew.
+const OVERRIDE: u8 = 0x20;
+
+#[inline(always)]
+fn advertise<P: Packet>(
+    p: &mut P,
+    w: &mut Work,
+    target: &Addr,
+    mac: Mac,
+    is_router: bool,
+) -> Result<(), Stop> {
+    const PAYLOAD_BYTES: u32 = NEIGHBOUR_BYTES + LINK_ADDRESS_BYTES;
+    // A duplicate detection has no address to be answered at: all nodes hear it.
+    let is_probe = w.src().is_unspecified();
+    let all_nodes = Addr::v6([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    let dst = if is_probe { all_nodes } else { w.src() };
+    let dst_mac = if is_probe { Mac([0x33, 0x33, 0, 0, 0, 1]) } else { w.src_mac };
+
+    p.set_bytes(w.l4 + PAYLOAD_BYTES)?;
+    p.need(w.l4 + PAYLOAD_BYTES)?;
+    let ip = p.get_mut::<Ipv6>(w.l3).ok_or(Stop::Truncated)?;
+    ip.payload_bytes = (PAYLOAD_BYTES as u16).to_be_bytes();
+    ip.hop_limit = v6::NEIGHBOUR_HOP_LIMIT;
+    ip.src = target.bytes();
+    ip.dst = dst.bytes();
+
+    let flags =
+        if is_router { ROUTER } else { 0 } | if is_probe { 0 } else { SOLICITED } | OVERRIDE;
+    let [a, b, c, d, e, f] = mac.0;
+    let sum = Sum::default()
+        .addr(target.bytes())
+        .addr(dst.bytes())
+        .word((PAYLOAD_BYTES as u16).to_be_bytes())
+        .word([0, protocol::ICMPV6])
+        .word([v6::NEIGHBOUR_ADVERTISEMENT, 0])
+        .word([flags, 0])
+        .addr(target.bytes())
+        .word([TARGET_ADDRESS, 1])
+        .word([a, b])
+        .word([c, d])
+        .word([e, f]);
+    let advertisement = p.get_mut::<Neighbour>(w.l4).ok_or(Stop::Truncated)?;
+    advertisement.icmp = Icmp {
+        kind: v6::NEIGHBOUR_ADVERTISEMENT,
+        code: 0,
+        checksum: sum.checksum(),
+        id: [flags, 0],
+        sequence: [0; 2],
+    };
+    advertisement.target = target.bytes();
+    let option = p.get_mut::<LinkAddress>(w.l4 + NEIGHBOUR_BYTES).ok_or(Stop::Truncated)?;
+    *option = LinkAddress { kind: TARGET_ADDRESS, length: 1, mac };
+    turn_round(p, w, dst_mac, mac)
+}
+
+/// Who on this link has the address, as far as we answer for it, and is it a router?
+#[inline(always)]
+fn who_has<T: Tables>(t: &T, w: &Work, target: &Addr) -> Option<(Mac, bool)> {
+    let link = t.zone(w.link)?;
+    if w.attachment_kind == attachment_kind::PORTS {
+        let key = LocationKey { addr: *target, zone: w.link, zero: 0 };
+        let location = t.location(&key)?;
+        let is_own = location.endpoint == w.sender;
+        return if is_own { None } else { Some((location.mac, location.endpoint == 0)) };
+    }
+    let is_ours = is_own_address(link, target) || is_exported(t, w, target);
+    if is_ours { Some((link.mac, true)) } else { None }
+}
+
+/// Is it our own address on the link?
+#[inline(always)]
+fn is_own_address(link: &Zone, target: &Addr) -> bool {
+    !target.is_unspecified() && (*target == Addr::v4(link.own_v4) || *target == link.own_v6)
+}
+
+/// Does a router or access of ours export the address to this uplink?
+#[inline(always)]
+fn is_exported<T: Tables>(t: &T, w: &Work, target: &Addr) -> bool {
+    w.attachment_kind == attachment_kind::UPLINK
+        && t.route(w.link, target)
+            .is_some_and(|route| matches!(route.kind, route_kind::ROUTER | route_kind::POOL))
+}
+
+/// An echo request to one of the router's addresses.
+#[inline(always)]
+pub fn echo<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<(), Stop> {
+    let mac = t.zone(w.link).ok_or(Stop::TableMissing)?.mac;
+    let icmp = p.get_mut::<Icmp>(w.l4).ok_or(Stop::Truncated)?;
+    let reply = if w.is(flags::V6) { v6::ECHO_REPLY } else { v4::ECHO_REPLY };
+    let sum = Sum::from_checksum(icmp.checksum).replace([icmp.kind, icmp.code], [reply, icmp.code]);
+    icmp.checksum = sum.checksum();
+    icmp.kind = reply;
+    // Both addresses change places, which changes no sum.
+    if w.is(flags::V6) {
+        let ip = p.get_mut::<Ipv6>(w.l3).ok_or(Stop::Truncated)?;
+        (ip.src, ip.dst) = (ip.dst, ip.src);
+        ip.hop_limit = TTL_HOPS;
+    } else {
+        let ip = p.get_mut::<Ipv4>(w.l3).ok_or(Stop::Truncated)?;
+        (ip.src, ip.dst) = (ip.dst, ip.src);
+        let old = [ip.ttl_hops, ip.protocol];
+        ip.ttl_hops = TTL_HOPS;
+        let new = [ip.ttl_hops, ip.protocol];
+        ip.checksum = Sum::from_checksum(ip.checksum).replace(old, new).checksum();
+    }
+    turn_round(p, w, w.src_mac, mac)
+}
+
+/// Is the packet at hand a whole echo request?
+#[inline(always)]
+pub fn is_echo(w: &Work) -> bool {
+    let request = if w.is(flags::V6) { v6::ECHO } else { v4::ECHO };
+    w.is(flags::ICMP_QUERY)
+        && !w.is(flags::FRAGMENT)
+        && w.icmp == [request, 0]
+        && w.l3 + w.l3_bytes >= w.l4 + ICMP_BYTES
+}
+
+/// The frame goes back where it came from.
+#[inline(always)]
+fn turn_round<P: Packet>(p: &mut P, w: &mut Work, dst: Mac, src: Mac) -> Result<(), Stop> {
+    let ethernet = p.get_mut::<Ethernet>(0).ok_or(Stop::Truncated)?;
+    ethernet.dst = dst;
+    ethernet.src = src;
+    w.output = w.attachment;
+    Ok(())
+}

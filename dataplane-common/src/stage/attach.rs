@@ -1,0 +1,94 @@
+//! Where did the frame come in, and whose MAC sent it?
+
+use crate::packet::Packet;
+use crate::stop::Stop;
+use crate::table::{AttachmentKey, StationKey, attachment_kind};
+use crate::tables::{Counter, Note, Tables, note};
+use crate::wire::ethernet::{self, ETHERNET_BYTES, Ethernet, TAG_BYTES, Tag, VLAN_MASK};
+use crate::work::{Work, flags};
+
+/// What is made readable before the first look: Ethernet, IPv4 and TCP without
+/// options. A packet of another kind asks for more where it turns out to be one.
+const FIRST_BYTES: u32 = 54;
+
+/// Finds the attachment and, on tenant ports, the station; answers the EtherType.
+#[inline(always)]
+pub fn attach<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<[u8; 2], Stop> {
+    p.need(FIRST_BYTES)?;
+    let ethernet = *p.get::<Ethernet>(0).ok_or(Stop::Truncated)?;
+    w.dst_mac = ethernet.dst;
+    w.src_mac = ethernet.src;
+    let ethertype = untag(p, w, ethernet.ethertype)?;
+
+    let key = AttachmentKey { ifindex: p.ifindex(), vlan: w.vlan };
+    let attachment = t.attachment(&key).ok_or(Stop::NoAttachment)?;
+    w.attachment = attachment.id;
+    w.attachment_kind = attachment.kind;
+    w.link = attachment.zone;
+    w.tenant = attachment.tenant;
+    w.sender = attachment.endpoint;
+    t.count(attachment.id, Counter::Received, p.segments(), p.bytes());
+    t.note(Note { what: note::ATTACHED, id: attachment.id, detail: w.vlan, zero: 0 });
+
+    let link = t.zone(w.link).ok_or(Stop::TableMissing)?;
+    if w.dst_mac.is_multicast() {
+        w.flags |= flags::GROUP_FRAME;
+    } else if w.dst_mac == link.mac {
+        w.flags |= flags::ROUTED;
+    }
+    if w.attachment_kind == attachment_kind::PORTS {
+        station(t, w)?;
+        w.key = w.key.in_zone(if w.is(flags::ROUTED) { link.router } else { w.link });
+    } else {
+        // On a NIC everything is routed; a frame for another station of the link is not ours.
+        if !w.is(flags::ROUTED | flags::GROUP_FRAME) {
+            return Err(Stop::NotForUs);
+        }
+        w.key = w.key.in_zone(w.link);
+        if w.sender != 0 {
+            w.owner = t.endpoint(w.sender).ok_or(Stop::TableMissing)?.owner;
+        }
+    }
+    Ok(ethertype)
+}
+
+/// Reads the tag, wherever the hook has it, and where the network header begins.
+#[inline(always)]
+fn untag<P: Packet>(p: &P, w: &mut Work, ethertype: [u8; 2]) -> Result<[u8; 2], Stop> {
+    let (tci, inner) = if let Some(tag) = p.outer_tag() {
+        if tag.protocol != ethernet::CUSTOMER_TAG {
+            return Err(Stop::TagUnsupported);
+        }
+        w.l3 = ETHERNET_BYTES;
+        (tag.tci, ethertype)
+    } else if ethertype == ethernet::CUSTOMER_TAG {
+        let tag = p.get::<Tag>(ETHERNET_BYTES).ok_or(Stop::Truncated)?;
+        w.flags |= flags::INLINE_TAG;
+        w.l3 = ETHERNET_BYTES + TAG_BYTES;
+        (u16::from_be_bytes(tag.tci), tag.ethertype)
+    } else {
+        w.l3 = ETHERNET_BYTES;
+        (0, ethertype)
+    };
+    if inner == ethernet::CUSTOMER_TAG || inner == ethernet::SERVICE_TAG {
+        return Err(Stop::TagUnsupported);
+    }
+    // VLAN 0 is a priority tag: the frame is of no VLAN (IEEE 802.1Q section 6.9).
+    w.vlan = u32::from(tci & VLAN_MASK);
+    Ok(inner)
+}
+
+/// Which port of the attachment has the source MAC? A port without port security
+/// has a station for every MAC, under the empty one.
+#[inline(always)]
+fn station<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
+    let mut key = StationKey { attachment: w.attachment, mac: w.src_mac, zero: [0; 6] };
+    let found = t.station(&key).or_else(|| {
+        key.mac = crate::addr::Mac::default();
+        if w.src_mac.is_multicast() { None } else { t.station(&key) }
+    });
+    let station = found.ok_or(Stop::UnknownStation)?;
+    w.sender = station.endpoint;
+    w.owner = station.owner;
+    Ok(())
+}

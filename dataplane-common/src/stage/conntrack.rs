@@ -1,0 +1,248 @@
+//! Does the packet fit the state of its connection, and what is the state after it?
+//!
+//! TCP follows the state machine of Linux (net/netfilter/nf_conntrack_proto_tcp.c),
+//! whose corners are well known to operators; everything else is unreplied or
+//! replied. Windows are recorded, but only a reset is judged by them
+//! (RFC 5961 section 3.2: a reset outside the window is an attack).
+
+use crate::packet::Packet;
+use crate::stop::Stop;
+use crate::table::flow::FlowCold;
+use crate::wire::protocol;
+use crate::wire::transport::{ACK, FIN, RST, SYN, TCP_BYTES};
+use crate::work::{Work, flags};
+
+/// States of a connection.
+pub mod state {
+    #![expect(missing_docs, reason = "the names are the RFC's, or say all")]
+    pub const NONE: u32 = 0;
+    pub const SYN_SENT: u32 = 1;
+    pub const SYN_RECEIVED: u32 = 2;
+    pub const ESTABLISHED: u32 = 3;
+    pub const FIN_WAIT: u32 = 4;
+    pub const CLOSE_WAIT: u32 = 5;
+    pub const LAST_ACK: u32 = 6;
+    pub const TIME_WAIT: u32 = 7;
+    pub const CLOSED: u32 = 8;
+    /// Both sides sent a SYN.
+    pub const SYN_SENT_BOTH: u32 = 9;
+    /// Not TCP: only the opener has sent.
+    pub const UNREPLIED: u32 = 10;
+    /// Not TCP: both have sent.
+    pub const REPLIED: u32 = 11;
+    /// How many there are.
+    pub const COUNT: usize = 12;
+
+    /// The name that `sekisho flows` prints.
+    #[must_use]
+    pub const fn name(state: u32) -> &'static str {
+        match state {
+            SYN_SENT => "syn-sent",
+            SYN_RECEIVED => "syn-received",
+            ESTABLISHED => "established",
+            FIN_WAIT => "fin-wait",
+            CLOSE_WAIT => "close-wait",
+            LAST_ACK => "last-ack",
+            TIME_WAIT => "time-wait",
+            CLOSED => "closed",
+            SYN_SENT_BOTH => "syn-sent-both",
+            UNREPLIED => "unreplied",
+            REPLIED => "replied",
+            _ => "none",
+        }
+    }
+}
+
+/// The packet passes and changes nothing.
+const IG: u8 = 0xfe;
+/// The packet does not fit.
+const IV: u8 = 0xff;
+
+/// Next state of a TCP connection, by state (none, SYN sent, SYN received,
+/// established, FIN wait, close wait, last ACK, time wait, closed, SYN sent by both).
+/// Eight kinds of segment for each direction and sixteen states, so that an index is
+/// inside by its masks: "invalid access to map value" says the verifier of an index
+/// that is only compared.
+#[rustfmt::skip]
+static TCP_NEXT: [[u8; 16]; 16] = [
+    // The opener sends: SYN, SYN+ACK, FIN, ACK, RST.
+    [1,  1,  IG, IG, IG, IG, IG, 1,  1,  9,  IV, IV, IV, IV, IV, IV],
+    [IV, IV, IG, IG, IG, IG, IG, IG, IG, 2,  IV, IV, IV, IV, IV, IV],
+    [IV, IV, 4,  4,  6,  6,  6,  7,  8,  IV, IV, IV, IV, IV, IV, IV],
+    [3,  IV, 3,  3,  5,  5,  7,  7,  8,  IV, IV, IV, IV, IV, IV, IV],
+    [IV, 8,  8,  8,  8,  8,  8,  8,  8,  8,  IV, IV, IV, IV, IV, IV],
+    [IV; 16], [IV; 16], [IV; 16],
+    // The responder sends: the same.
+    [IV, 9,  IV, IV, IV, IV, IV, IV, IV, 9,  IV, IV, IV, IV, IV, IV],
+    [IV, 2,  IG, IG, IG, IG, IG, IG, IG, 2,  IV, IV, IV, IV, IV, IV],
+    [IV, IV, 4,  4,  6,  6,  6,  7,  8,  IV, IV, IV, IV, IV, IV, IV],
+    [IV, IG, 2,  3,  5,  5,  7,  7,  8,  IG, IV, IV, IV, IV, IV, IV],
+    [IV, 8,  8,  8,  8,  8,  8,  8,  8,  8,  IV, IV, IV, IV, IV, IV],
+    [IV; 16], [IV; 16], [IV; 16],
+];
+
+/// The state after the packet at hand.
+#[inline(always)]
+pub fn next(w: &Work, state: u32, is_reply: bool) -> Result<u32, Stop> {
+    if w.is(flags::TCP) {
+        let segment = match w.tcp_flags & (RST | SYN | FIN | ACK) {
+            flags if flags & RST != 0 => 4,
+            flags if flags & (SYN | ACK) == SYN | ACK => 1,
+            flags if flags & SYN != 0 => 0,
+            flags if flags & FIN != 0 => 2,
+            flags if flags & ACK != 0 => 3,
+            _ => return Err(Stop::ConnectionState),
+        };
+        let row = segment | if is_reply { 8 } else { 0 };
+        return match TCP_NEXT[row & 15][state as usize & 15] {
+            IV => Err(Stop::ConnectionState),
+            IG => Ok(state),
+            next => Ok(u32::from(next)),
+        };
+    }
+    if w.is(flags::ICMP_QUERY) {
+        // A flow is opened by a query, and only its responder sends replies.
+        let is_request = super::parse::is_request(w.icmp[0], w.is(flags::V6));
+        if is_request == is_reply {
+            return Err(Stop::IcmpUnrelated);
+        }
+    }
+    Ok(match state {
+        state::NONE if !is_reply => state::UNREPLIED,
+        state::UNREPLIED if !is_reply => state::UNREPLIED,
+        _ => state::REPLIED,
+    })
+}
+
+/// Does a SYN begin a new connection where an old one has ended?
+#[inline(always)]
+pub fn is_reopening(w: &Work, state: u32) -> bool {
+    w.is(flags::TCP)
+        && w.tcp_flags & (SYN | ACK | RST | FIN) == SYN
+        && (state == state::TIME_WAIT || state == state::CLOSED)
+}
+
+/// How long a flow in this state is kept without a packet, in milliseconds: Linux's
+/// defaults (nf_conntrack sysctls), but that other protocols than TCP, UDP and ICMP
+/// have its generic 600 s.
+#[must_use]
+#[inline(always)]
+pub const fn idle_ms_max(state: u32, protocol: u8) -> u32 {
+    const SECOND: u32 = 1000;
+    match state {
+        state::SYN_SENT | state::SYN_SENT_BOTH => 120 * SECOND,
+        state::SYN_RECEIVED => 60 * SECOND,
+        state::ESTABLISHED => 432_000 * SECOND,
+        state::FIN_WAIT | state::TIME_WAIT => 120 * SECOND,
+        state::CLOSE_WAIT => 60 * SECOND,
+        state::LAST_ACK => 30 * SECOND,
+        state::CLOSED => 10 * SECOND,
+        _ => match protocol {
+            protocol::UDP | protocol::UDPLITE if state == state::REPLIED => 120 * SECOND,
+            protocol::UDP | protocol::UDPLITE | protocol::ICMP | protocol::ICMPV6 => 30 * SECOND,
+            _ => 600 * SECOND,
+        },
+    }
+}
+
+/// [`FlowCold::scale`]: `end` counts.
+pub const END_SEEN: u32 = 1 << 8;
+/// [`FlowCold::scale`]: `permits` counts.
+pub const PERMITS_SEEN: u32 = 1 << 9;
+/// [`FlowCold::scale`]: the window scale + 1.
+const SCALE: u32 = 0xff;
+/// Slack of the lower edge: Linux's MAXACKWINCONST.
+const WINDOW_BYTES_MIN: u32 = 66_000;
+
+/// Is a reset from `sender` inside what `receiver` permits? Where we did not see
+/// enough of the connection to know, it is.
+#[inline(always)]
+pub fn check_reset(w: &Work, sender: &FlowCold, receiver: &FlowCold) -> Result<(), Stop> {
+    let (own, other) = (sender.scale.load(), receiver.scale.load());
+    if own & END_SEEN == 0 || other & PERMITS_SEEN == 0 {
+        return Ok(());
+    }
+    let above = receiver.permits.load().wrapping_sub(w.tcp_seq);
+    let below = w.tcp_seq.wrapping_sub(sender.end.load().wrapping_sub(WINDOW_BYTES_MIN));
+    // Distances of sequence numbers are signed (RFC 9293 section 3.4).
+    if above as i32 >= 0 && below as i32 >= 0 { Ok(()) } else { Err(Stop::ResetOutsideWindow) }
+}
+
+/// Notes how far the sender has sent, and how far it permits the other to send.
+/// Plain stores: where two CPUs race, the slack of [`check_reset`] covers the loss.
+#[inline(always)]
+pub fn note_window(w: &Work, own: &FlowCold, other: &FlowCold) {
+    let before = own.scale.load();
+    let mut after = before;
+    if w.tcp_flags & SYN != 0 {
+        after = (after & !SCALE) | u32::from(w.tcp_scale);
+    }
+    let phantom = u32::from(w.tcp_flags & SYN != 0) + u32::from(w.tcp_flags & FIN != 0);
+    let end = w.tcp_seq.wrapping_add(w.payload_bytes).wrapping_add(phantom);
+    let is_first = before & END_SEEN == 0 || w.tcp_flags & SYN != 0;
+    if is_first || (end.wrapping_sub(own.end.load()) as i32) > 0 {
+        own.end.store(end);
+        after |= END_SEEN;
+    }
+    if w.tcp_flags & ACK != 0 {
+        // Scaling counts only if both offered it, and never on a SYN (RFC 7323 section 2.2).
+        let theirs = other.scale.load() & SCALE;
+        let shift = if w.tcp_flags & SYN == 0 && theirs != 0 && after & SCALE != 0 {
+            ((after & SCALE) - 1) & 15
+        } else {
+            0
+        };
+        let permits = w.tcp_ack.wrapping_add(w.tcp_window << shift);
+        if before & PERMITS_SEEN == 0 || (permits.wrapping_sub(own.permits.load()) as i32) > 0 {
+            own.permits.store(permits);
+            after |= PERMITS_SEEN;
+        }
+    }
+    if after != before {
+        own.scale.store(after);
+    }
+}
+
+/// Reads the window scale option of a SYN into the work (RFC 7323 section 2.2).
+#[inline(always)]
+pub fn read_scale<P: Packet>(p: &mut P, w: &mut Work) -> Result<(), Stop> {
+    /// Largest TCP header.
+    const TCP_BYTES_MAX: u32 = 60;
+    const NO_OPERATION: u8 = 1;
+    const WINDOW_SCALE: u8 = 3;
+    const SCALE_MAX: u8 = 14;
+    if !w.is(flags::TCP) || w.tcp_flags & SYN == 0 {
+        return Ok(());
+    }
+    p.need(w.l4 + TCP_BYTES_MAX)?;
+    let end = w.l3 + w.l3_bytes - w.payload_bytes;
+    let mut next = w.l4 + TCP_BYTES;
+    // A SYN carries at most about five options; padding comes one byte at a time.
+    let mut steps = 0;
+    while steps < 12 {
+        steps += 1;
+        if next + 2 > end {
+            break;
+        }
+        let Some(&[kind, length]) = p.get::<[u8; 2]>(next) else { break };
+        if kind == 0 {
+            break;
+        }
+        if kind == NO_OPERATION {
+            next += 1;
+            continue;
+        }
+        if kind == WINDOW_SCALE {
+            // Often the last three bytes of the packet: no more than them is read.
+            if let Some(&[_, shift]) = p.get::<[u8; 2]>(next + 1) {
+                w.tcp_scale = if shift < SCALE_MAX { shift } else { SCALE_MAX } + 1;
+            }
+            break;
+        }
+        if length < 2 {
+            break;
+        }
+        next += u32::from(length);
+    }
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! Do both ends' security groups permit the leg?
+//!
+//! Neutron's rules: a union of allow rules, default deny. The sender's egress
+//! rules see the destination as the remote, the receiver's ingress rules the
+//! source. The sender's see the destination as sent, the receiver's the source after
+//! translation; nothing is translated yet, so both see the key.
+
+use crate::addr::Addr;
+use crate::stop::Stop;
+use crate::table::endpoint::{Endpoint, kind};
+use crate::table::policy::MemberKey;
+use crate::table::policy::{ANY_PROTOCOL, Policy, Rule, family, flags, remote};
+use crate::tables::{Note, Tables, note};
+use crate::work::{Leg, leg as leg_flags};
+
+/// The sender's egress rules; `leg.receiver` is 0 if nobody has the destination.
+pub fn egress<T: Tables>(t: &T, leg: &mut Leg) -> Result<(), Stop> {
+    let sender = t.endpoint(leg.sender).ok_or(Stop::TableMissing)?;
+    leg.rule_egress = 0;
+    if sender.policy == 0 {
+        t.note(Note { what: note::EGRESS, ..Note::default() });
+        return Ok(());
+    }
+    let policy = t.policy(sender.policy).ok_or(Stop::TableMissing)?;
+    // A group has its members' addresses, not what can be reached by way of them.
+    let receiver = if leg.flags & leg_flags::VIA == 0 { leg.receiver } else { 0 };
+    let key = leg.key;
+    let port = u16::from_be_bytes(key.dst_port);
+    let rule = t
+        .find_rule(policy.egress_first, policy.egress_count, |rule| {
+            matches(t, rule, key.protocol, port, &key.dst, receiver)
+        })
+        .ok_or(Stop::EgressDenied)?;
+    leg.rule_egress = rule.id;
+    t.note(Note { what: note::EGRESS, id: rule.id, detail: sender.policy, zero: 0 });
+    Ok(())
+}
+
+/// The receiver's ingress rules. From one line to another only a rule that names
+/// lines leads.
+pub fn ingress<T: Tables>(t: &T, leg: &mut Leg) -> Result<(), Stop> {
+    let receiver = t.endpoint(leg.receiver).ok_or(Stop::TableMissing)?;
+    let sender = t.endpoint(leg.sender).ok_or(Stop::TableMissing)?;
+    let is_line_to_line = sender.kind == kind::LINE && receiver.kind == kind::LINE;
+    leg.rule_ingress = 0;
+    if receiver.policy == 0 {
+        t.note(Note { what: note::INGRESS, ..Note::default() });
+        return if is_line_to_line { Err(Stop::LineToLine) } else { Ok(()) };
+    }
+    let policy = t.policy(receiver.policy).ok_or(Stop::TableMissing)?;
+    let (key, sender) = (leg.key, leg.sender);
+    let port = u16::from_be_bytes(key.dst_port);
+    let rule = t.find_rule(policy.ingress_first, policy.ingress_count, |rule| {
+        (!is_line_to_line || rule.remote == remote::LINES)
+            && matches(t, rule, key.protocol, port, &key.src, sender)
+    });
+    let Some(rule) = rule else {
+        return Err(if is_line_to_line { Stop::LineToLine } else { Stop::IngressDenied });
+    };
+    leg.rule_ingress = rule.id;
+    t.note(Note { what: note::INGRESS, id: rule.id, detail: receiver.policy, zero: 0 });
+    Ok(())
+}
+
+/// Does the rule permit it? `port` is the destination port, or ICMP type and code.
+#[inline(always)]
+fn matches<T: Tables>(
+    t: &T,
+    rule: &Rule,
+    protocol: u8,
+    port: u16,
+    addr: &Addr,
+    endpoint: u32,
+) -> bool {
+    let family = if addr.is_v4() { family::V4 } else { family::V6 };
+    if rule.family != family
+        || rule.protocol != ANY_PROTOCOL && rule.protocol != u16::from(protocol)
+        || port < rule.low
+        || port > rule.high
+    {
+        return false;
+    }
+    match rule.remote {
+        remote::ANY => true,
+        remote::PREFIX => addr.is_within(&rule.prefix, rule.prefix_bits as u8),
+        remote::ADDRESSES => t.is_in_group(rule.set, addr),
+        remote::MEMBERS | remote::LINES => t.is_member(&MemberKey { set: rule.set, endpoint }),
+        _ => false,
+    }
+}
+
+/// What the two policies make of state: none at all, or a judgement each time.
+pub fn statefulness<T: Tables>(t: &T, leg: &mut Leg) {
+    let (Some(sender), Some(receiver)) = (t.endpoint(leg.sender), t.endpoint(leg.receiver)) else {
+        return;
+    };
+    let (one, other) = (state_of(t, sender), state_of(t, receiver));
+    leg.flags |= match (one, other) {
+        (State::Stateless, State::Stateless | State::Unfiltered)
+        | (State::Unfiltered, State::Stateless) => leg_flags::STATELESS,
+        (State::Stateless, State::Stateful) | (State::Stateful, State::Stateless) => {
+            leg_flags::EACH
+        }
+        _ => 0,
+    };
+}
+
+/// An answer on a flow needs the rules of the ends whose groups are stateless.
+#[inline(always)]
+pub fn stateless_answer<T: Tables>(t: &T, answer: &mut Leg) -> Result<(), Stop> {
+    if t.endpoint(answer.sender)
+        .is_some_and(|sender| matches!(state_of(t, sender), State::Stateless))
+    {
+        egress(t, answer)?;
+    }
+    if t.endpoint(answer.receiver).is_some_and(|end| matches!(state_of(t, end), State::Stateless)) {
+        ingress(t, answer)?;
+    }
+    Ok(())
+}
+
+#[derive(Clone, Copy)]
+enum State {
+    Unfiltered,
+    Stateful,
+    Stateless,
+}
+
+#[inline(always)]
+fn state_of<T: Tables>(t: &T, endpoint: &Endpoint) -> State {
+    let is_stateless = |policy: &Policy| policy.flags & flags::STATELESS != 0;
+    match t.policy(endpoint.policy) {
+        _ if endpoint.policy == 0 => State::Unfiltered,
+        Some(policy) if is_stateless(policy) => State::Stateless,
+        _ => State::Stateful,
+    }
+}

@@ -1,0 +1,130 @@
+//! Which flow does an ICMP error belong to?
+//!
+//! An error quotes the packet that it is about. It travels against that packet,
+//! so the half-flow that answers the quoted one is the error's own: its key is the
+//! quoted key inverted, in the zone where the error arrives (RFC 5508 section 4).
+
+use super::{flow, parse, route};
+use crate::addr::Addr;
+use crate::packet::Packet;
+use crate::stop::Stop;
+use crate::table::attachment_kind;
+use crate::table::flow::{FlowKey, status};
+use crate::tables::{Note, Tables, note};
+use crate::wire::icmp::{ICMP_BYTES, Icmp};
+use crate::wire::ipv4::{IPV4_BYTES, Ipv4};
+use crate::wire::ipv6::{IPV6_BYTES, Ipv6};
+use crate::wire::protocol;
+use crate::wire::transport::{PORTS_BYTES, Ports};
+use crate::work::{Work, flags};
+
+/// Bytes of a quoted packet that are looked at: the largest IPv4 header and eight more.
+const QUOTE_BYTES: u32 = 68;
+
+/// Finds the half-flow and puts its key into the work in place of the error's own.
+#[inline(always)]
+pub fn relate<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<(), Stop> {
+    p.need(w.l4 + ICMP_BYTES + QUOTE_BYTES)?;
+    let is_v6 = w.is(flags::V6);
+    let quoted = if is_v6 { quoted_v6(p, w)? } else { quoted_v4(p, w)? };
+    // The error must go to whoever sent the quoted packet.
+    if quoted.src != w.key.dst {
+        return Err(Stop::IcmpUnrelated);
+    }
+    if w.attachment_kind == attachment_kind::UPLINK && route::is_inside(t, w.link, &w.key.src) {
+        return Err(Stop::ReversePath);
+    }
+    w.key = flow::inverse(&quoted, is_v6);
+    if !flow::find(t, w) {
+        return Err(Stop::IcmpUnrelated);
+    }
+    let cold = t.flow_cold(w.flow).ok_or(Stop::TableMissing)?;
+    let is_reply = w.flow_status & status::REPLY != 0;
+    let end = if is_reply { cold.responder.load() } else { cold.opener.load() };
+    if end != w.sender {
+        return Err(Stop::IcmpUnrelated);
+    }
+    t.note(Note { what: note::RELATED, id: w.flow, ..Note::default() });
+    Ok(())
+}
+
+#[inline(always)]
+fn quoted_v4<P: Packet>(p: &P, w: &Work) -> Result<FlowKey, Stop> {
+    let at = w.l4 + ICMP_BYTES;
+    if at + IPV4_BYTES > w.l3 + w.l3_bytes {
+        return Err(Stop::IcmpUnrelated);
+    }
+    let ip = *p.get::<Ipv4>(at).ok_or(Stop::IcmpUnrelated)?;
+    if ip.version_ihl >> 4 != 4 || ip.header_bytes() < IPV4_BYTES || ip.fragment_offset_bytes() != 0
+    {
+        return Err(Stop::IcmpUnrelated);
+    }
+    let key = FlowKey {
+        src: Addr::v4(ip.src),
+        dst: Addr::v4(ip.dst),
+        protocol: ip.protocol,
+        zone: w.key.zone,
+        ..FlowKey::default()
+    };
+    quoted_transport(p, w, key, at + ip.header_bytes())
+}
+
+#[inline(always)]
+fn quoted_v6<P: Packet>(p: &P, w: &Work) -> Result<FlowKey, Stop> {
+    let at = w.l4 + ICMP_BYTES;
+    if at + IPV6_BYTES > w.l3 + w.l3_bytes {
+        return Err(Stop::IcmpUnrelated);
+    }
+    let ip = *p.get::<Ipv6>(at).ok_or(Stop::IcmpUnrelated)?;
+    if ip.version_class_flow[0] >> 4 != 6 {
+        return Err(Stop::IcmpUnrelated);
+    }
+    let key = FlowKey {
+        src: Addr::v6(ip.src),
+        dst: Addr::v6(ip.dst),
+        protocol: ip.next_header,
+        zone: w.key.zone,
+        ..FlowKey::default()
+    };
+    quoted_transport(p, w, key, at + IPV6_BYTES)
+}
+
+/// The first eight bytes of the quoted transport header are all that is promised
+/// (RFC 792), so no full TCP header is asked for.
+#[inline(always)]
+fn quoted_transport<P: Packet>(
+    p: &P,
+    w: &Work,
+    mut key: FlowKey,
+    at: u32,
+) -> Result<FlowKey, Stop> {
+    let end = w.l3 + w.l3_bytes;
+    let is_v6 = w.is(flags::V6);
+    if key.protocol == if is_v6 { protocol::ICMPV6 } else { protocol::ICMP } {
+        if at + ICMP_BYTES > end {
+            return Err(Stop::IcmpUnrelated);
+        }
+        let quoted = *p.get::<Icmp>(at).ok_or(Stop::IcmpUnrelated)?;
+        if !parse::is_query(quoted.kind, is_v6) {
+            return Err(Stop::IcmpUnrelated);
+        }
+        key.src_port = quoted.id;
+        key.dst_port = [quoted.kind, quoted.code];
+    } else if has_ports(key.protocol) {
+        if at + PORTS_BYTES > end {
+            return Err(Stop::IcmpUnrelated);
+        }
+        let ports = *p.get::<Ports>(at).ok_or(Stop::IcmpUnrelated)?;
+        key.src_port = ports.src;
+        key.dst_port = ports.dst;
+    }
+    Ok(key)
+}
+
+#[inline(always)]
+fn has_ports(number: u8) -> bool {
+    matches!(
+        number,
+        protocol::TCP | protocol::UDP | protocol::UDPLITE | protocol::SCTP | protocol::DCCP
+    )
+}

@@ -1,0 +1,224 @@
+//! Which records do the tables hold, and under which keys?
+//!
+//! Every record is `repr(C)` without implicit padding, has no invalid value, and
+//! its size is asserted beside it. Ids are indexes of arrays; id 0 is nobody.
+//! A set of records is written for one *version* of the site and never changed
+//! while that version is in force (see [`crate::tables`]).
+
+use crate::addr::{Addr, Mac};
+
+pub mod endpoint;
+pub mod flow;
+pub mod next_hop;
+pub mod policy;
+pub mod route;
+pub mod zone;
+
+macro_rules! record {
+    ($record:ty, $bytes:literal) => {
+        const _: () = assert!(size_of::<$record>() == $bytes);
+        const _: () = assert!(size_of::<$record>() % align_of::<$record>() == 0);
+    };
+}
+pub(crate) use record;
+
+/// Key of an attachment: where a frame came in.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub struct AttachmentKey {
+    /// The interface.
+    pub ifindex: u32,
+    /// The outer tag's VLAN; 0 without a tag and for priority tags.
+    pub vlan: u32,
+}
+record!(AttachmentKey, 8);
+
+/// What is plugged in at (interface, VLAN).
+#[repr(C)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Attachment {
+    /// Its number: the index of its counters and of its [`next_hop::Output`].
+    pub id: u32,
+    /// A [`kind`](attachment_kind).
+    pub kind: u32,
+    /// The network's, uplink's or access's zone.
+    pub zone: u32,
+    /// Whom its packets are counted under until a port is known.
+    pub tenant: u32,
+    /// The uplink's endpoint; 0 on ports (a station tells) and accesses (a session tells).
+    pub endpoint: u32,
+    /// Zero.
+    pub zero: u32,
+}
+record!(Attachment, 24);
+
+/// What may be plugged in.
+pub mod attachment_kind {
+    /// Tenant ports of one network.
+    pub const PORTS: u32 = 1;
+    /// An external network.
+    pub const UPLINK: u32 = 2;
+    /// The mobile network.
+    pub const ACCESS: u32 = 3;
+}
+
+/// Key of a station: a MAC on an attachment.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub struct StationKey {
+    /// The attachment's id.
+    pub attachment: u32,
+    /// The source MAC.
+    pub mac: Mac,
+    /// Zero.
+    pub zero: [u8; 6],
+}
+record!(StationKey, 16);
+
+/// Whose MAC it is. A port has one station for each of its MACs, and flows are
+/// owned by stations: a flow that one MAC opened is not another's.
+#[repr(C)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Station {
+    /// The port's endpoint.
+    pub endpoint: u32,
+    /// Its own number, never 0 and never an endpoint's of another kind.
+    pub owner: u32,
+}
+record!(Station, 8);
+
+/// Key of a permit: may this endpoint use this MAC with this source address?
+/// A trie: `prefix_bits` counts all that follows it.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub struct PermitKey {
+    /// The port's endpoint.
+    pub endpoint: u32,
+    /// The MAC.
+    pub mac: Mac,
+    /// Zero.
+    pub zero: [u8; 2],
+    /// The source address.
+    pub addr: Addr,
+}
+
+/// Key of a location: who has this address in this network?
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub struct LocationKey {
+    /// The address.
+    pub addr: Addr,
+    /// The network's zone.
+    pub zone: u32,
+    /// Zero.
+    pub zero: u32,
+}
+record!(LocationKey, 24);
+
+/// Who has an address in a network.
+#[repr(C)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Location {
+    /// The port's endpoint, 0 for a gateway address.
+    pub endpoint: u32,
+    /// How it is reached; 0 for a gateway address.
+    pub next_hop: u32,
+    /// The MAC that neighbours are told.
+    pub mac: Mac,
+    /// Zero.
+    pub zero: [u8; 2],
+}
+record!(Location, 16);
+
+/// Whose limits and counters apply; tenant 0 is the provider.
+#[repr(C)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Tenant {
+    /// Raised by every change of the tenant's objects.
+    pub epoch: u32,
+    /// Half-flows that the tenant may have at a time.
+    pub flows_max: u32,
+}
+record!(Tenant, 8);
+
+/// A key of one version of the site, as a hash map holds it. Aligned, as it is built
+/// on the stack, where the verifier takes aligned accesses only.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Versioned<K> {
+    /// The key within the version.
+    pub key: K,
+    /// The version.
+    pub version: u32,
+    /// Zero.
+    pub zero: u32,
+}
+record!(Versioned<AttachmentKey>, 16);
+record!(Versioned<StationKey>, 24);
+record!(Versioned<LocationKey>, 32);
+record!(Versioned<policy::MemberKey>, 16);
+
+impl<K> Versioned<K> {
+    /// The key in this version.
+    #[inline(always)]
+    pub const fn new(key: K, version: u32) -> Self {
+        Self { key, version, zero: 0 }
+    }
+}
+
+/// A key of a trie: what has to be equal first, then the address, whose prefix
+/// counts. With the trie's own word in front (the length of the prefix), every
+/// address lies on a multiple of eight bytes, and goes there as two whole words.
+#[repr(C, packed(4))]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Prefixed<K: Prefix> {
+    /// The version.
+    pub version: u32,
+    /// What else has to be equal.
+    pub fixed: K::Fixed,
+    /// The address's words.
+    pub addr: [u64; 2],
+}
+record!(Prefixed<LocationKey>, 28);
+record!(Prefixed<PermitKey>, 36);
+
+/// A key of which the address may be a prefix.
+pub trait Prefix {
+    /// What stands before the address, in words.
+    type Fixed: Copy + PartialEq + Eq + core::hash::Hash + core::fmt::Debug;
+    /// The two parts. The family stands before the address, for `::/0` holds every
+    /// address of 16 bytes, but none of IPv4.
+    fn split(&self) -> (Self::Fixed, Addr);
+}
+
+impl Prefix for LocationKey {
+    type Fixed = [u32; 2];
+    #[inline(always)]
+    fn split(&self) -> (Self::Fixed, Addr) {
+        ([self.zone, self.addr.is_v4().into()], self.addr)
+    }
+}
+
+impl Prefix for PermitKey {
+    type Fixed = [u32; 4];
+    #[inline(always)]
+    fn split(&self) -> (Self::Fixed, Addr) {
+        let [a, b, c, d, e, f] = self.mac.0;
+        let mac = [u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, 0, 0])];
+        ([self.endpoint, mac[0], mac[1], self.addr.is_v4().into()], self.addr)
+    }
+}
+
+impl<K: Prefix> Prefixed<K> {
+    /// Bits of a key before its address.
+    pub const FIXED_BITS: u32 = Self::BITS - 128;
+    /// Bits of a key whose address counts whole.
+    pub const BITS: u32 = size_of::<Self>() as u32 * 8;
+
+    /// The key in this version.
+    #[inline(always)]
+    pub fn new(key: &K, version: u32) -> Self {
+        let (fixed, addr) = key.split();
+        Self { version, fixed, addr: addr.words() }
+    }
+}

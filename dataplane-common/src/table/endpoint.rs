@@ -1,0 +1,51 @@
+//! Endpoints: who sends, who receives?
+
+use super::record;
+
+/// A port, a line with its session, or an uplink.
+#[repr(C)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Endpoint {
+    /// A [`kind`].
+    pub kind: u32,
+    /// [`flags`].
+    pub flags: u32,
+    /// Whose it is; 0 for uplinks.
+    pub tenant: u32,
+    /// Raised whenever anything in this record, its addresses or its memberships change.
+    pub generation: u32,
+    /// Its rules; 0: not filtered.
+    pub policy: u32,
+    /// Ports: the network's zone. Lines: the only network they reach, or 0.
+    pub network: u32,
+    /// The zone in which what it sends to a router arrives: the router's for a
+    /// port, the access's for a line, the uplink's for an uplink.
+    pub arrival: u32,
+    /// Lines: the zone of the router or uplink that they are attached to.
+    pub destination: u32,
+    /// How it is reached.
+    pub next_hop: u32,
+    /// The line's or uplink's owner number; ports have [`super::Station`]s.
+    pub owner: u32,
+}
+record!(Endpoint, 40);
+
+/// What an endpoint is.
+pub mod kind {
+    /// A server's port.
+    pub const PORT: u32 = 1;
+    /// A registered line whose session is live.
+    pub const LINE: u32 = 2;
+    /// An external network.
+    pub const UPLINK: u32 = 3;
+}
+
+/// What is special about an endpoint.
+pub mod flags {
+    /// Its network is closed to uplinks.
+    pub const MEC_ONLY: u32 = 1;
+    /// Port security is off: any source, no filter.
+    pub const INSECURE: u32 = 2;
+    /// The line is suspended: nothing goes in or out.
+    pub const SUSPENDED: u32 = 4;
+}

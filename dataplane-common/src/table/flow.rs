@@ -1,0 +1,262 @@
+//! Half-flows: one direction of a flow each, found by the key as the packet arrives.
+//!
+//! A line is 64 bytes for both families, so that an established packet touches
+//! one cache line to find its action. What only a slow path, the sweeper or TCP
+//! needs lies in a cold record with the same index.
+//!
+//! Lines are shared by all CPUs and by userland's mapping without locks. A line's
+//! life is in [`FlowLine::status`]: `EMPTY → BUSY → LIVE → DEAD → EMPTY`. Programs
+//! take an empty line and mark one dead by compare-and-swap; only userland empties
+//! a dead line, after a grace period in which every packet that might still hold
+//! its index has left. So an index that a packet found stays that flow's until the
+//! packet is done. The sequence in the status tells a reader that a line was
+//! rewritten in place between its look at the key and its look at the action.
+
+use super::record;
+use crate::addr::Addr;
+use crate::word::{Word32, Word64};
+
+/// The identity of a half-flow: zone, addresses, protocol and ports as the packet arrives.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub struct FlowKey {
+    /// The sender.
+    pub src: Addr,
+    /// The receiver as the packet names it.
+    pub dst: Addr,
+    /// The sender's port; the identifier of an ICMP query; 0 without ports.
+    pub src_port: [u8; 2],
+    /// The receiver's port; type and code of an ICMP query; 0 without ports.
+    pub dst_port: [u8; 2],
+    /// The zone, most significant byte first.
+    pub zone: [u8; 3],
+    /// The protocol.
+    pub protocol: u8,
+}
+record!(FlowKey, 40);
+
+impl FlowKey {
+    /// The zone as a number.
+    #[inline(always)]
+    pub const fn zone(&self) -> u32 {
+        u32::from_be_bytes([0, self.zone[0], self.zone[1], self.zone[2]])
+    }
+
+    /// The same key in another zone; `zone` is below 2^24.
+    #[inline(always)]
+    pub const fn in_zone(mut self, zone: u32) -> Self {
+        let [_, a, b, c] = zone.to_be_bytes();
+        self.zone = [a, b, c];
+        self
+    }
+
+    /// The five words, for hashing and comparing.
+    #[inline(always)]
+    pub const fn words(&self) -> [u64; 5] {
+        let [s, t] = self.src.words();
+        let [d, e] = self.dst.words();
+        let [a, b] = self.src_port;
+        let [f, g] = self.dst_port;
+        let [x, y, z] = self.zone;
+        [s, t, d, e, u64::from_ne_bytes([a, b, f, g, x, y, z, self.protocol])]
+    }
+
+    /// The key with these words.
+    #[inline(always)]
+    pub const fn from_words(words: [u64; 5]) -> Self {
+        let [a, b, f, g, x, y, z, protocol] = words[4].to_ne_bytes();
+        Self {
+            src: Addr::from_words([words[0], words[1]]),
+            dst: Addr::from_words([words[2], words[3]]),
+            src_port: [a, b],
+            dst_port: [f, g],
+            zone: [x, y, z],
+            protocol,
+        }
+    }
+}
+
+/// The hot part of a half-flow.
+#[repr(C, align(64))]
+#[derive(Default, Debug)]
+pub struct FlowLine {
+    /// The key's words; they count only while the line is `LIVE`.
+    pub key: [Word64; 5],
+    /// State of the connection (8 bits), [`status`] flags (8), sequence (16).
+    pub status: Word32,
+    /// When a packet was last forwarded, in ticks.
+    pub seen_ticks: Word32,
+    /// The epoch in which the action was last found to hold.
+    pub epoch: Word32,
+    /// The other half's index.
+    pub partner: Word32,
+    /// Who was admitted to send it (a station's, line's or uplink's owner number); 0: nobody yet.
+    pub owner: Word32,
+    /// Next hop (24 bits) and [`action`] flags (8), or the stop if the flow is denied.
+    pub action: Word32,
+}
+record!(FlowLine, 64);
+
+/// The cold part of a half-flow.
+#[repr(C, align(64))]
+#[derive(Default, Debug)]
+pub struct FlowCold {
+    /// Packets forwarded, segments of a GSO packet counted one by one.
+    pub packets: Word64,
+    /// Bytes forwarded, as on the wire, from the Ethernet header on.
+    pub bytes: Word64,
+    /// The generations that the action rests on, mixed.
+    pub stamp: Word64,
+    /// Who opened the flow (both halves say the same).
+    pub opener: Word32,
+    /// To whom.
+    pub responder: Word32,
+    /// The opener's rule that permitted it; 0: none was asked.
+    pub rule_egress: Word32,
+    /// The responder's.
+    pub rule_ingress: Word32,
+    /// The tenant that pays for the record.
+    pub tenant: Word32,
+    /// When it was made, in ticks.
+    pub made_ticks: Word32,
+    /// TCP: one past the highest byte that this side sent.
+    pub end: Word32,
+    /// TCP: the highest byte that this side permits the other (acknowledgement + window).
+    pub permits: Word32,
+    /// TCP: window scale of this side + 1; 0: it sent no SYN with the option that we saw.
+    pub scale: Word32,
+    /// Written by userland alone: how many `packets` its counters have taken over.
+    pub folded_packets: Word32,
+    /// Written by userland alone: how many `bytes` its counters have taken over.
+    pub folded_bytes: Word64,
+    /// Zero.
+    pub spare: [Word64; 6],
+}
+record!(FlowCold, 128);
+
+/// Flags in [`FlowLine::status`], from bit 8 on.
+pub mod status {
+    /// Where in its life the line is: two bits.
+    pub const LIFE: u32 = 3 << 8;
+    /// Free.
+    pub const EMPTY: u32 = 0;
+    /// Being written by whoever took it.
+    pub const BUSY: u32 = 1 << 8;
+    /// In force.
+    pub const LIVE: u32 = 2 << 8;
+    /// Given up, not yet free.
+    pub const DEAD: u32 = 3 << 8;
+    /// This half answers the other.
+    pub const REPLY: u32 = 4 << 8;
+    /// Policy denies it: `action` is the stop.
+    pub const DENIED: u32 = 8 << 8;
+    /// A stateless policy is concerned: every packet is judged.
+    pub const EACH: u32 = 16 << 8;
+    /// The connection's state.
+    pub const STATE: u32 = 0xff;
+    /// One step of the sequence.
+    pub const SEQUENCE: u32 = 1 << 16;
+}
+
+/// Flags in [`FlowLine::action`], from bit 24 on.
+pub mod action {
+    /// The next hop's index.
+    pub const NEXT_HOP: u32 = 0x00ff_ffff;
+    /// A router forwards it: MACs and TTL change.
+    pub const ROUTED: u32 = 1 << 24;
+}
+
+/// Lines of a bucket: a key lives in one of two buckets.
+pub const BUCKET_LINES: u32 = 4;
+
+impl FlowLine {
+    /// The key, which counts only between two equal looks at a `LIVE` status.
+    #[inline(always)]
+    pub fn key(&self) -> FlowKey {
+        FlowKey::from_words([
+            self.key[0].load(),
+            self.key[1].load(),
+            self.key[2].load(),
+            self.key[3].load(),
+            self.key[4].load(),
+        ])
+    }
+
+    /// Does the line hold these words?
+    #[inline(always)]
+    pub fn has(&self, words: &[u64; 5]) -> bool {
+        self.key[0].load() == words[0]
+            && self.key[1].load() == words[1]
+            && self.key[2].load() == words[2]
+            && self.key[3].load() == words[3]
+            && self.key[4].load() == words[4]
+    }
+
+    /// Writes the key of a line that the caller holds `BUSY`.
+    #[inline(always)]
+    pub fn set_key(&self, words: &[u64; 5]) {
+        self.key[0].store(words[0]);
+        self.key[1].store(words[1]);
+        self.key[2].store(words[2]);
+        self.key[3].store(words[3]);
+        self.key[4].store(words[4]);
+    }
+}
+
+/// The two buckets of a key, by a secret drawn at load: nobody outside can aim at
+/// a bucket. `lines` is the table's size, a power of two.
+#[inline(always)]
+pub fn buckets(words: &[u64; 5], secret: [u64; 2], lines: u32) -> [u32; 2] {
+    // Multiply-and-mix over the words, keyed on both sides; the finaliser is MurmurHash3's.
+    let mut hash = secret[0];
+    for word in words {
+        hash = (hash ^ word).wrapping_mul(secret[1] | 1);
+        hash ^= hash >> 29;
+    }
+    hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    hash ^= hash >> 33;
+    let mask = (lines - 1) & !(BUCKET_LINES - 1);
+    [hash as u32 & mask, (hash >> 32) as u32 & mask]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_of_a_million_flows() {
+        // 1M flows are 2M halves of 64 + 128 bytes: 384 MiB.
+        let halves = 2 << 20;
+        assert_eq!(halves * (size_of::<FlowLine>() + size_of::<FlowCold>()), 384 << 20);
+    }
+
+    #[test]
+    fn keys_survive_their_words() {
+        let key = FlowKey {
+            src: Addr::v4([10, 0, 0, 1]),
+            dst: Addr::v6([7; 16]),
+            src_port: [1, 2],
+            dst_port: [3, 4],
+            zone: [5, 6, 7],
+            protocol: 8,
+        };
+        assert!(FlowKey::from_words(key.words()) == key);
+        assert_eq!(key.zone(), 0x05_06_07);
+        assert_eq!(key.in_zone(0x0a_0b_0c).zone(), 0x0a_0b_0c);
+    }
+
+    #[test]
+    fn buckets_spread_evenly() {
+        let lines = 1_u32 << 12;
+        let mut load = vec![0_u32; lines as usize / BUCKET_LINES as usize];
+        for flow in 0..lines {
+            let key = FlowKey { src: Addr::v4(flow.to_be_bytes()), ..FlowKey::default() };
+            for bucket in buckets(&key.words(), [3, 0x9e37_79b9_7f4a_7c15], lines) {
+                load[(bucket / BUCKET_LINES) as usize] += 1;
+            }
+        }
+        // 8 a bucket on average; 30 would be eight standard deviations away.
+        assert!(load.iter().all(|&load| load < 30), "{:?}", load.iter().max());
+    }
+}

@@ -1,0 +1,41 @@
+//! Routes: where does a destination lead?
+
+use super::record;
+
+/// What a prefix of a zone leads to.
+#[repr(C)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Route {
+    /// A [`kind`].
+    pub kind: u32,
+    /// Which route of the site it is, for `trace`.
+    pub id: u32,
+    /// A zone, as the kind says.
+    pub zone: u32,
+    /// How many of `hops` count.
+    pub hops_count: u32,
+    /// Next hops of equal cost.
+    pub hops: [u32; HOPS_MAX],
+}
+record!(Route, 80);
+
+/// Next hops of equal cost at most: a power of two.
+pub const HOPS_MAX: usize = 16;
+
+/// Where a route leads.
+pub mod kind {
+    /// The subnet of network `zone`: its ports by their addresses.
+    pub const CONNECTED: u32 = 1;
+    /// One of `hops`.
+    pub const VIA: u32 = 2;
+    /// Nowhere: it is dropped silently.
+    pub const BLACKHOLE: u32 = 3;
+    /// Lines of access `zone`, by their sessions.
+    pub const POOL: u32 = 4;
+    /// An address of the router itself.
+    pub const OWN: u32 = 5;
+    /// In an uplink's zone: router `zone` exports it.
+    pub const ROUTER: u32 = 6;
+    /// In an uplink's zone: the provider's own, out of reach.
+    pub const PROTECTED: u32 = 7;
+}

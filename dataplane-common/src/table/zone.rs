@@ -1,0 +1,25 @@
+//! Zones: in which world is an address looked up?
+
+use super::record;
+use crate::addr::{Addr, Mac};
+
+/// A network, a router, an uplink or an access.
+#[repr(C)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Zone {
+    /// Our IPv6 address on that link: the source of errors, or `::`.
+    pub own_v6: Addr,
+    /// Our IPv4 address on that link, or 0.0.0.0.
+    pub own_v4: [u8; 4],
+    /// Whose it is; 0 for uplinks and accesses.
+    pub tenant: u32,
+    /// Raised whenever the zone's record, routes or exports change.
+    pub generation: u32,
+    /// Networks: the zone of their router, or 0.
+    pub router: u32,
+    /// Our MAC on that link.
+    pub mac: Mac,
+    /// Zero.
+    pub zero: [u8; 2],
+}
+record!(Zone, 40);

@@ -1,0 +1,255 @@
+//! What may a stage ask of the tables?
+
+use crate::addr::Addr;
+use crate::stop::Stop;
+use crate::table::{
+    Attachment, AttachmentKey, Location, LocationKey, PermitKey, Station, StationKey, Tenant,
+    endpoint::Endpoint,
+    flow::{FlowCold, FlowLine},
+    next_hop::{NextHop, Output},
+    policy::{MemberKey, Policy, Rule},
+    route::Route,
+    zone::Zone,
+};
+
+/// Every question that a stage may ask of anything but the packet, time included.
+///
+/// The records of one *version* of the site are one consistent set: an
+/// implementation fixes the version when a packet begins and answers every
+/// question from it. Flows are of no version; they carry epochs and stamps.
+///
+/// A record that an id of another record promises and that is missing is a
+/// defect of ours: the stage stops with [`Stop::TableMissing`].
+pub trait Tables {
+    /// Does this instance only tell, and change nothing? Fixed before the first
+    /// packet, so that the verifier deletes what is not asked for.
+    fn is_tracing(&self) -> bool;
+
+    /// Milliseconds, nearly: steps of 2^20 ns of a clock that only goes forward.
+    fn now_ticks(&self) -> u32;
+
+    /// What is plugged in here?
+    fn attachment(&self, key: &AttachmentKey) -> Option<&Attachment>;
+    /// Whose MAC is it?
+    fn station(&self, key: &StationKey) -> Option<&Station>;
+    /// May this endpoint use this MAC with this source?
+    fn is_permitted(&self, key: &PermitKey) -> bool;
+    /// Who has the address in the network?
+    fn location(&self, key: &LocationKey) -> Option<&Location>;
+    /// Which endpoint has a live session with this address on the access?
+    fn session(&self, access: u32, addr: &Addr) -> Option<u32>;
+    /// The record of an endpoint.
+    fn endpoint(&self, id: u32) -> Option<&Endpoint>;
+    /// The record of a zone.
+    fn zone(&self, id: u32) -> Option<&Zone>;
+    /// The longest prefix of the zone that holds the address.
+    fn route(&self, zone: u32, addr: &Addr) -> Option<&Route>;
+    /// The record of a next hop.
+    fn next_hop(&self, id: u32) -> Option<&NextHop>;
+    /// The record of an output.
+    fn output(&self, id: u32) -> Option<&Output>;
+    /// The record of a tenant.
+    fn tenant(&self, id: u32) -> Option<&Tenant>;
+    /// The record of a policy.
+    fn policy(&self, id: u32) -> Option<&Policy>;
+    /// The first of `count` rules from `first` on for which `matches` holds.
+    fn find_rule(
+        &self,
+        first: u32,
+        count: u32,
+        matches: impl FnMut(&Rule) -> bool,
+    ) -> Option<&Rule>;
+    /// Is the endpoint in the set?
+    fn is_member(&self, key: &MemberKey) -> bool;
+    /// Is the address in the address group?
+    fn is_in_group(&self, set: u32, addr: &Addr) -> bool;
+
+    /// The size of the flow table in lines: a power of two.
+    fn flow_lines(&self) -> u32;
+    /// The secret that flow keys are hashed with.
+    fn flow_secret(&self) -> [u64; 2];
+    /// A line of the flow table.
+    fn flow(&self, index: u32) -> Option<&FlowLine>;
+    /// Its cold part.
+    fn flow_cold(&self, index: u32) -> Option<&FlowCold>;
+    /// Replaces a line's status if it is still `old`.
+    fn flow_swap(&self, line: &FlowLine, old: u32, new: u32) -> bool;
+    /// Counts a forwarded packet on a half-flow.
+    fn flow_count(&self, cold: &FlowCold, packets: u32, bytes: u32);
+    /// Takes `halves` from the tenant's quota of half-flows, or answers false.
+    fn flow_reserve(&self, tenant: u32, halves: u32, max: u32) -> bool;
+    /// Gives back what [`flow_reserve`](Self::flow_reserve) took.
+    fn flow_release(&self, tenant: u32, halves: u32);
+
+    /// May another ICMP error be made for this tenant now?
+    fn may_report(&self, tenant: u32) -> bool;
+
+    /// Counts a packet that came in or went out at an attachment.
+    fn count(&self, attachment: u32, counter: Counter, packets: u32, bytes: u32);
+    /// Counts a packet that was not forwarded.
+    fn count_stop(&self, tenant: u32, stop: Stop);
+
+    /// Tells a tracer what was decided; nothing unless [`is_tracing`](Self::is_tracing).
+    fn note(&self, note: Note);
+}
+
+/// What is counted at an attachment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Counter {
+    /// Came in.
+    Received = 0,
+    /// Left through it, forwarded for somebody.
+    Sent = 1,
+    /// Was answered by us: ARP, neighbour discovery, echo.
+    Answered = 2,
+    /// An ICMP error that we made.
+    Reported = 3,
+}
+
+/// How many [`Counter`]s there are.
+pub const COUNTERS: usize = 4;
+
+/// What a stage decided, for `sekisho trace`.
+#[repr(C)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Note {
+    /// A [`note`] code.
+    pub what: u32,
+    /// The object: an id of the kind that the code names.
+    pub id: u32,
+    /// A second number that the code names.
+    pub detail: u32,
+    /// Zero.
+    pub zero: u32,
+}
+
+/// Notes of a traced packet at most.
+pub const NOTES_MAX: u32 = 32;
+
+/// What a [`Note`] tells. The codes are the words that `sekisho trace` prints.
+pub mod note {
+    /// Came in at attachment `id`, VLAN `detail`.
+    pub const ATTACHED: u32 = 1;
+    /// Was sent by endpoint `id`, zone `detail`.
+    pub const SENDER: u32 = 2;
+    /// Half-flow `id` was found; `detail`: its status.
+    pub const FLOW: u32 = 3;
+    /// No half-flow; `id`: 0.
+    pub const NO_FLOW: u32 = 4;
+    /// The half-flow is out of date and is judged again; `id`: its index.
+    pub const READMIT: u32 = 5;
+    /// Route `id` of zone `detail` was taken.
+    pub const ROUTE: u32 = 6;
+    /// Endpoint `id` receives it by next hop `detail`.
+    pub const RECEIVER: u32 = 7;
+    /// Rule `id` of the sender permits it (0: it is not filtered); `detail`: the policy.
+    pub const EGRESS: u32 = 8;
+    /// Rule `id` of the receiver permits it (0: it is not filtered); `detail`: the policy.
+    pub const INGRESS: u32 = 9;
+    /// It becomes part of an existing flow as an ICMP error; `id`: the half-flow.
+    pub const RELATED: u32 = 10;
+    /// It is answered by us; `id`: what with ([`crate::work::job`]).
+    pub const ANSWER: u32 = 11;
+    /// It leaves by output `id` with VLAN `detail`.
+    pub const EMIT: u32 = 12;
+    /// It stops; `id`: the reason.
+    pub const STOP: u32 = 13;
+    /// Connection state before (`id`) and after (`detail`).
+    pub const STATE: u32 = 14;
+}
+
+/// Packets and bytes of a [`Counter`].
+#[repr(C)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Tally {
+    /// Packets, segments of a GSO packet counted one by one.
+    pub packets: u64,
+    /// Bytes from the Ethernet header on.
+    pub bytes: u64,
+}
+
+/// How often may something be done? A generic cell rate algorithm (ITU-T I.371):
+/// one word holds when the next would be due at the stated rate; what comes before
+/// that by more than the burst allows is refused.
+pub mod rate {
+    use crate::limits::{REPORTS_BURST, REPORTS_PER_SECOND};
+
+    const INTERVAL_NS: u64 = 1_000_000_000 / REPORTS_PER_SECOND as u64;
+    const BURST_NS: u64 = INTERVAL_NS * (REPORTS_BURST as u64 - 1);
+
+    /// The word after one more, or `None` if it may not be now.
+    #[inline(always)]
+    #[must_use]
+    pub const fn next(due_ns: u64, now_ns: u64) -> Option<u64> {
+        if due_ns > now_ns + BURST_NS {
+            return None;
+        }
+        Some(if due_ns > now_ns { due_ns } else { now_ns } + INTERVAL_NS)
+    }
+}
+
+/// The later programs of a packet, as indexes of the program arrays.
+pub mod program {
+    /// [`crate::pipeline::first`].
+    pub const FIRST: u32 = 0;
+    /// [`crate::pipeline::answer`].
+    pub const ANSWER: u32 = 1;
+    /// How many there are.
+    pub const COUNT: u32 = 2;
+}
+
+/// What XDP on a NIC tells the program at tcx of the same NIC, in the frame's metadata.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Delivery {
+    /// Where to.
+    pub ifindex: u32,
+    mark: u32,
+}
+
+impl Delivery {
+    /// Tells our metadata from another program's.
+    const MARK: u32 = 0x5e_c1_50_00;
+
+    /// To this output.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(output: &Output) -> Self {
+        Self { ifindex: output.ifindex, mark: Self::MARK | output.kind }
+    }
+
+    /// Did our program write it?
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_ours(&self) -> bool {
+        self.mark & !0xff == Self::MARK
+    }
+
+    /// The output's kind.
+    #[inline(always)]
+    #[must_use]
+    pub const fn kind(&self) -> u32 {
+        self.mark & 0xff
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::{REPORTS_BURST, REPORTS_PER_SECOND};
+
+    #[test]
+    fn a_burst_then_the_rate() {
+        let (mut due, mut made) = (0, 0);
+        let second = 1_000_000_000;
+        let start = 5 * second;
+        for step in 0..1000_u64 {
+            if let Some(next) = rate::next(due, start + step * second / 1000) {
+                due = next;
+                made += 1;
+            }
+        }
+        assert_eq!(made, REPORTS_BURST + REPORTS_PER_SECOND - 1);
+    }
+}

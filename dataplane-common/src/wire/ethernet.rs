@@ -1,0 +1,43 @@
+//! Ethernet II and IEEE 802.1Q.
+
+use crate::addr::Mac;
+
+/// EtherType of IPv4.
+pub const IPV4: [u8; 2] = [0x08, 0x00];
+/// EtherType of ARP.
+pub const ARP: [u8; 2] = [0x08, 0x06];
+/// EtherType of IPv6.
+pub const IPV6: [u8; 2] = [0x86, 0xdd];
+/// Tag protocol of a customer tag (IEEE 802.1Q).
+pub const CUSTOMER_TAG: [u8; 2] = [0x81, 0x00];
+/// Tag protocol of a service tag (IEEE 802.1ad).
+pub const SERVICE_TAG: [u8; 2] = [0x88, 0xa8];
+
+/// The Ethernet header.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Ethernet {
+    /// Where the frame goes.
+    pub dst: Mac,
+    /// Who sent it.
+    pub src: Mac,
+    /// What follows.
+    pub ethertype: [u8; 2],
+}
+
+/// What a tag adds behind the addresses: priority, VLAN, and the next EtherType.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Tag {
+    /// Priority (3 bits), drop eligibility (1), VLAN (12).
+    pub tci: [u8; 2],
+    /// What follows.
+    pub ethertype: [u8; 2],
+}
+
+/// Bytes of [`Ethernet`].
+pub const ETHERNET_BYTES: u32 = size_of::<Ethernet>() as u32;
+/// Bytes of [`Tag`].
+pub const TAG_BYTES: u32 = size_of::<Tag>() as u32;
+/// The VLAN in a tag's control information.
+pub const VLAN_MASK: u16 = 0x0fff;

@@ -1,0 +1,199 @@
+//! What is known about the packet at hand?
+//!
+//! One per CPU, handed from stage to stage and from program to program. Every
+//! field is written for each packet by the stage named beside it, before any
+//! later stage reads it; [`Work::begin`] clears those that not every packet has.
+
+use crate::addr::{Addr, Mac};
+use crate::table::flow::FlowKey;
+
+/// The working state of one packet.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct Work {
+    /// The version of the site that the packet is judged by (the binding).
+    pub version: u32,
+    /// [`flags`] (attach and parse).
+    pub flags: u32,
+
+    /// Where it came in (attach).
+    pub attachment: u32,
+    /// What that is: [`crate::table::attachment_kind`] (attach).
+    pub attachment_kind: u32,
+    /// The network's, uplink's or access's zone (attach).
+    pub link: u32,
+    /// The VLAN that it came with; 0: none (attach).
+    pub vlan: u32,
+    /// Under whom its stop is counted (attach, then admit).
+    pub tenant: u32,
+    /// The sender's endpoint (attach, or admit on an access).
+    pub sender: u32,
+    /// The sender's owner number (the same).
+    pub owner: u32,
+    /// The destination MAC (attach).
+    pub dst_mac: Mac,
+    /// The source MAC (attach).
+    pub src_mac: Mac,
+
+    /// Where the network header begins (attach).
+    pub l3: u32,
+    /// Where the transport header begins (parse).
+    pub l4: u32,
+    /// Length of the IP packet that the header states, bytes (parse).
+    pub l3_bytes: u32,
+    /// Hops left (parse).
+    pub ttl_hops: u32,
+    /// Zone, addresses, protocol, ports as they arrive (attach and parse).
+    pub key: FlowKey,
+    /// ICMP type and code (parse).
+    pub icmp: [u8; 2],
+    /// TCP flags (parse).
+    pub tcp_flags: u8,
+    /// TCP window scale option + 1; 0: none (flow, on a SYN).
+    pub tcp_scale: u8,
+    /// TCP sequence number (parse).
+    pub tcp_seq: u32,
+    /// TCP acknowledgement number (parse).
+    pub tcp_ack: u32,
+    /// TCP window before scaling (parse).
+    pub tcp_window: u32,
+    /// Transport payload, bytes (parse).
+    pub payload_bytes: u32,
+
+    /// The half-flow's index (flow).
+    pub flow: u32,
+    /// Its status as found; 0: there is none (flow).
+    pub flow_status: u32,
+
+    /// The direction that is judged: the packet's own, or its flow's original one.
+    pub leg: Leg,
+    /// The way of an answer, where the leg is its flow's original direction.
+    pub way: Leg,
+
+    /// The decision: next hop and [`crate::table::flow::action`] flags (flow or route).
+    pub action: u32,
+    /// What to make instead of forwarding: a [`job`] (the stage that finds out).
+    pub job: u32,
+    /// ICMP type and code of the error to make (route).
+    pub error: [u8; 2],
+    /// The MTU that it tells (route).
+    pub error_mtu: u16,
+    /// The stop that the packet is counted under when an error is made (route).
+    pub error_stop: u32,
+
+    /// The attachment that it leaves by (rewrite or answer).
+    pub output: u32,
+    /// Zero.
+    pub zero: u32,
+}
+
+/// One direction to be judged: route, then rules.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct Leg {
+    /// Source, destination, ports, protocol and the zone it arrives in.
+    pub key: FlowKey,
+    /// Who sends.
+    pub sender: u32,
+    /// Who receives (route).
+    pub receiver: u32,
+    /// The router's zone, or the network's if no router is concerned (route).
+    pub zone: u32,
+    /// Next hop and flags (route).
+    pub action: u32,
+    /// The sender's rule (filter).
+    pub rule_egress: u32,
+    /// The receiver's rule (filter).
+    pub rule_ingress: u32,
+    /// The generations that the judgement rests on, mixed (flow).
+    pub stamp: u64,
+    /// Sum of the epochs that were read for it (flow).
+    pub epoch: u32,
+    /// [`leg`] flags (filter).
+    pub flags: u32,
+}
+
+/// What is special about a leg.
+pub mod leg {
+    /// Both policies are stateless or absent: no half-flow is made.
+    pub const STATELESS: u32 = 1;
+    /// A next hop was found, not the destination itself: the receiver is on the way.
+    pub const VIA: u32 = 4;
+    /// One policy is stateless: every packet is judged.
+    pub const EACH: u32 = 2;
+}
+
+/// What the first stages found out.
+pub mod flags {
+    /// IPv6; else IPv4.
+    pub const V6: u32 = 1;
+    /// The frame carries its tag itself.
+    pub const INLINE_TAG: u32 = 2;
+    /// The frame is addressed to our MAC: a router's, uplink's or access's.
+    pub const ROUTED: u32 = 4;
+    /// TCP.
+    pub const TCP: u32 = 8;
+    /// A query or reply of ICMP that has an identifier.
+    pub const ICMP_QUERY: u32 = 16;
+    /// An ICMP error.
+    pub const ICMP_ERROR: u32 = 32;
+    /// The first fragment of a datagram.
+    pub const FRAGMENT: u32 = 64;
+    /// The IPv4 packet may not be fragmented.
+    pub const WHOLE_ONLY: u32 = 128;
+    /// The frame was broadcast or multicast.
+    pub const GROUP_FRAME: u32 = 256;
+    /// The leg is the flow's original direction, the packet its answer.
+    pub const REVERSED: u32 = 512;
+}
+
+/// What the `answer` program makes.
+pub mod job {
+    /// Nothing.
+    pub const NONE: u32 = 0;
+    /// An ARP reply.
+    pub const ARP: u32 = 1;
+    /// A neighbour advertisement.
+    pub const NEIGHBOUR: u32 = 2;
+    /// An echo reply.
+    pub const ECHO: u32 = 3;
+    /// An ICMP error.
+    pub const ERROR: u32 = 4;
+}
+
+impl Work {
+    /// Forgets the packet before.
+    #[inline(always)]
+    pub fn begin(&mut self, version: u32) {
+        self.version = version;
+        self.flags = 0;
+        self.attachment = 0;
+        self.tenant = 0;
+        self.sender = 0;
+        self.owner = 0;
+        self.key = FlowKey::default();
+        self.icmp = [0; 2];
+        self.tcp_scale = 0;
+        self.payload_bytes = 0;
+        self.flow = 0;
+        self.flow_status = 0;
+        self.leg.receiver = 0;
+        self.action = 0;
+        self.job = job::NONE;
+        self.error_mtu = 0;
+    }
+
+    /// Is this flag set?
+    #[inline(always)]
+    #[must_use]
+    pub const fn is(&self, flag: u32) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// The source address as the packet names it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn src(&self) -> Addr {
+        self.key.src
+    }
+}

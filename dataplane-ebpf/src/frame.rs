@@ -1,0 +1,383 @@
+//! How is a frame read and changed at the two hooks?
+//!
+//! Both hooks give a pointer and an end. Headers are lent as typed references at
+//! an offset, after one comparison that the verifier understands; slices it does
+//! not. Whatever moves the frame (pull, adjust, push) voids all references, which
+//! `&mut self` enforces.
+#![expect(unsafe_code, reason = "packet memory is reached through the kernel's pointers")]
+
+use core::{arch::asm, ffi::c_void, mem::offset_of};
+
+use aya_ebpf::{
+    EbpfContext,
+    bindings::{__sk_buff, xdp_md},
+    helpers::{
+        bpf_loop, bpf_skb_change_head, bpf_skb_change_tail, bpf_skb_pull_data, bpf_skb_vlan_pop,
+        bpf_skb_vlan_push, bpf_xdp_adjust_head, bpf_xdp_adjust_tail,
+    },
+    programs::{TcContext, XdpContext},
+};
+use dataplane_common::{
+    Packet, Stop,
+    checksum::Sum,
+    packet::{OuterTag, SUM_BYTES_MAX},
+    wire::{
+        Wire,
+        ethernet::{CUSTOMER_TAG, ETHERNET_BYTES, Ethernet, TAG_BYTES, Tag, VLAN_MASK},
+    },
+};
+
+/// No header that we look at begins further in. The verifier has to see a bound on
+/// a variable offset before it lets it be added to a packet pointer ("math between
+/// pkt pointer and register with unbounded min value is not allowed").
+const OFFSET_MAX: u32 = 0x0fff;
+
+/// The header of type `T` at `offset`, if it lies between `data` and `end`.
+#[inline(always)]
+fn header<T: Wire>(data: usize, end: usize, offset: u32) -> Option<*mut T> {
+    if offset > OFFSET_MAX {
+        return None;
+    }
+    let start = data + offset as usize;
+    if start + size_of::<T>() > end { None } else { Some(start as *mut T) }
+}
+
+/// The address in a pointer field of a context. The compiler sees a 32-bit load, the
+/// verifier 64-bit pointers: kept in half a register they are refused ("invalid size
+/// of register spill", "32-bit pointer arithmetic prohibited"), so the load is ours.
+/// It is made anew each time, since helpers move the frame.
+#[inline(always)]
+pub fn pointer<const OFFSET: usize>(context: *mut c_void) -> usize {
+    let address: usize;
+    // SAFETY: reads a field of the kernel's own context.
+    unsafe {
+        asm!(
+            "{address} = *(u32 *)({context} + {offset})",
+            address = lateout(reg) address,
+            context = in(reg) context,
+            offset = const OFFSET,
+            options(nostack),
+        );
+    }
+    address
+}
+
+/// A sum in the making: the kernel calls [`Summing::step`] for each quad. As a loop of
+/// our own it would be verified anew for every state that it is entered in.
+struct Summing<const DATA: usize, const END: usize> {
+    context: *mut c_void,
+    offset: u64,
+    sum: u64,
+    is_cut: u64,
+}
+
+impl<const DATA: usize, const END: usize> Summing<DATA, END> {
+    #[inline(always)]
+    fn run(context: *mut c_void, offset: u32, bytes: u32) -> Result<Sum, Stop> {
+        let mut summing = Self { context, offset: u64::from(offset), sum: 0, is_cut: 0 };
+        let bytes = if bytes < SUM_BYTES_MAX { bytes } else { SUM_BYTES_MAX };
+        let step: unsafe extern "C" fn(u64, *mut Self) -> i64 = Self::step;
+        let state = core::ptr::from_mut(&mut summing).cast();
+        // SAFETY: the kernel calls `step` with this pointer, on this stack.
+        unsafe { bpf_loop(bytes / 4, step as *mut _, state, 0) };
+        if summing.is_cut == 0 { Ok(Sum::begun(summing.sum)) } else { Err(Stop::Truncated) }
+    }
+
+    unsafe extern "C" fn step(index: u64, state: *mut Self) -> i64 {
+        // SAFETY: `run` passed its own state.
+        let state = unsafe { &mut *state };
+        let offset = state.offset + index * 4;
+        let data = pointer::<DATA>(state.context);
+        let end = pointer::<END>(state.context);
+        let Some(quad) = header::<[u8; 4]>(data, end, offset as u32) else {
+            state.is_cut = 1;
+            return 1;
+        };
+        // SAFETY: inside the frame.
+        state.sum += u64::from(u32::from_ne_bytes(unsafe { *quad }));
+        0
+    }
+}
+
+type XdpSumming = Summing<{ offset_of!(xdp_md, data) }, { offset_of!(xdp_md, data_end) }>;
+type TcSumming = Summing<{ offset_of!(__sk_buff, data) }, { offset_of!(__sk_buff, data_end) }>;
+
+/// A frame at XDP: linear, its tag in place.
+pub struct XdpFrame<'c> {
+    context: &'c XdpContext,
+}
+
+impl<'c> XdpFrame<'c> {
+    #[inline(always)]
+    pub fn new(context: &'c XdpContext) -> Self {
+        Self { context }
+    }
+
+    #[inline(always)]
+    fn raw(&self) -> *mut xdp_md {
+        self.context.as_ptr().cast()
+    }
+
+    #[inline(always)]
+    fn data(&self) -> usize {
+        pointer::<{ offset_of!(xdp_md, data) }>(self.context.as_ptr())
+    }
+
+    #[inline(always)]
+    fn end(&self) -> usize {
+        pointer::<{ offset_of!(xdp_md, data_end) }>(self.context.as_ptr())
+    }
+
+    /// Moves the beginning of the frame: negative `bytes` make room.
+    #[inline(always)]
+    fn move_front(&mut self, bytes: i32) -> Result<(), Stop> {
+        // SAFETY: the context is the kernel's own; a refusal changes nothing.
+        let refused = unsafe { bpf_xdp_adjust_head(self.raw(), bytes) };
+        if refused == 0 { Ok(()) } else { Err(Stop::ResizeRefused) }
+    }
+}
+
+impl Packet for XdpFrame<'_> {
+    #[inline(always)]
+    fn bytes(&self) -> u32 {
+        (self.end() - self.data()) as u32
+    }
+
+    #[inline(always)]
+    fn need(&mut self, _: u32) -> Result<(), Stop> {
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn get<T: Wire>(&self, offset: u32) -> Option<&T> {
+        let header = header::<T>(self.data(), self.end(), offset)?;
+        // SAFETY: inside the frame, of alignment 1, valid for all bits (`Wire`); changes need `&mut self`.
+        Some(unsafe { &*header })
+    }
+
+    #[inline(always)]
+    fn get_mut<T: Wire>(&mut self, offset: u32) -> Option<&mut T> {
+        let header = header::<T>(self.data(), self.end(), offset)?;
+        // SAFETY: as in `get`, and `&mut self` keeps it the only reference.
+        Some(unsafe { &mut *header })
+    }
+
+    #[inline(always)]
+    fn sum(&self, offset: u32, bytes: u32) -> Result<Sum, Stop> {
+        XdpSumming::run(self.context.as_ptr(), offset, bytes)
+    }
+
+    #[inline(always)]
+    fn ifindex(&self) -> u32 {
+        // SAFETY: a context field, which the verifier turns into a load.
+        unsafe { (*self.raw()).ingress_ifindex }
+    }
+
+    #[inline(always)]
+    fn outer_tag(&self) -> Option<OuterTag> {
+        None
+    }
+
+    #[inline(always)]
+    fn set_vlan(&mut self, vlan: u16, is_inline: bool) -> Result<(), Stop> {
+        if is_inline && vlan != 0 {
+            let tag = self.get_mut::<Tag>(ETHERNET_BYTES).ok_or(Stop::Truncated)?;
+            let priority = u16::from_be_bytes(tag.tci) & !VLAN_MASK;
+            tag.tci = (priority | vlan).to_be_bytes();
+        } else if is_inline {
+            let mut ethernet = *self.get::<Ethernet>(0).ok_or(Stop::Truncated)?;
+            ethernet.ethertype = self.get::<Tag>(ETHERNET_BYTES).ok_or(Stop::Truncated)?.ethertype;
+            *self.get_mut::<Ethernet>(TAG_BYTES).ok_or(Stop::Truncated)? = ethernet;
+            self.move_front(TAG_BYTES as i32)?;
+        } else if vlan != 0 {
+            self.move_front(-(TAG_BYTES as i32))?;
+            let mut ethernet = *self.get::<Ethernet>(TAG_BYTES).ok_or(Stop::Truncated)?;
+            let tag = Tag { tci: vlan.to_be_bytes(), ethertype: ethernet.ethertype };
+            ethernet.ethertype = CUSTOMER_TAG;
+            *self.get_mut::<Ethernet>(0).ok_or(Stop::Truncated)? = ethernet;
+            *self.get_mut::<Tag>(ETHERNET_BYTES).ok_or(Stop::Truncated)? = tag;
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn set_bytes(&mut self, bytes: u32) -> Result<(), Stop> {
+        let change = bytes as i32 - self.bytes() as i32;
+        // SAFETY: as in `move_front`.
+        let refused = unsafe { bpf_xdp_adjust_tail(self.raw(), change) };
+        if refused == 0 { Ok(()) } else { Err(Stop::ResizeRefused) }
+    }
+
+    #[inline(always)]
+    fn grow_front(&mut self, bytes: u32) -> Result<(), Stop> {
+        self.move_front(-(bytes as i32))
+    }
+
+    #[inline(always)]
+    fn segment_bytes(&self) -> u32 {
+        0
+    }
+
+    #[inline(always)]
+    fn segments(&self) -> u32 {
+        1
+    }
+
+    #[inline(always)]
+    fn may_be_partial(&self) -> bool {
+        false
+    }
+}
+
+/// A frame at tcx: its tag beside it, its tail perhaps elsewhere, its checksum
+/// perhaps still to be completed.
+pub struct TcFrame<'c> {
+    context: &'c TcContext,
+}
+
+impl<'c> TcFrame<'c> {
+    #[inline(always)]
+    pub fn new(context: &'c TcContext) -> Self {
+        Self { context }
+    }
+
+    #[inline(always)]
+    fn raw(&self) -> *mut __sk_buff {
+        self.context.as_ptr().cast()
+    }
+
+    #[inline(always)]
+    fn data(&self) -> usize {
+        pointer::<{ offset_of!(__sk_buff, data) }>(self.context.as_ptr())
+    }
+
+    #[inline(always)]
+    fn end(&self) -> usize {
+        pointer::<{ offset_of!(__sk_buff, data_end) }>(self.context.as_ptr())
+    }
+}
+
+impl Packet for TcFrame<'_> {
+    #[inline(always)]
+    fn bytes(&self) -> u32 {
+        self.context.len()
+    }
+
+    #[inline(always)]
+    fn need(&mut self, n: u32) -> Result<(), Stop> {
+        let length = self.bytes();
+        let wanted = if n < length { n } else { length };
+        if self.data() + wanted as usize <= self.end() {
+            return Ok(());
+        }
+        // SAFETY: the context is the kernel's own; a refusal changes nothing.
+        let refused = unsafe { bpf_skb_pull_data(self.raw(), wanted) };
+        if refused == 0 { Ok(()) } else { Err(Stop::ResizeRefused) }
+    }
+
+    #[inline(always)]
+    fn get<T: Wire>(&self, offset: u32) -> Option<&T> {
+        let header = header::<T>(self.data(), self.end(), offset)?;
+        // SAFETY: inside the linear part, of alignment 1, valid for all bits (`Wire`).
+        Some(unsafe { &*header })
+    }
+
+    #[inline(always)]
+    fn get_mut<T: Wire>(&mut self, offset: u32) -> Option<&mut T> {
+        let header = header::<T>(self.data(), self.end(), offset)?;
+        // SAFETY: as in `get`, and `&mut self` keeps it the only reference.
+        Some(unsafe { &mut *header })
+    }
+
+    #[inline(always)]
+    fn sum(&self, offset: u32, bytes: u32) -> Result<Sum, Stop> {
+        TcSumming::run(self.context.as_ptr(), offset, bytes)
+    }
+
+    #[inline(always)]
+    fn ifindex(&self) -> u32 {
+        // SAFETY: a context field, which the verifier turns into a load.
+        unsafe { (*self.raw()).ifindex }
+    }
+
+    #[inline(always)]
+    fn outer_tag(&self) -> Option<OuterTag> {
+        // SAFETY: context fields, which the verifier turns into loads.
+        let (present, tci, protocol) = unsafe {
+            ((*self.raw()).vlan_present, (*self.raw()).vlan_tci, (*self.raw()).vlan_proto)
+        };
+        if present == 0 {
+            return None;
+        }
+        // The field holds the protocol in network order.
+        Some(OuterTag { protocol: (protocol as u16).to_ne_bytes(), tci: tci as u16 })
+    }
+
+    #[inline(always)]
+    fn set_vlan(&mut self, vlan: u16, is_inline: bool) -> Result<(), Stop> {
+        let now = match self.outer_tag() {
+            Some(tag) => tag.tci & VLAN_MASK,
+            None if !is_inline => 0,
+            // Priority tag or VLAN: the kernel takes an inline tag off as well.
+            None => VLAN_MASK,
+        };
+        if now == vlan && (vlan != 0 || self.outer_tag().is_none()) {
+            return Ok(());
+        }
+        if is_inline || self.outer_tag().is_some() {
+            // SAFETY: the context is the kernel's own; a refusal changes nothing.
+            if unsafe { bpf_skb_vlan_pop(self.raw()) } != 0 {
+                return Err(Stop::ResizeRefused);
+            }
+        }
+        if vlan != 0 {
+            // SAFETY: as above.
+            let refused =
+                unsafe { bpf_skb_vlan_push(self.raw(), u16::from_ne_bytes(CUSTOMER_TAG), vlan) };
+            if refused != 0 {
+                return Err(Stop::ResizeRefused);
+            }
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn set_bytes(&mut self, bytes: u32) -> Result<(), Stop> {
+        if bytes == self.bytes() {
+            return Ok(());
+        }
+        // SAFETY: as in `need`.
+        let refused = unsafe { bpf_skb_change_tail(self.raw(), bytes, 0) };
+        if refused == 0 { Ok(()) } else { Err(Stop::ResizeRefused) }
+    }
+
+    #[inline(always)]
+    fn grow_front(&mut self, bytes: u32) -> Result<(), Stop> {
+        // SAFETY: as in `need`.
+        let refused = unsafe { bpf_skb_change_head(self.raw(), bytes, 0) };
+        if refused == 0 { Ok(()) } else { Err(Stop::ResizeRefused) }
+    }
+
+    #[inline(always)]
+    fn segment_bytes(&self) -> u32 {
+        // SAFETY: a context field, which the verifier turns into a load.
+        unsafe { (*self.raw()).gso_size }
+    }
+
+    #[inline(always)]
+    fn segments(&self) -> u32 {
+        // A guest's GSO packet states a size and no count (the count is made later).
+        // SAFETY: context fields, which the verifier turns into loads.
+        let (count, size) = unsafe { ((*self.raw()).gso_segs, (*self.raw()).gso_size) };
+        match (count, size) {
+            (0 | 1, 0) => 1,
+            (0, size) => self.bytes().div_ceil(size),
+            (count, _) => count,
+        }
+    }
+
+    #[inline(always)]
+    fn may_be_partial(&self) -> bool {
+        true
+    }
+}

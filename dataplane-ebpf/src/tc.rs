@@ -1,0 +1,122 @@
+//! tcx on a tenant port, and the delivery of what XDP decided on a NIC.
+#![expect(unsafe_code, reason = "metadata, redirects and tail calls are the kernel's pointers")]
+
+use core::mem::offset_of;
+
+use aya_ebpf::{
+    EbpfContext,
+    bindings::{__sk_buff, TC_ACT_SHOT},
+    helpers::{bpf_redirect, bpf_redirect_peer, bpf_skb_change_type},
+    macros::{classifier, map},
+    maps::ProgramArray,
+    programs::TcContext,
+};
+use dataplane_common::{
+    Stop, Tables, Work,
+    pipeline::{self, Next},
+    table::next_hop::output_kind,
+    tables::{Delivery, program},
+    work::job,
+};
+
+use crate::{
+    frame::{TcFrame, pointer},
+    tables::{KernelTables, work},
+};
+
+/// The programs of a packet's later stages.
+#[map]
+static TC_STAGES: ProgramArray = ProgramArray::with_max_entries(program::COUNT, 0);
+
+#[classifier]
+#[inline(always)]
+pub fn sekisho_tc(frame: TcContext) -> i32 {
+    let Some(work) = work() else { return TC_ACT_SHOT };
+    let tables = KernelTables::in_force();
+    work.begin(tables.version());
+    let next = pipeline::enter(&mut TcFrame::new(&frame), &tables, work);
+    go_on(&frame, &tables, work, next)
+}
+
+#[classifier]
+#[inline(always)]
+pub fn sekisho_tc_first(frame: TcContext) -> i32 {
+    let Some(work) = work() else { return TC_ACT_SHOT };
+    let tables = KernelTables::of(work);
+    let next = pipeline::first(&mut TcFrame::new(&frame), &tables, work);
+    go_on(&frame, &tables, work, next)
+}
+
+#[classifier]
+#[inline(always)]
+pub fn sekisho_tc_answer(frame: TcContext) -> i32 {
+    let Some(work) = work() else { return TC_ACT_SHOT };
+    let tables = KernelTables::of(work);
+    let next = pipeline::answer(&mut TcFrame::new(&frame), &tables, work);
+    go_on(&frame, &tables, work, next)
+}
+
+/// On a NIC with our XDP program: delivers what it decided.
+#[classifier]
+#[inline(always)]
+pub fn sekisho_tc_deliver(frame: TcContext) -> i32 {
+    let start = pointer::<{ offset_of!(__sk_buff, data_meta) }>(frame.as_ptr());
+    let end = pointer::<{ offset_of!(__sk_buff, data) }>(frame.as_ptr());
+    if start + size_of::<Delivery>() <= end {
+        // SAFETY: the bounds are compared above; only our XDP program writes metadata here.
+        let delivery = unsafe { *(start as *const Delivery) };
+        if delivery.is_ours() {
+            return send(&frame, delivery.ifindex, delivery.kind());
+        }
+    }
+    KernelTables::in_force().count_stop(0, Stop::DeliveryMissing);
+    TC_ACT_SHOT
+}
+
+/// Does what the pipeline says.
+#[inline(always)]
+fn go_on(frame: &TcContext, tables: &KernelTables, work: &mut Work, next: Next) -> i32 {
+    let stage = match next {
+        Next::Emit => {
+            return match tables.output(work.output) {
+                // A frame that grew at its front has its network header where it was:
+                // the kernel would take the quoted packet for the packet if it entered
+                // the peer as it is. Sent by the device, it is looked at anew.
+                Some(output) if work.job == job::ERROR => {
+                    send(frame, output.ifindex, output_kind::DEVICE)
+                }
+                Some(output) => send(frame, output.ifindex, output.kind),
+                None => TC_ACT_SHOT,
+            };
+        }
+        Next::Stopped(_) => return TC_ACT_SHOT,
+        Next::First => program::FIRST,
+        Next::Answer => program::ANSWER,
+    };
+    // SAFETY: the array holds programs of this type only; a call that succeeds does not return.
+    unsafe { TC_STAGES.tail_call(frame, stage) };
+    tables.count_stop(work.tenant, Stop::StageMissing);
+    TC_ACT_SHOT
+}
+
+/// Sends the frame into the peer of a veth, or out of an interface.
+#[inline(always)]
+fn send(frame: &TcContext, ifindex: u32, kind: u32) -> i32 {
+    if kind == output_kind::PEER {
+        let raw: *mut __sk_buff = frame.as_ptr().cast();
+        // The packet enters the peer as it is, without a look at its MAC: the kernel
+        // would take it for another host's, since it was addressed to our router.
+        // SAFETY: a context field and a helper that only changes the packet's type.
+        unsafe {
+            if (*raw).pkt_type != PACKET_HOST {
+                bpf_skb_change_type(raw, PACKET_HOST);
+            }
+            return bpf_redirect_peer(ifindex, 0) as i32;
+        }
+    }
+    // SAFETY: a helper that notes where the packet goes.
+    unsafe { bpf_redirect(ifindex, 0) as i32 }
+}
+
+/// The packet is for this host (include/uapi/linux/if_packet.h).
+const PACKET_HOST: u32 = 0;

@@ -1,0 +1,103 @@
+//! XDP on a NIC: the frame as the driver has it.
+#![expect(unsafe_code, reason = "metadata and tail calls are the kernel's pointers")]
+
+use core::mem::offset_of;
+
+use aya_ebpf::{
+    EbpfContext,
+    bindings::{
+        xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT},
+        xdp_md,
+    },
+    helpers::bpf_xdp_adjust_meta,
+    macros::{map, xdp},
+    maps::{ProgramArray, xdp::DevMapHash},
+    programs::XdpContext,
+};
+use dataplane_common::{
+    Stop, Tables, Work, limits,
+    pipeline::{self, Next},
+    table::next_hop::output_kind,
+    tables::{Delivery, program},
+};
+
+use crate::{
+    frame::{XdpFrame, pointer},
+    tables::{KernelTables, work},
+};
+
+/// The programs of a packet's later stages.
+#[map]
+static XDP_STAGES: ProgramArray = ProgramArray::with_max_entries(program::COUNT, 0);
+/// NICs that frames may be sent to, by their ifindex.
+#[map]
+static NICS: DevMapHash = DevMapHash::with_max_entries(limits::ATTACHMENTS_MAX, 0);
+
+#[xdp]
+#[inline(always)]
+pub fn sekisho_xdp(frame: XdpContext) -> u32 {
+    let Some(work) = work() else { return XDP_DROP };
+    let tables = KernelTables::in_force();
+    work.begin(tables.version());
+    let next = pipeline::enter(&mut XdpFrame::new(&frame), &tables, work);
+    go_on(&frame, &tables, work, next)
+}
+
+#[xdp]
+#[inline(always)]
+pub fn sekisho_xdp_first(frame: XdpContext) -> u32 {
+    let Some(work) = work() else { return XDP_DROP };
+    let tables = KernelTables::of(work);
+    let next = pipeline::first(&mut XdpFrame::new(&frame), &tables, work);
+    go_on(&frame, &tables, work, next)
+}
+
+#[xdp]
+#[inline(always)]
+pub fn sekisho_xdp_answer(frame: XdpContext) -> u32 {
+    let Some(work) = work() else { return XDP_DROP };
+    let tables = KernelTables::of(work);
+    let next = pipeline::answer(&mut XdpFrame::new(&frame), &tables, work);
+    go_on(&frame, &tables, work, next)
+}
+
+/// Does what the pipeline says.
+#[inline(always)]
+fn go_on(frame: &XdpContext, tables: &KernelTables, work: &mut Work, next: Next) -> u32 {
+    let stage = match next {
+        Next::Emit => return emit(frame, tables, work),
+        Next::Stopped(_) => return XDP_DROP,
+        Next::First => program::FIRST,
+        Next::Answer => program::ANSWER,
+    };
+    // SAFETY: the array holds programs of this type only; a call that succeeds does not return.
+    unsafe { XDP_STAGES.tail_call(frame, stage) };
+    tables.count_stop(work.tenant, Stop::StageMissing);
+    XDP_DROP
+}
+
+/// NIC to NIC by the device map; to a tenant port through the program at tcx of
+/// this NIC, which finds the decision in the frame's metadata.
+#[inline(always)]
+fn emit(frame: &XdpContext, tables: &KernelTables, work: &Work) -> u32 {
+    let Some(output) = tables.output(work.output) else { return XDP_DROP };
+    if output.kind == output_kind::NIC {
+        return match NICS.redirect(output.ifindex, u64::from(XDP_DROP)) {
+            Ok(_) => XDP_REDIRECT,
+            Err(_) => XDP_DROP,
+        };
+    }
+    let delivery = Delivery::new(output);
+    // SAFETY: the context is the kernel's own; a refusal changes nothing.
+    let refused =
+        unsafe { bpf_xdp_adjust_meta(frame.as_ptr().cast(), -(size_of::<Delivery>() as i32)) };
+    let start = pointer::<{ offset_of!(xdp_md, data_meta) }>(frame.as_ptr());
+    let end = pointer::<{ offset_of!(xdp_md, data) }>(frame.as_ptr());
+    if refused != 0 || start + size_of::<Delivery>() > end {
+        tables.count_stop(work.tenant, Stop::ResizeRefused);
+        return XDP_DROP;
+    }
+    // SAFETY: the bounds are compared above, and the area is four-byte aligned.
+    unsafe { *(start as *mut Delivery) = delivery };
+    XDP_PASS
+}

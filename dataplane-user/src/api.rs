@@ -1,0 +1,151 @@
+//! What can be asked of the daemon, over its unix socket and for Prometheus?
+
+use std::{
+    fs, io,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use axum::{
+    Json, Router,
+    extract::{Query, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde::{Deserialize, Serialize};
+use tokio::net::{TcpListener, UnixListener};
+
+use crate::{daemon::Daemon, message, metrics, view::Refusal};
+
+/// The daemon, shared by all connections: one thing is done at a time.
+pub type Shared = Arc<Mutex<Daemon>>;
+
+/// Everything that the socket answers.
+pub fn routes(daemon: Shared) -> Router {
+    Router::new()
+        .route("/v1/status", get(async |daemon: State<Shared>| view(daemon, Daemon::status).await))
+        .route(
+            "/v1/counters",
+            get(async |daemon: State<Shared>| view(daemon, Daemon::counters).await),
+        )
+        .route("/v1/drops", get(async |daemon: State<Shared>| view(daemon, Daemon::drops).await))
+        .route("/v1/flows", get(async |daemon: State<Shared>| view(daemon, Daemon::flows).await))
+        .route("/v1/sessions", get(sessions))
+        .route("/v1/site", get(async |daemon: State<Shared>| view(daemon, Daemon::site).await))
+        .route("/v1/apply", post(apply))
+        .route("/v1/trace", post(trace))
+        .route("/metrics", get(prometheus))
+        .with_state(daemon)
+}
+
+/// What a monitoring system may ask from afar: nothing but the metrics.
+pub fn metrics_routes(daemon: Shared) -> Router {
+    Router::new().route("/metrics", get(prometheus)).with_state(daemon)
+}
+
+/// Listens on the unix socket, for its owner and group.
+pub fn listen(socket: &Path) -> io::Result<UnixListener> {
+    if let Some(folder) = socket.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    // A socket that nobody answers is left over from a daemon that was killed.
+    if socket.exists() && std::os::unix::net::UnixStream::connect(socket).is_err() {
+        fs::remove_file(socket)?;
+    }
+    let listener = UnixListener::bind(socket)?;
+    fs::set_permissions(socket, fs::Permissions::from_mode(0o660))?;
+    Ok(listener)
+}
+
+/// Serves the metrics over TCP as well.
+pub async fn serve_metrics(listener: TcpListener, daemon: Shared) -> io::Result<()> {
+    axum::serve(listener, metrics_routes(daemon)).await
+}
+
+/// A refusal as an answer.
+pub struct Refused(anyhow::Error);
+
+impl<E: Into<anyhow::Error>> From<E> for Refused {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let refusal = Refusal { error: message::of(&self.0) };
+        (StatusCode::UNPROCESSABLE_ENTITY, Json(refusal)).into_response()
+    }
+}
+
+/// A daemon whose lock was poisoned by a panic goes on: every operation leaves the
+/// tables whole.
+fn lock(daemon: &Shared) -> MutexGuard<'_, Daemon> {
+    daemon.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Runs `question` on a thread where it may block.
+async fn ask<T: Send + 'static>(
+    daemon: Shared,
+    question: impl FnOnce(&mut Daemon) -> anyhow::Result<T> + Send + 'static,
+) -> Result<T, Refused> {
+    let answer = tokio::task::spawn_blocking(move || question(&mut lock(&daemon))).await;
+    Ok(answer??)
+}
+
+async fn view<T: Serialize + Send + 'static>(
+    State(daemon): State<Shared>,
+    question: fn(&Daemon) -> anyhow::Result<T>,
+) -> Result<Json<T>, Refused> {
+    Ok(Json(ask(daemon, move |daemon| question(daemon)).await?))
+}
+
+#[derive(Deserialize)]
+struct Reveal {
+    /// Show numbers in full.
+    #[serde(default)]
+    reveal: bool,
+}
+
+async fn sessions(
+    State(daemon): State<Shared>,
+    Query(query): Query<Reveal>,
+) -> Result<impl IntoResponse, Refused> {
+    Ok(Json(ask(daemon, move |daemon| daemon.sessions(query.reveal)).await?))
+}
+
+#[derive(Deserialize)]
+struct DryRun {
+    /// Say what would change, and change nothing.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// The body is the site file, or empty: then the daemon reads its own anew.
+async fn apply(
+    State(daemon): State<Shared>,
+    Query(query): Query<DryRun>,
+    body: String,
+) -> Result<impl IntoResponse, Refused> {
+    Ok(Json(
+        ask(daemon, move |daemon| {
+            let text = if body.is_empty() { None } else { Some(body) };
+            daemon.apply(text, query.dry_run)
+        })
+        .await?,
+    ))
+}
+
+async fn trace(
+    State(daemon): State<Shared>,
+    Json(packet): Json<crate::trace::Question>,
+) -> Result<impl IntoResponse, Refused> {
+    Ok(Json(ask(daemon, move |daemon| daemon.trace(&packet)).await?))
+}
+
+async fn prometheus(State(daemon): State<Shared>) -> Result<impl IntoResponse, Refused> {
+    let text = ask(daemon, |daemon| metrics::text(daemon)).await?;
+    Ok(([("content-type", metrics::CONTENT_TYPE)], text))
+}

@@ -1,0 +1,46 @@
+//! `sekisho counters`: how much went where?
+
+use clap::Args;
+
+use super::{
+    daemon::Daemon,
+    output::{Output, table},
+};
+use crate::view::{Amount, Counters};
+
+/// Show packets and bytes at every attachment, and by rule
+#[derive(Args)]
+pub struct Options {
+    #[command(flatten)]
+    daemon: Daemon,
+    #[command(flatten)]
+    output: Output,
+}
+
+pub fn run(options: &Options) -> anyhow::Result<()> {
+    let counters: Counters = options.daemon.get("/v1/counters")?;
+    options.output.print(&counters, show)
+}
+
+fn show(counters: &Counters) -> String {
+    let amount = |amount: Amount| format!("{} / {}", amount.packets, amount.bytes);
+    let attachments = counters.attachments.iter().map(|row| {
+        let vlan = row.vlan.map(|vlan| format!(".{vlan}")).unwrap_or_default();
+        [
+            format!("{}{vlan}", row.interface),
+            row.object.clone(),
+            amount(row.received),
+            amount(row.sent),
+            row.answered.packets.to_string(),
+            row.reported.packets.to_string(),
+        ]
+    });
+    let header =
+        ["INTERFACE", "OBJECT", "RECEIVED (packets / bytes)", "SENT", "ANSWERED", "ICMP ERRORS"];
+    let rules = counters.rules.iter().map(|row| [row.rule.clone(), amount(row.amount)]);
+    format!(
+        "{}\n\n{}",
+        table(header, attachments),
+        table(["RULE", "FLOWS CARRIED (packets / bytes)"], rules)
+    )
+}

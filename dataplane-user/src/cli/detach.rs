@@ -1,0 +1,32 @@
+//! `sekisho detach`: give everything back.
+
+use anyhow::bail;
+use clap::Args;
+
+use super::place::PlaceOptions;
+use crate::load::detach::detach;
+
+/// Remove programs, tables and links, and give the interfaces back
+///
+/// Works without the daemon. Tenants' interfaces are set down, since nothing guards
+/// them any more, unless --leave-open says otherwise.
+#[derive(Args)]
+pub struct Options {
+    #[command(flatten)]
+    place: PlaceOptions,
+    /// Leave tenants' interfaces up, unguarded
+    #[arg(long)]
+    leave_open: bool,
+}
+
+pub fn run(options: &Options) -> anyhow::Result<()> {
+    let outcome = detach(&options.place.place(), options.leave_open)?;
+    for done in &outcome.done {
+        println!("{done}");
+    }
+    if !outcome.failed.is_empty() {
+        let failed: Vec<_> = outcome.failed.iter().map(ToString::to_string).collect();
+        bail!("not everything was given back: {}", failed.join("; "));
+    }
+    Ok(())
+}

@@ -1,0 +1,51 @@
+//! `sekisho get`: what is the site in force?
+
+use clap::Args;
+use serde_json::Value;
+
+use super::daemon::Daemon;
+
+/// Show the site in force, or one kind of its objects, as JSON
+#[derive(Args)]
+pub struct Options {
+    #[command(flatten)]
+    daemon: Daemon,
+    /// What to show: tenants, uplinks, accesses, entitlements, sessions, or a path
+    /// such as tenants/blue/ports/web-1
+    #[arg(value_name = "PATH")]
+    path: Option<String>,
+}
+
+pub fn run(options: &Options) -> anyhow::Result<()> {
+    let site: Value = options.daemon.get("/v1/site")?;
+    let mut found = &site;
+    for step in options.path.iter().flat_map(|path| path.split('/')).filter(|step| !step.is_empty())
+    {
+        found = child(found, step).ok_or_else(|| {
+            anyhow::anyhow!("there is no {step:?} here; there are: {}", children(found).join(", "))
+        })?;
+    }
+    println!("{}", serde_json::to_string_pretty(found)?);
+    Ok(())
+}
+
+/// A field by its key, or an element of a list by its name or number.
+fn child<'v>(value: &'v Value, step: &str) -> Option<&'v Value> {
+    match value {
+        Value::Object(fields) => fields.get(step),
+        Value::Array(elements) => elements.iter().find(|element| name(element) == Some(step)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    }
+}
+
+fn children(value: &Value) -> Vec<&str> {
+    match value {
+        Value::Object(fields) => fields.keys().map(String::as_str).collect(),
+        Value::Array(elements) => elements.iter().filter_map(name).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
+    }
+}
+
+fn name(element: &Value) -> Option<&str> {
+    ["name", "number"].iter().find_map(|key| element.get(key)?.as_str())
+}

@@ -1,0 +1,30 @@
+//! Where does the dataplane live on while no process holds it?
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::load::Place;
+
+/// `--pin-path` and `--state-path`.
+#[derive(Args, Clone)]
+pub struct PlaceOptions {
+    /// Where programs and tables are pinned: a folder on a bpffs
+    #[arg(long, value_name = "PATH", default_value = "/sys/fs/bpf/sekisho")]
+    pin_path: PathBuf,
+    /// Where it is noted what to restore [default: a folder in /run/sekisho, named
+    /// after --pin-path]
+    #[arg(long, value_name = "PATH")]
+    state_path: Option<PathBuf>,
+}
+
+impl PlaceOptions {
+    /// The two folders. Pin folders of different names never share a state folder.
+    pub fn place(&self) -> Place {
+        let state = self.state_path.clone().unwrap_or_else(|| {
+            let name = self.pin_path.to_string_lossy().trim_matches('/').replace('/', "-");
+            PathBuf::from("/run/sekisho").join(name)
+        });
+        Place { pin: self.pin_path.clone(), state }
+    }
+}

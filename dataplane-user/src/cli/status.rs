@@ -1,0 +1,43 @@
+//! `sekisho status`: is it running, with which site, and how full is it?
+
+use clap::Args;
+
+use super::{
+    daemon::Daemon,
+    output::{Output, table},
+};
+use crate::view::Status;
+
+/// Show what runs: the site's version, attachments, and how full the tables are
+#[derive(Args)]
+pub struct Options {
+    #[command(flatten)]
+    daemon: Daemon,
+    #[command(flatten)]
+    output: Output,
+}
+
+pub fn run(options: &Options) -> anyhow::Result<()> {
+    let status: Status = options.daemon.get("/v1/status")?;
+    options.output.print(&status, show)
+}
+
+fn show(status: &Status) -> String {
+    let attachments = status.attachments.iter().map(|row| {
+        let vlan = row.vlan.map_or_else(|| "-".to_owned(), |vlan| vlan.to_string());
+        [row.interface.clone(), vlan, row.object.clone(), row.hook.clone()]
+    });
+    let tables = status.tables.iter().map(|row| {
+        let share = 100.0 * row.used as f64 / row.max.max(1) as f64;
+        [row.table.clone(), row.used.to_string(), row.max.to_string(), format!("{share:.1} %")]
+    });
+    format!(
+        "sekisho {}, site version {} from {}, up {} s\n\n{}\n\n{}",
+        status.program,
+        status.site_version,
+        status.config,
+        status.uptime_s,
+        table(["INTERFACE", "VLAN", "OBJECT", "HOOK"], attachments),
+        table(["TABLE", "USED", "MAX", "FULL"], tables),
+    )
+}

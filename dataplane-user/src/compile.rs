@@ -1,0 +1,267 @@
+//! How does a validated site become records?
+//!
+//! A pure function of the site, of what is known about interfaces and neighbours,
+//! and of the version before (which numbers and generations go on). It cannot fail
+//! on a reference: the model resolved them. It can exceed a limit, and that is found
+//! out when the image is installed, before anything is written.
+
+mod endpoints;
+pub mod ids;
+pub mod plan;
+mod policies;
+mod zones;
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+
+use dataplane_common::{
+    addr::{Addr, Mac, V4_PREFIX_OFFSET_BITS},
+    limits,
+    table::{Attachment, AttachmentKey, Tenant, attachment_kind, next_hop::Output},
+};
+use ids::{Ids, Kind, Numbering};
+use ipnetwork::IpNetwork;
+
+use crate::{
+    model::{
+        self, AccessIx, AttachmentIx, LineIx, NetworkIx, Owner, PortIx, RouterIx, Site, TenantIx,
+        UplinkIx,
+    },
+    tables::Image,
+};
+
+/// What the compiler is told about the machine.
+#[derive(Clone, Default, Debug)]
+pub struct Facts {
+    /// Interfaces of the site that are there.
+    pub interfaces: HashMap<String, Interface>,
+    /// MACs that were found out of next hops on uplinks and accesses.
+    pub neighbours: HashMap<(AttachmentIx, IpAddr), Mac>,
+    /// Half-flows that a tenant may have at a time.
+    pub flows_per_tenant: u32,
+}
+
+/// An interface.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Interface {
+    /// Its number.
+    pub ifindex: u32,
+    /// Its own MAC.
+    pub mac: Mac,
+    /// How it is sent to: [`dataplane_common::table::next_hop::output_kind`].
+    pub output_kind: u32,
+}
+
+/// One version of the site, compiled.
+#[derive(Clone, Default, Debug)]
+pub struct Compiled {
+    /// The records.
+    pub image: Image,
+    /// The names and generations of what they stand for.
+    pub ids: Ids,
+}
+
+/// Compiles the site as the version after `previous`.
+#[must_use]
+pub fn compile(site: &Site, facts: &Facts, previous: &Compiled) -> Compiled {
+    let mut builder = Builder {
+        site,
+        facts,
+        numbering: Numbering::after(&previous.ids),
+        image: Image::default(),
+        changed: HashSet::new(),
+    };
+    // Number 0 is nobody, in every table.
+    builder.image.policies.push(Default::default());
+    builder.image.endpoints.push(Default::default());
+    for (ix, _) in site.attachments.iter() {
+        builder.attachment(ix);
+    }
+    policies::address_groups(&mut builder);
+    endpoints::compile(&mut builder);
+    policies::members(&mut builder);
+    zones::compile(&mut builder);
+    builder.tenants(&previous.image);
+    Compiled { image: builder.image, ids: builder.numbering.finish() }
+}
+
+/// The name that an attachment has in [`Ids`].
+#[must_use]
+pub fn attachment_name(interface: &str, vlan: u16) -> String {
+    if vlan == 0 { interface.to_owned() } else { format!("{interface}.{vlan}") }
+}
+
+/// The image in the making.
+struct Builder<'s> {
+    site: &'s Site,
+    facts: &'s Facts,
+    numbering: Numbering<'s>,
+    image: Image,
+    /// Tenants (0: the provider) of which something changed.
+    changed: HashSet<u32>,
+}
+
+/// Names of objects, which are what they are known by in [`Ids`] and shown as.
+impl Builder<'_> {
+    fn network_name(&self, ix: NetworkIx) -> String {
+        let network = &self.site.networks[ix];
+        format!("network {}/{}", self.site.tenants[network.tenant].name, network.name)
+    }
+
+    fn router_name(&self, ix: RouterIx) -> String {
+        let router = &self.site.routers[ix];
+        format!("router {}/{}", self.site.tenants[router.tenant].name, router.name)
+    }
+
+    fn port_name(&self, ix: PortIx) -> String {
+        let port = &self.site.ports[ix];
+        format!("port {}/{}", self.site.tenants[port.tenant].name, port.name)
+    }
+
+    fn line_name(&self, ix: LineIx) -> String {
+        let line = &self.site.lines[ix];
+        let access = &self.site.accesses[line.access].name;
+        format!("line {}/{access}/{}", self.site.tenants[line.tenant].name, line.number)
+    }
+
+    fn uplink_name(&self, ix: UplinkIx) -> String {
+        format!("uplink {}", self.site.uplinks[ix].name)
+    }
+
+    fn access_name(&self, ix: AccessIx) -> String {
+        format!("access {}", self.site.accesses[ix].name)
+    }
+}
+
+/// Numbers of objects.
+impl Builder<'_> {
+    fn network(&mut self, ix: NetworkIx) -> u32 {
+        let name = self.network_name(ix);
+        self.numbering.number(Kind::Zone, &name)
+    }
+
+    fn router(&mut self, ix: RouterIx) -> u32 {
+        let name = self.router_name(ix);
+        self.numbering.number(Kind::Zone, &name)
+    }
+
+    /// The zone of the network's router, or 0.
+    fn router_of(&mut self, network: NetworkIx) -> u32 {
+        self.site.networks[network].router.map_or(0, |ix| self.router(ix))
+    }
+
+    fn uplink(&mut self, ix: UplinkIx) -> u32 {
+        let name = self.uplink_name(ix);
+        self.numbering.number(Kind::Zone, &name)
+    }
+
+    fn access(&mut self, ix: AccessIx) -> u32 {
+        let name = self.access_name(ix);
+        self.numbering.number(Kind::Zone, &name)
+    }
+
+    fn tenant(&mut self, ix: TenantIx) -> u32 {
+        self.numbering.number(Kind::Tenant, self.site.tenants[ix].name.as_str())
+    }
+
+    fn attachment_number(&mut self, ix: AttachmentIx) -> u32 {
+        let at = &self.site.attachments[ix];
+        let name = attachment_name(at.interface.as_str(), at.vlan.unwrap_or(0));
+        self.numbering.number(Kind::Attachment, &name)
+    }
+}
+
+impl Builder<'_> {
+    /// What is plugged in at (interface, VLAN), and the way out there. An interface
+    /// that is absent has no key and no way out.
+    fn attachment(&mut self, ix: AttachmentIx) {
+        let at = &self.site.attachments[ix];
+        let id = self.attachment_number(ix);
+        let vlan = u32::from(at.vlan.unwrap_or(0));
+        let mut attachment = Attachment { id, ..Attachment::default() };
+        match at.owner {
+            Owner::Network(network) => {
+                attachment.kind = attachment_kind::PORTS;
+                attachment.zone = self.network(network);
+                attachment.tenant = self.tenant(self.site.networks[network].tenant);
+            }
+            Owner::Uplink(uplink) => {
+                let name = self.uplink_name(uplink);
+                attachment.kind = attachment_kind::UPLINK;
+                attachment.zone = self.uplink(uplink);
+                attachment.endpoint = self.numbering.number(Kind::Endpoint, &name);
+            }
+            Owner::Access(access) => {
+                attachment.kind = attachment_kind::ACCESS;
+                attachment.zone = self.access(access);
+            }
+        }
+        let facts = self.facts.interfaces.get(at.interface.as_str());
+        let mut output = Output { vlan, ..Output::default() };
+        if let Some(facts) = facts {
+            let key = AttachmentKey { ifindex: facts.ifindex, vlan };
+            self.image.attachments.insert(key, attachment);
+            output.ifindex = facts.ifindex;
+            output.kind = facts.output_kind;
+        }
+        put(&mut self.image.outputs, id, output);
+    }
+
+    /// The generation of an object of `tenant`, whose epoch grows with it.
+    fn generation(&mut self, kind: Kind, id: u32, tenant: u32, content: String) -> u32 {
+        let generation = self.numbering.generation(kind, id, content);
+        if self.numbering.is_changed(kind, id) {
+            self.changed.insert(tenant);
+        }
+        generation
+    }
+
+    /// Tenants' epochs grow if anything of theirs changed; everybody's, if anything
+    /// is no more.
+    fn tenants(&mut self, previous: &Image) {
+        let flows_max = self.facts.flows_per_tenant;
+        let is_smaller = !self.numbering.removed().is_empty();
+        let mut ids = vec![0];
+        for (ix, _) in self.site.tenants.iter() {
+            ids.push(self.tenant(ix));
+        }
+        for id in ids {
+            let before = previous.tenants.get(id as usize).map_or(0, |tenant| tenant.epoch);
+            let is_changed = is_smaller || before == 0 || self.changed.contains(&id);
+            let epoch = if is_changed { before.wrapping_add(1).max(1) } else { before };
+            put(&mut self.image.tenants, id, Tenant { epoch, flows_max });
+        }
+    }
+
+    /// Our MAC at an attachment: the one of the file, or the interface's.
+    fn own_mac(&self, stated: Option<model::Mac>, at: AttachmentIx) -> Mac {
+        let interface = self.site.attachments[at].interface.as_str();
+        let facts = self.facts.interfaces.get(interface);
+        stated.map_or_else(|| facts.map(|facts| facts.mac).unwrap_or_default(), mac)
+    }
+}
+
+/// Writes the element `id` of a vector that is indexed by ids.
+fn put<T: Default + Clone>(vector: &mut Vec<T>, id: u32, value: T) {
+    let index = id as usize;
+    if vector.len() <= index {
+        vector.resize(index + 1, T::default());
+    }
+    vector[index] = value;
+}
+
+/// The MAC in the tables' form.
+fn mac(mac: model::Mac) -> Mac {
+    Mac(mac.octets())
+}
+
+/// The network address and the prefix length counted in 128 bits.
+fn prefix(network: IpNetwork) -> (Addr, u8) {
+    match network {
+        IpNetwork::V4(v4) => (Addr::v4(v4.network().octets()), v4.prefix() + V4_PREFIX_OFFSET_BITS),
+        IpNetwork::V6(v6) => (Addr::v6(v6.network().octets()), v6.prefix()),
+    }
+}
+
+/// Half-flows of a tenant if the operator does not say.
+pub const FLOWS_PER_TENANT: u32 = limits::FLOWS_PER_TENANT;

@@ -1,0 +1,225 @@
+//! Ports, lines and uplinks: who they are, where their addresses are, how they are
+//! reached.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use dataplane_common::{
+    addr::Mac,
+    table::{
+        Location, LocationKey, PermitKey, Station, StationKey,
+        endpoint::{Endpoint, flags, kind},
+        next_hop::{NextHop, state},
+    },
+};
+use ipnetwork::IpNetwork;
+
+use super::{Builder, Kind, mac, prefix, put};
+use crate::model::{
+    AttachmentIx, Destination, Line, LineIx, LineState, Neighbour, Port, PortIx, Security, Session,
+    Uplink, UplinkIx,
+};
+
+/// MTU of uplinks and accesses.
+const LINK_MTU_BYTES: u32 = 1500;
+
+pub(super) fn compile(b: &mut Builder<'_>) {
+    let site = b.site;
+    for (ix, of) in site.ports.iter() {
+        port(b, ix, of);
+    }
+    for (ix, of) in site.uplinks.iter() {
+        uplink(b, ix, of);
+    }
+    // A line has an endpoint while it has a session.
+    for session in &site.sessions {
+        line(b, session, &site.lines[session.line]);
+    }
+}
+
+fn port(b: &mut Builder<'_>, ix: PortIx, port: &Port) {
+    let network = &b.site.networks[port.network];
+    let name = b.port_name(ix);
+    let id = b.numbering.number(Kind::Endpoint, &name);
+    let tenant = b.tenant(port.tenant);
+    let zone = b.network(port.network);
+    let arrival = b.router_of(port.network);
+    let attachment = b.attachment_number(port.attachment);
+    let gateway = network.router.map(|router| mac(b.site.routers[router].mac));
+    let own = mac(port.mac);
+
+    // Every MAC of the port is a station and a next hop of its own.
+    let mut macs = vec![own];
+    macs.extend(port.address_pairs.iter().map(|pair| mac(pair.mac)));
+    macs.sort_unstable();
+    macs.dedup();
+    let mut hops = Vec::new();
+    for &dst in &macs {
+        let station = format!("{name} {}", crate::trace::mac(dst));
+        let owner = b.numbering.number(Kind::Owner, &station);
+        let key = StationKey { attachment, mac: dst, zero: [0; 6] };
+        b.image.stations.insert(key, Station { endpoint: id, owner });
+        let hop = b.numbering.number(Kind::NextHop, &station);
+        let next_hop = NextHop {
+            attachment,
+            endpoint: id,
+            mtu_bytes: u32::from(network.mtu),
+            state: state::READY,
+            dst,
+            src: gateway.unwrap_or_default(),
+            tenant,
+        };
+        put(&mut b.image.next_hops, hop, next_hop);
+        hops.push((dst, hop));
+    }
+    let hop_of = |mac: Mac| hops.iter().find(|(of, _)| *of == mac).map_or(0, |(_, hop)| *hop);
+
+    // The port's own addresses, its link-local one (RFC 4291 appendix A) and its pairs.
+    let whole = |ip: IpAddr| (IpNetwork::from(ip), own);
+    let mut claims: Vec<(IpNetwork, Mac)> = port.fixed_ips.iter().map(|&ip| whole(ip)).collect();
+    claims.push(whole(link_local(own).into()));
+    claims.extend(port.address_pairs.iter().map(|pair| (pair.prefix, mac(pair.mac))));
+    claims.sort_unstable();
+    claims.dedup();
+    for &(network, mac) in &claims {
+        let (address, bits) = prefix(network);
+        let permit = PermitKey { endpoint: id, mac, zero: [0; 2], addr: address };
+        b.image.permits.push((permit, bits));
+        if bits == 128 {
+            let location = Location { endpoint: id, next_hop: hop_of(mac), mac, zero: [0; 2] };
+            // A pair that several ports hold stays with the first of the file.
+            let key = LocationKey { addr: address, zone, zero: 0 };
+            b.image.locations.entry(key).or_insert(location);
+        }
+    }
+
+    let mut flag = if network.mec_only { flags::MEC_ONLY } else { 0 };
+    let (policy, groups) = match &port.security {
+        Security::On { groups, .. } => {
+            (super::policies::of(b, port.tenant, groups), groups.as_slice())
+        }
+        Security::Off => {
+            flag |= flags::INSECURE;
+            let owner = b.numbering.number(Kind::Owner, &format!("{name} any"));
+            let key = StationKey { attachment, mac: Mac::default(), zero: [0; 6] };
+            b.image.stations.insert(key, Station { endpoint: id, owner });
+            (0, [].as_slice())
+        }
+    };
+    let endpoint = Endpoint {
+        kind: kind::PORT,
+        flags: flag,
+        tenant,
+        generation: 0,
+        policy,
+        network: zone,
+        arrival,
+        destination: 0,
+        next_hop: hop_of(own),
+        owner: 0,
+    };
+    let content = format!("{endpoint:?} {attachment} {claims:?} {groups:?}");
+    let generation = b.generation(Kind::Endpoint, id, tenant, content);
+    put(&mut b.image.endpoints, id, Endpoint { generation, ..endpoint });
+}
+
+/// The link-local address that a MAC's interface identifier makes.
+fn link_local(mac: Mac) -> Ipv6Addr {
+    let [a, b, c, d, e, f] = mac.0;
+    Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f])
+}
+
+fn uplink(b: &mut Builder<'_>, ix: UplinkIx, uplink: &Uplink) {
+    let name = b.uplink_name(ix);
+    let id = b.numbering.number(Kind::Endpoint, &name);
+    let hops: Vec<_> = uplink.next_hops.iter().map(|hop| uplink_hop(b, ix, uplink, hop)).collect();
+    let endpoint = Endpoint {
+        kind: kind::UPLINK,
+        arrival: b.uplink(ix),
+        next_hop: hops.first().copied().unwrap_or(0),
+        owner: b.numbering.number(Kind::Owner, &name),
+        ..Endpoint::default()
+    };
+    let generation = b.generation(Kind::Endpoint, id, 0, format!("{endpoint:?}"));
+    put(&mut b.image.endpoints, id, Endpoint { generation, ..endpoint });
+}
+
+fn line(b: &mut Builder<'_>, session: &Session, line: &Line) {
+    let name = b.line_name(session.line);
+    let id = b.numbering.number(Kind::Endpoint, &name);
+    let tenant = b.tenant(line.tenant);
+    let access = b.access(line.access);
+    let (destination, network) = match line.destination {
+        Destination::Router(router) => (b.router(router), 0),
+        Destination::Network { network, router } => (b.router(router), b.network(network)),
+        Destination::Uplink(uplink) => (b.uplink(uplink), 0),
+    };
+    let policy =
+        line.groups.as_ref().map_or(0, |groups| super::policies::of(b, line.tenant, groups));
+    for &network in &session.addresses {
+        let (addr, bits) = prefix(network);
+        b.image.sessions.push((LocationKey { addr, zone: access, zero: 0 }, bits, id));
+    }
+    let endpoint = Endpoint {
+        kind: kind::LINE,
+        flags: if line.state == LineState::Suspended { flags::SUSPENDED } else { 0 },
+        tenant,
+        generation: 0,
+        policy,
+        network,
+        arrival: access,
+        destination,
+        next_hop: line_hop(b, session.line, line, id, tenant),
+        owner: b.numbering.number(Kind::Owner, &name),
+    };
+    let sets = super::policies::sets_of_line(b, session.line);
+    let content = format!("{endpoint:?} {:?} {sets:?}", session.addresses);
+    let generation = b.generation(Kind::Endpoint, id, tenant, content);
+    put(&mut b.image.endpoints, id, Endpoint { generation, ..endpoint });
+}
+
+/// A line is reached through its access's gateway; the record is the line's own,
+/// because a next hop names its receiver.
+fn line_hop(b: &mut Builder<'_>, ix: LineIx, line: &Line, endpoint: u32, tenant: u32) -> u32 {
+    let access = &b.site.accesses[line.access];
+    let name = b.line_name(ix);
+    let src = b.own_mac(access.mac, access.attachment);
+    outside(b, &name, access.attachment, &access.next_hop, endpoint, (src, tenant))
+}
+
+/// One next hop of an uplink.
+pub(super) fn uplink_hop(
+    b: &mut Builder<'_>,
+    ix: UplinkIx,
+    uplink: &Uplink,
+    hop: &Neighbour,
+) -> u32 {
+    let name = b.uplink_name(ix);
+    let endpoint = b.numbering.number(Kind::Endpoint, &name);
+    let src = b.own_mac(uplink.mac, uplink.attachment);
+    outside(b, &format!("{name} {}", hop.address), uplink.attachment, hop, endpoint, (src, 0))
+}
+
+/// A next hop on a NIC: its MAC is stated, or was found out.
+fn outside(
+    b: &mut Builder<'_>,
+    name: &str,
+    at: AttachmentIx,
+    hop: &Neighbour,
+    endpoint: u32,
+    (src, tenant): (Mac, u32),
+) -> u32 {
+    let id = b.numbering.number(Kind::NextHop, name);
+    let attachment = b.attachment_number(at);
+    let known = hop.mac.map(mac).or_else(|| b.facts.neighbours.get(&(at, hop.address)).copied());
+    let next_hop = NextHop {
+        attachment,
+        endpoint,
+        mtu_bytes: LINK_MTU_BYTES,
+        state: if known.is_some() { state::READY } else { state::UNRESOLVED },
+        dst: known.unwrap_or_default(),
+        src,
+        tenant,
+    };
+    put(&mut b.image.next_hops, id, next_hop);
+    id
+}

@@ -1,0 +1,185 @@
+//! Which number does an object have, and has it changed since the last version?
+//!
+//! Objects are known by their names (`port blue/web-1`). A name keeps its number as
+//! long as the object exists, so that flows, counters and traces go on meaning the
+//! same thing. A number that became free is not given away again in the next version,
+//! whose packets may still meet it. Generations only grow, over all objects: a
+//! number's second owner never has the generation of its first.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// Kinds of numbered objects; each has numbers of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub enum Kind {
+    /// An attachment, by interface and VLAN.
+    Attachment,
+    /// A port, a line, an uplink.
+    Endpoint,
+    /// A network, a router, an uplink, an access.
+    Zone,
+    /// A next hop.
+    NextHop,
+    /// A tenant.
+    Tenant,
+    /// A combination of security groups.
+    Policy,
+    /// A rule.
+    Rule,
+    /// A security group, address group, line or line group that rules name.
+    Set,
+    /// A MAC of a port, a line, an uplink: who owns flows.
+    Owner,
+    /// A route.
+    Route,
+}
+
+/// The numbers of one version.
+#[derive(Clone, Default, Debug)]
+pub struct Ids {
+    numbers: BTreeMap<(Kind, String), u32>,
+    names: HashMap<(Kind, u32), String>,
+    /// What each object with a generation looked like, and its generation.
+    contents: HashMap<(Kind, u32), (String, u32)>,
+    generation: u32,
+}
+
+/// Numbers in the making, on the ground of the version before.
+pub struct Numbering<'p> {
+    previous: &'p Ids,
+    next: Ids,
+    free: HashMap<Kind, u32>,
+    changed: HashSet<(Kind, u32)>,
+}
+
+impl Ids {
+    /// The number of a name.
+    #[must_use]
+    pub fn number(&self, kind: Kind, name: &str) -> Option<u32> {
+        self.numbers.get(&(kind, name.to_owned())).copied()
+    }
+
+    /// The name of a number; numbers come from tables and may be of another version.
+    #[must_use]
+    pub fn name(&self, kind: Kind, number: u32) -> &str {
+        self.names.get(&(kind, number)).map_or("?", String::as_str)
+    }
+
+    /// The generation of a number, if its kind has generations.
+    #[must_use]
+    pub fn generation(&self, kind: Kind, number: u32) -> Option<u32> {
+        self.contents.get(&(kind, number)).map(|(_, generation)| *generation)
+    }
+
+    /// All objects of a kind, by name.
+    pub fn all(&self, kind: Kind) -> impl Iterator<Item = (&str, u32)> {
+        self.numbers
+            .range((kind, String::new())..)
+            .take_while(move |((of, _), _)| *of == kind)
+            .map(|((_, name), &number)| (name.as_str(), number))
+    }
+}
+
+impl<'p> Numbering<'p> {
+    /// Begins a version after `previous`.
+    #[must_use]
+    pub fn after(previous: &'p Ids) -> Self {
+        let next = Ids { generation: previous.generation, ..Ids::default() };
+        Self { previous, next, free: HashMap::new(), changed: HashSet::new() }
+    }
+
+    /// The number of an object, its old one if it had one. Numbers begin with 1.
+    pub fn number(&mut self, kind: Kind, name: &str) -> u32 {
+        let key = (kind, name.to_owned());
+        if let Some(&number) = self.next.numbers.get(&key) {
+            return number;
+        }
+        let number = self.previous.numbers.get(&key).copied().unwrap_or_else(|| self.fresh(kind));
+        self.next.numbers.insert(key, number);
+        self.next.names.insert((kind, number), name.to_owned());
+        number
+    }
+
+    /// The lowest number that neither this version nor the one before uses.
+    fn fresh(&mut self, kind: Kind) -> u32 {
+        let lowest = self.free.entry(kind).or_insert(1);
+        while self.previous.names.contains_key(&(kind, *lowest)) {
+            *lowest += 1;
+        }
+        *lowest += 1;
+        *lowest - 1
+    }
+
+    /// The generation of an object that looks like `content`: its old one if it
+    /// looked the same before.
+    pub fn generation(&mut self, kind: Kind, number: u32, content: String) -> u32 {
+        let generation = match self.previous.contents.get(&(kind, number)) {
+            Some((before, generation)) if *before == content => *generation,
+            _ => {
+                self.changed.insert((kind, number));
+                self.next.generation += 1;
+                self.next.generation
+            }
+        };
+        self.next.contents.insert((kind, number), (content, generation));
+        generation
+    }
+
+    /// Did [`generation`](Self::generation) find the object changed or new?
+    #[must_use]
+    pub fn is_changed(&self, kind: Kind, number: u32) -> bool {
+        self.changed.contains(&(kind, number))
+    }
+
+    /// The numbers of the version.
+    #[must_use]
+    pub fn finish(self) -> Ids {
+        self.next
+    }
+
+    /// Objects of the version before that are no more, by kind and name.
+    #[must_use]
+    pub fn removed(&self) -> Vec<(Kind, String)> {
+        let gone = |key: &&(Kind, String)| !self.next.numbers.contains_key(*key);
+        self.previous.numbers.keys().filter(gone).cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(previous: &Ids, names: &[(&str, &str)]) -> Ids {
+        let mut numbering = Numbering::after(previous);
+        for (name, content) in names {
+            let number = numbering.number(Kind::Endpoint, name);
+            numbering.generation(Kind::Endpoint, number, (*content).to_owned());
+        }
+        numbering.finish()
+    }
+
+    #[test]
+    fn names_keep_their_numbers_and_numbers_rest_for_a_version() {
+        let first = version(&Ids::default(), &[("a", ""), ("b", ""), ("c", "")]);
+        let second = version(&first, &[("d", ""), ("c", ""), ("a", "")]);
+        assert_eq!(second.number(Kind::Endpoint, "a"), first.number(Kind::Endpoint, "a"));
+        assert_eq!(second.number(Kind::Endpoint, "c"), Some(3));
+        assert_eq!(second.number(Kind::Endpoint, "d"), Some(4));
+        let third = version(&second, &[("e", ""), ("a", ""), ("c", ""), ("d", "")]);
+        assert_eq!(third.number(Kind::Endpoint, "e"), Some(2));
+        assert_eq!(third.name(Kind::Endpoint, 2), "e");
+        assert_eq!(third.name(Kind::Endpoint, 9), "?");
+    }
+
+    #[test]
+    fn generations_grow_only_with_a_change_and_are_never_met_again() {
+        let first = version(&Ids::default(), &[("a", "x"), ("b", "x")]);
+        let second = version(&first, &[("a", "x"), ("b", "y")]);
+        let of = |ids: &Ids, number| ids.generation(Kind::Endpoint, number).unwrap();
+        assert_eq!(of(&first, 1), of(&second, 1));
+        assert!(of(&second, 2) > of(&first, 2));
+        // Gone and come again, with the same number and look: still another generation.
+        let third = version(&version(&second, &[("a", "x")]), &[("a", "x"), ("b", "y")]);
+        assert_eq!(third.number(Kind::Endpoint, "b"), Some(2));
+        assert!(of(&third, 2) > of(&second, 2));
+    }
+}

@@ -1,0 +1,212 @@
+//! Networks, routers, uplinks and accesses: what is where, and where routes lead.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use dataplane_common::{
+    addr::{Addr, Mac},
+    table::{
+        Location, LocationKey,
+        route::{HOPS_MAX, Route, kind},
+        zone::Zone,
+    },
+};
+use ipnetwork::IpNetwork;
+
+use super::{Builder, Kind, endpoints, mac, prefix, put};
+use crate::{
+    model::{
+        Access, AccessIx, Destination, Exporter, Network, NetworkIx, NextHop, Router, RouterIx,
+        Target, Uplink, UplinkIx,
+    },
+    trace::addr,
+};
+
+/// Zones and routes.
+pub(super) fn compile(b: &mut Builder<'_>) {
+    let site = b.site;
+    for (ix, of) in site.networks.iter() {
+        network(b, ix, of);
+    }
+    for (ix, of) in site.routers.iter() {
+        router(b, ix, of);
+    }
+    for (ix, of) in site.uplinks.iter() {
+        uplink(b, ix, of);
+    }
+    for (ix, of) in site.accesses.iter() {
+        access(b, ix, of);
+    }
+}
+
+fn network(b: &mut Builder<'_>, ix: NetworkIx, network: &Network) {
+    let id = b.network(ix);
+    let tenant = b.tenant(network.tenant);
+    let mut zone = Zone { tenant, router: b.router_of(ix), ..Zone::default() };
+    if let Some(router) = network.router {
+        zone.mac = mac(b.site.routers[router].mac);
+        let gateways: Vec<_> = network.subnets.iter().map(|subnet| subnet.gateway).collect();
+        own(&mut zone, &gateways);
+        for gateway in gateways {
+            let location = Location { mac: zone.mac, ..Location::default() };
+            let key = LocationKey { addr: addr(gateway), zone: id, zero: 0 };
+            b.image.locations.insert(key, location);
+        }
+    }
+    finish(b, id, tenant, zone, String::new());
+}
+
+/// Our addresses on the link: the first of each family.
+fn own(zone: &mut Zone, addresses: &[IpAddr]) {
+    for &address in addresses.iter().rev() {
+        match address {
+            IpAddr::V4(v4) => zone.own_v4 = v4.octets(),
+            IpAddr::V6(v6) => zone.own_v6 = Addr::v6(v6.octets()),
+        }
+    }
+}
+
+/// Dates the zone and writes it.
+fn finish(b: &mut Builder<'_>, id: u32, tenant: u32, mut zone: Zone, routes: String) {
+    let content = format!("{zone:?} {routes}");
+    zone.generation = b.generation(Kind::Zone, id, tenant, content);
+    put(&mut b.image.zones, id, zone);
+}
+
+/// A zone's routes in the making.
+struct Routes {
+    zone: u32,
+    zone_name: String,
+    content: String,
+}
+
+impl Routes {
+    fn add(&mut self, b: &mut Builder<'_>, to: IpNetwork, what: &str, mut route: Route) {
+        let (addr, bits) = prefix(to);
+        route.id = b.numbering.number(Kind::Route, &format!("{} {to} {what}", self.zone_name));
+        self.content.push_str(&format!("{to} {:?}", (route.kind, route.zone, route.hops)));
+        b.image.routes.push((LocationKey { addr, zone: self.zone, zero: 0 }, bits, route));
+    }
+}
+
+fn router(b: &mut Builder<'_>, ix: RouterIx, router: &Router) {
+    let site = b.site;
+    let id = b.router(ix);
+    let tenant = b.tenant(router.tenant);
+    let mut routes = Routes { zone: id, zone_name: b.router_name(ix), content: String::new() };
+    for &network in &router.interfaces {
+        let zone = b.network(network);
+        let what = format!("connected to {}", b.network_name(network));
+        for subnet in &site.networks[network].subnets {
+            let connected = Route { kind: kind::CONNECTED, zone, ..Route::default() };
+            routes.add(b, subnet.prefix, &what, connected);
+            let own = Route { kind: kind::OWN, ..Route::default() };
+            routes.add(b, subnet.gateway.into(), "the router's own address", own);
+        }
+    }
+    for route in &router.routes {
+        let to = route.destination;
+        match &route.target {
+            Target::Blackhole => {
+                let blackhole = Route { kind: kind::BLACKHOLE, ..Route::default() };
+                routes.add(b, to, "blackhole", blackhole);
+            }
+            Target::Uplink(uplink) => {
+                let hops = hops(b, *uplink, &site.uplinks[*uplink], to.is_ipv4());
+                let what = format!("by {}", b.uplink_name(*uplink));
+                routes.add(b, to, &what, via(&hops));
+            }
+            Target::NextHops(next_hops) => {
+                let hops: Vec<_> = next_hops.iter().filter_map(|hop| located(b, hop)).collect();
+                let names: Vec<_> = next_hops.iter().map(|hop| hop.address.to_string()).collect();
+                routes.add(b, to, &format!("by {}", names.join(", ")), via(&hops));
+            }
+        }
+    }
+    for (access, pool) in pools(b, ix) {
+        let zone = b.access(access);
+        let what = format!("lines of {}", b.access_name(access));
+        routes.add(b, pool, &what, Route { kind: kind::POOL, zone, ..Route::default() });
+    }
+    let zone = Zone { tenant, mac: mac(router.mac), ..Zone::default() };
+    finish(b, id, tenant, zone, routes.content);
+}
+
+/// The next hop of the tenant's own machine that routes on, if a port has its address.
+fn located(b: &mut Builder<'_>, hop: &NextHop) -> Option<u32> {
+    let zone = b.network(hop.network);
+    let key = LocationKey { addr: addr(hop.address), zone, zero: 0 };
+    b.image.locations.get(&key).map(|location| location.next_hop).filter(|&hop| hop != 0)
+}
+
+/// The pools of the accesses from which lines lead to the router.
+fn pools(b: &Builder<'_>, ix: RouterIx) -> Vec<(AccessIx, IpNetwork)> {
+    let leads_here = |destination: &Destination| match destination {
+        Destination::Router(router) | Destination::Network { router, .. } => *router == ix,
+        Destination::Uplink(_) => false,
+    };
+    let lines = b.site.lines.values().filter(|line| leads_here(&line.destination));
+    let mut accesses: Vec<_> = lines.map(|line| line.access).collect();
+    accesses.sort_unstable();
+    accesses.dedup();
+    let pools = |access| b.site.accesses[access].pools.iter().map(move |&pool| (access, pool));
+    accesses.into_iter().flat_map(pools).collect()
+}
+
+fn uplink(b: &mut Builder<'_>, ix: UplinkIx, uplink: &Uplink) {
+    let id = b.uplink(ix);
+    let mut routes = Routes { zone: id, zone_name: b.uplink_name(ix), content: String::new() };
+    for everything in [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()] {
+        let hops = hops(b, ix, uplink, IpAddr::is_ipv4(&everything));
+        // A length of 0 is always good.
+        if let Ok(everything) = IpNetwork::new(everything, 0) {
+            routes.add(b, everything, "outside", via(&hops));
+        }
+    }
+    for export in &uplink.exports {
+        let (kind, zone, what) = match export.exporter {
+            Exporter::Router(router) => (kind::ROUTER, b.router(router), b.router_name(router)),
+            Exporter::Access(access) => (kind::POOL, b.access(access), b.access_name(access)),
+        };
+        let route = Route { kind, zone, ..Route::default() };
+        routes.add(b, export.prefix, &format!("exported by {what}"), route);
+    }
+    for &protected in &uplink.protected {
+        let route = Route { kind: kind::PROTECTED, ..Route::default() };
+        routes.add(b, protected, "protected", route);
+    }
+    let addresses: Vec<_> = uplink.addresses.iter().map(IpNetwork::ip).collect();
+    for &address in &addresses {
+        let route = Route { kind: kind::OWN, ..Route::default() };
+        routes.add(b, address.into(), "our own address", route);
+    }
+    let zone = link(b.own_mac(uplink.mac, uplink.attachment), &addresses);
+    finish(b, id, 0, zone, routes.content);
+}
+
+fn access(b: &mut Builder<'_>, ix: AccessIx, access: &Access) {
+    let id = b.access(ix);
+    let addresses: Vec<_> = access.addresses.iter().map(IpNetwork::ip).collect();
+    let zone = link(b.own_mac(access.mac, access.attachment), &addresses);
+    finish(b, id, 0, zone, String::new());
+}
+
+fn link(mac: Mac, addresses: &[IpAddr]) -> Zone {
+    let mut zone = Zone { mac, ..Zone::default() };
+    own(&mut zone, addresses);
+    zone
+}
+
+/// The uplink's next hops of one family.
+fn hops(b: &mut Builder<'_>, ix: UplinkIx, uplink: &Uplink, is_v4: bool) -> Vec<u32> {
+    let of_family = uplink.next_hops.iter().filter(|hop| hop.address.is_ipv4() == is_v4);
+    of_family.map(|hop| endpoints::uplink_hop(b, ix, uplink, hop)).collect()
+}
+
+fn via(hops: &[u32]) -> Route {
+    let mut route = Route { kind: kind::VIA, ..Route::default() };
+    for (slot, &hop) in route.hops.iter_mut().zip(hops) {
+        *slot = hop;
+    }
+    route.hops_count = hops.len().min(HOPS_MAX) as u32;
+    route
+}

@@ -1,0 +1,252 @@
+//! What does a described packet look like on the wire? For `sekisho trace`.
+
+use std::net::IpAddr;
+
+use bytes::{BufMut, BytesMut};
+use dataplane_common::{
+    addr::Mac,
+    checksum::Sum,
+    wire::{ethernet, icmp, protocol, transport},
+};
+use serde::{Deserialize, Serialize};
+
+/// What a described packet carries.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// A segment with these flags, no data.
+    Tcp {
+        /// The sender's port.
+        src: u16,
+        /// The receiver's.
+        dst: u16,
+        /// The flags.
+        flags: u8,
+    },
+    /// A datagram of 8 bytes.
+    Udp {
+        /// The sender's port.
+        src: u16,
+        /// The receiver's.
+        dst: u16,
+    },
+    /// An ICMP or ICMPv6 message, as the family has it.
+    Icmp {
+        /// Its type.
+        kind: u8,
+        /// Its code.
+        code: u8,
+        /// The identifier.
+        id: u16,
+    },
+    /// Anything else, 8 bytes of it.
+    Other {
+        /// The protocol's number.
+        protocol: u8,
+    },
+}
+
+/// Everything that [`build`] writes.
+#[derive(Clone, Debug)]
+pub struct Headers {
+    /// The sender's MAC.
+    pub src_mac: Mac,
+    /// The receiver's.
+    pub dst_mac: Mac,
+    /// The tag; 0: none.
+    pub vlan: u16,
+    /// The source, of one family with the destination.
+    pub src: IpAddr,
+    /// The destination.
+    pub dst: IpAddr,
+    /// TTL or hop limit.
+    pub ttl: u8,
+    /// What it carries.
+    pub payload: Payload,
+}
+
+/// Bytes of a datagram's or message's made-up data.
+const DATA_BYTES: usize = 8;
+
+/// The frame, checksums included.
+#[must_use]
+pub fn build(headers: &Headers) -> Vec<u8> {
+    let mut frame = BytesMut::with_capacity(128);
+    frame.put_slice(&headers.dst_mac.0);
+    frame.put_slice(&headers.src_mac.0);
+    let payload = payload(headers);
+    match (headers.src, headers.dst) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => {
+            frame.put_slice(&ethernet::IPV4);
+            let mut ip = BytesMut::with_capacity(20);
+            ip.put_slice(&[0x45, 0]);
+            ip.put_u16(20 + payload.len() as u16);
+            ip.put_slice(&[0, 0, 0x40, 0, headers.ttl, number(headers), 0, 0]);
+            ip.put_slice(&src.octets());
+            ip.put_slice(&dst.octets());
+            let checksum = sum(&ip).checksum();
+            ip[10..12].copy_from_slice(&checksum);
+            frame.put_slice(&ip);
+        }
+        (src, dst) => {
+            frame.put_slice(&ethernet::IPV6);
+            frame.put_slice(&[0x60, 0, 0, 0]);
+            frame.put_u16(payload.len() as u16);
+            frame.put_slice(&[number(headers), headers.ttl]);
+            frame.put_slice(&octets(src));
+            frame.put_slice(&octets(dst));
+        }
+    }
+    frame.put_slice(&payload);
+    tagged(&frame, headers.vlan)
+}
+
+/// The frame with a tag in place, or as it is for VLAN 0.
+#[must_use]
+pub fn tagged(frame: &[u8], vlan: u16) -> Vec<u8> {
+    let addresses = frame.len().min(12);
+    if vlan == 0 {
+        return frame.to_vec();
+    }
+    let mut tagged = frame[..addresses].to_vec();
+    tagged.extend_from_slice(&ethernet::CUSTOMER_TAG);
+    tagged.extend_from_slice(&vlan.to_be_bytes());
+    tagged.extend_from_slice(&frame[addresses..]);
+    tagged
+}
+
+/// The frame in a line: `tcp 10.1.0.10 40000 > 10.2.0.5 443`.
+#[must_use]
+pub fn describe(frame: &[u8]) -> String {
+    line(frame).unwrap_or_else(|| format!("a frame of {} bytes", frame.len()))
+}
+
+fn line(frame: &[u8]) -> Option<String> {
+    let is_tagged = frame.get(12..14)? == ethernet::CUSTOMER_TAG;
+    let l3 = if is_tagged { 18 } else { 14 };
+    let byte = |at: usize| frame.get(l3 + at).copied();
+    let (protocol, src, dst, l4): (u8, IpAddr, IpAddr, usize) = match byte(0)? >> 4 {
+        4 => {
+            let ip =
+                |at: usize| -> Option<[u8; 4]> { frame.get(l3 + at..l3 + at + 4)?.try_into().ok() };
+            (byte(9)?, ip(12)?.into(), ip(16)?.into(), l3 + usize::from(byte(0)? & 15) * 4)
+        }
+        6 => {
+            let ip = |at: usize| -> Option<[u8; 16]> {
+                frame.get(l3 + at..l3 + at + 16)?.try_into().ok()
+            };
+            (byte(6)?, ip(8)?.into(), ip(24)?.into(), l3 + 40)
+        }
+        _ => return None,
+    };
+    let name = crate::protocol::name(protocol);
+    let port = |at: usize| {
+        frame.get(l4 + at..l4 + at + 2).map_or(0, |port| u16::from_be_bytes([port[0], port[1]]))
+    };
+    Some(match protocol {
+        protocol::TCP | protocol::UDP | protocol::SCTP => {
+            format!("{name} {src} {} > {dst} {}", port(0), port(2))
+        }
+        protocol::ICMP | protocol::ICMPV6 => {
+            format!("{name} {src} > {dst} type {} code {}", port(0) >> 8, port(0) & 0xff)
+        }
+        _ => format!("{name} {src} > {dst}"),
+    })
+}
+
+fn number(headers: &Headers) -> u8 {
+    match headers.payload {
+        Payload::Tcp { .. } => protocol::TCP,
+        Payload::Udp { .. } => protocol::UDP,
+        Payload::Icmp { .. } if headers.src.is_ipv4() => protocol::ICMP,
+        Payload::Icmp { .. } => protocol::ICMPV6,
+        Payload::Other { protocol } => protocol,
+    }
+}
+
+/// The transport header, its checksum, and a little data.
+fn payload(headers: &Headers) -> BytesMut {
+    let mut payload = BytesMut::with_capacity(40);
+    let checksum_at = match headers.payload {
+        Payload::Tcp { src, dst, flags } => {
+            payload.put_u16(src);
+            payload.put_u16(dst);
+            payload.put_u32(1);
+            payload.put_u32(if flags & transport::ACK == 0 { 0 } else { 1 });
+            payload.put_slice(&[0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
+            16
+        }
+        Payload::Udp { src, dst } => {
+            payload.put_u16(src);
+            payload.put_u16(dst);
+            payload.put_u16((transport::UDP_BYTES as usize + DATA_BYTES) as u16);
+            payload.put_u16(0);
+            payload.put_bytes(0, DATA_BYTES);
+            6
+        }
+        Payload::Icmp { kind, code, id } => {
+            payload.put_slice(&[kind, code, 0, 0]);
+            payload.put_u16(id);
+            payload.put_u16(1);
+            payload.put_bytes(0, DATA_BYTES);
+            debug_assert!(payload.len() >= icmp::ICMP_BYTES as usize);
+            2
+        }
+        Payload::Other { .. } => {
+            payload.put_bytes(0, DATA_BYTES);
+            return payload;
+        }
+    };
+    let is_icmp_v4 = number(headers) == protocol::ICMP;
+    let mut total = sum(&payload);
+    if !is_icmp_v4 {
+        total = total
+            .addr(octets(headers.src))
+            .addr(octets(headers.dst))
+            .word((payload.len() as u16).to_be_bytes())
+            .word([0, number(headers)]);
+    }
+    payload[checksum_at..checksum_at + 2].copy_from_slice(&total.checksum());
+    payload
+}
+
+/// The 16 bytes that count in a pseudo-header: an IPv4 address's other 12 are zero.
+fn octets(ip: IpAddr) -> [u8; 16] {
+    match ip {
+        IpAddr::V4(ip) => {
+            let mut bytes = [0; 16];
+            bytes[12..].copy_from_slice(&ip.octets());
+            bytes
+        }
+        IpAddr::V6(ip) => ip.octets(),
+    }
+}
+
+/// The sum of an even number of bytes.
+fn sum(bytes: &[u8]) -> Sum {
+    bytes.chunks_exact(2).fold(Sum::default(), |sum, pair| sum.word([pair[0], pair[1]]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_built_can_be_read() {
+        let headers = |src: &str, dst: &str, payload| Headers {
+            src_mac: Mac([2, 0, 0, 0, 0, 1]),
+            dst_mac: Mac([2, 0, 0, 0, 0, 2]),
+            vlan: 7,
+            src: src.parse().unwrap(),
+            dst: dst.parse().unwrap(),
+            ttl: 64,
+            payload,
+        };
+        let tcp = Payload::Tcp { src: 40_000, dst: 443, flags: 2 };
+        let frame = build(&headers("10.0.0.1", "10.0.0.2", tcp));
+        assert_eq!(describe(&frame), "tcp 10.0.0.1 40000 > 10.0.0.2 443");
+        let icmp = Payload::Icmp { kind: 128, code: 0, id: 1 };
+        let frame = build(&headers("2001:db8::1", "2001:db8::2", icmp));
+        assert_eq!(describe(&frame), "icmpv6 2001:db8::1 > 2001:db8::2 type 128 code 0");
+        assert_eq!(describe(&frame[..20]), "a frame of 20 bytes");
+    }
+}

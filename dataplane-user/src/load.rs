@@ -1,0 +1,278 @@
+//! The loader: programs and tables into the kernel, an image into the tables, programs
+//! onto interfaces, counters back.
+//!
+//! [`Dataplane`] is all of it for one pin folder. What it makes outlives the process:
+//! a later one finds it by its pins and goes on without losing a packet, and
+//! [`detach`](detach::detach) alone removes it.
+
+pub mod attach;
+pub mod counters;
+pub mod detach;
+pub mod error;
+pub mod flows;
+pub mod install;
+pub mod interface;
+pub mod place;
+pub mod sweep;
+pub mod testrun;
+
+mod check;
+mod features;
+mod grace;
+mod keyed;
+mod mapping;
+mod maps;
+mod netlink;
+mod object;
+mod programs;
+mod records;
+mod settings;
+mod state;
+
+use aya::{
+    Ebpf,
+    maps::{Map, MapData, xdp::DevMapHash},
+};
+use dataplane_common::{
+    LAYOUT_VERSION, limits,
+    table::flow::{FlowCold, FlowLine},
+    word::Word64,
+};
+
+use self::{
+    attach::Attaching, counters::Counters, install::VersionedTables, mapping::Mapping, place::Lock,
+    programs::Purpose, state::State, sweep::FlowTable, testrun::Twin,
+};
+pub use self::{
+    attach::{Attach, Attached, Hook, Hooked, Role, Warning},
+    counters::{AttachmentCounters, StopCount},
+    error::Error,
+    flows::HalfFlow,
+    install::Installed,
+    interface::Interface,
+    place::Place,
+    sweep::{Swept, Totals},
+    testrun::{TestFrame, Trace, Verdict},
+};
+use crate::tables::Image;
+
+/// How a dataplane is made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// Where it lives.
+    pub place: Place,
+    /// Size of the flow table in half-flows, a power of two. Tables that are there
+    /// already keep the size that they were made with.
+    pub flow_lines: u32,
+}
+
+impl Options {
+    /// In the usual place, with the usual flow table.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        Self { place: Place::named(name), flow_lines: limits::FLOW_LINES }
+    }
+}
+
+/// Programs and tables in the kernel.
+pub struct Dataplane {
+    place: Place,
+    state: State,
+    ebpf: Ebpf,
+    tables: VersionedTables,
+    nics: DevMapHash<MapData>,
+    flows: Mapping<FlowLine>,
+    flows_cold: Mapping<FlowCold>,
+    flows_of_tenant: Mapping<Word64>,
+    counters: Counters,
+    totals: Totals,
+    twin: Option<Twin>,
+    _lock: Lock,
+}
+
+/// A program as the kernel took it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ProgramFacts {
+    /// Its name.
+    pub name: &'static str,
+    /// Instructions that the verifier looked at.
+    pub verified: u32,
+}
+
+impl Dataplane {
+    /// Loads the programs on top of new tables, or of those in the place, whose
+    /// interfaces then get the new programs at once.
+    pub fn load(options: &Options) -> Result<Self, Error> {
+        grace::require()?;
+        object::embedded()?;
+        programs::check_flow_lines(options.flow_lines)?;
+        let place = &options.place;
+        place.prepare()?;
+        let lock = place.lock()?;
+        let is_new = !place.map("ROOT").exists();
+        let state = if is_new { Self::begin(options)? } else { Self::go_on(place)? };
+        let loaded = Self::load_on(place.clone(), state, lock);
+        if loaded.is_err() && is_new {
+            // Tables without programs are nobody's.
+            let _ = detach::detach(place, true);
+        }
+        loaded
+    }
+
+    fn begin(options: &Options) -> Result<State, Error> {
+        let mut secret = [0_u8; 16];
+        rustix::rand::getrandom(&mut secret, rustix::rand::GetRandomFlags::empty())
+            .map_err(|error| Error::Random { source: error.into() })?;
+        let secret = u128::from_ne_bytes(secret);
+        let state = State::new(options.flow_lines, [secret as u64, (secret >> 64) as u64]);
+        // Of a loading that did not come to its end.
+        programs::forget(&options.place.maps())?;
+        place::own_folder(&options.place.maps())?;
+        state.write(&options.place.state_file())?;
+        Ok(state)
+    }
+
+    fn go_on(place: &Place) -> Result<State, Error> {
+        let path = place.state_file();
+        let Some(mut state) = State::read(&path)? else {
+            return Err(Error::StateMissing { pin: place.pin.clone(), state: path });
+        };
+        if state.layout != LAYOUT_VERSION {
+            let (found, own) = (state.layout, LAYOUT_VERSION);
+            return Err(Error::Layout { path: place.pin.clone(), found, own });
+        }
+        maps::compare(place, state.flow_lines)?;
+        state.generation = state.generation.wrapping_add(1);
+        Ok(state)
+    }
+
+    fn load_on(place: Place, state: State, lock: Lock) -> Result<Self, Error> {
+        let mut ebpf = programs::load(&place, &state, Purpose::Packets)?;
+        let folder = place.programs(state.generation);
+        programs::pin(&mut ebpf, &folder)?;
+        attach::renew(&place, &mut ebpf)?;
+        // From here on the programs before are nobody's.
+        state.write(&place.state_file())?;
+        programs::forget(&place.programs(state.generation.wrapping_sub(1)))?;
+
+        let mut take = |name| ebpf.take_map(name).ok_or(Error::MapMissing { name });
+        let tables = VersionedTables::new(&mut take)?;
+        let flows = mapped("FLOWS", &take("FLOWS")?)?;
+        let flows_cold = mapped("FLOWS_COLD", &take("FLOWS_COLD")?)?;
+        let flows_of_tenant = mapped("FLOWS_OF_TENANT", &take("FLOWS_OF_TENANT")?)?;
+        let counters = Counters::new(take("COUNTS")?, take("STOPS")?)?;
+        let nics = take(maps::NICS)?
+            .try_into()
+            .map_err(|source| Error::Map { name: maps::NICS, source })?;
+        Ok(Self {
+            place,
+            state,
+            ebpf,
+            tables,
+            nics,
+            flows,
+            flows_cold,
+            flows_of_tenant,
+            counters,
+            totals: Totals::default(),
+            twin: None,
+            _lock: lock,
+        })
+    }
+
+    /// Puts an image in force, for every packet that begins after the call.
+    pub fn install(&mut self, image: &Image) -> Result<Installed, Error> {
+        self.tables.install(image)
+    }
+
+    /// The version in force; 0: nothing is installed.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.tables.version()
+    }
+
+    /// The image in force, as the kernel has it.
+    pub fn read_back(&self) -> Result<Image, Error> {
+        self.tables.read_back()
+    }
+
+    /// Attaches all of these interfaces, or none; those that are attached already stay.
+    ///
+    /// Until an image that knows an interface is installed, nothing passes there. The
+    /// answer says what the compiler has to know for that image.
+    pub fn attach(&mut self, wanted: &[Attach]) -> Result<Vec<Attached>, Error> {
+        let Self { place, state, ebpf, nics, .. } = self;
+        Attaching { place, state, ebpf, nics }.all(wanted)
+    }
+
+    /// The names of the interfaces that are attached.
+    pub fn attached(&self) -> impl Iterator<Item = &str> {
+        self.state.interfaces.keys().map(String::as_str)
+    }
+
+    /// Gives one interface back: a tenant's port down, unless it is left open.
+    pub fn release(&mut self, name: &str, leave_open: bool) -> Result<Vec<detach::Done>, Error> {
+        if let Some(before) = self.state.interfaces.get(name) {
+            // An absent interface has left the map by itself.
+            let _ = self.nics.remove(before.ifindex);
+        }
+        detach::release(&self.place, &mut self.state, name, leave_open)
+    }
+
+    /// Packets and bytes of the first `attachments` attachments.
+    pub fn counters(&self, attachments: u32) -> Result<Vec<AttachmentCounters>, Error> {
+        self.counters.attachments(attachments)
+    }
+
+    /// Why packets of the first `tenants` tenants were stopped.
+    pub fn stops(&self, tenants: u32) -> Result<Vec<StopCount>, Error> {
+        self.counters.stops(tenants)
+    }
+
+    /// Every half-flow in force.
+    pub fn flows(&self) -> impl Iterator<Item = HalfFlow> {
+        flows::in_force(self.flows.shared(), self.flows_cold.shared(), flows::now_ticks())
+    }
+
+    /// One pass of the sweeper.
+    pub fn sweep(&mut self) -> Result<Swept, Error> {
+        let table = FlowTable {
+            lines: self.flows.shared(),
+            cold: self.flows_cold.shared(),
+            of_tenant: self.flows_of_tenant.shared(),
+        };
+        sweep::sweep(table, &mut self.totals, flows::now_ticks(), grace::wait)
+    }
+
+    /// What flows have carried, as far as it was folded.
+    #[must_use]
+    pub const fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// Runs the programs that packets meet on a frame; tables change as by a packet.
+    pub fn test_run(&self, frame: TestFrame<'_>) -> Result<Verdict, Error> {
+        testrun::run(&self.ebpf, frame)
+    }
+
+    /// Runs the tracing twin on a frame; no table changes.
+    pub fn trace_run(&mut self, frame: TestFrame<'_>) -> Result<Trace, Error> {
+        if self.twin.is_none() {
+            let ebpf = programs::load(&self.place, &self.state, Purpose::Trace)?;
+            self.twin = Some(Twin::new(ebpf)?);
+        }
+        match &mut self.twin {
+            Some(twin) => twin.trace(frame),
+            None => Err(Error::ProgramMissing { name: programs::XDP }),
+        }
+    }
+
+    /// The programs as the kernel took them.
+    pub fn programs(&self) -> Result<Vec<ProgramFacts>, Error> {
+        programs::ALL.into_iter().map(|name| programs::facts(&self.ebpf, name)).collect()
+    }
+}
+
+fn mapped<T>(name: &'static str, map: &Map) -> Result<Mapping<T>, Error> {
+    Mapping::new(name, programs::array(map).ok_or(Error::MapMissing { name })?)
+}

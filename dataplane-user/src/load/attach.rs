@@ -1,0 +1,455 @@
+//! How do programs get onto interfaces?
+//!
+//! A NIC gets XDP in its driver and, at tcx, the program that delivers what XDP
+//! decided; a tenant's port gets tcx. Each is held by a link that is pinned, so it
+//! stays when this process ends. Several interfaces are attached all or none.
+//!
+//! In this order, so that the host's stack never sees a packet: settings, the
+//! delivering program (which drops what no XDP program has decided), the entry
+//! program, and only then the interface is set up.
+
+use std::{fs, io, path::Path};
+
+use aya::{
+    Ebpf,
+    maps::{MapData, xdp::DevMapHash},
+    programs::{
+        LinkOrder, ProgramError, TcAttachType, XdpMode,
+        links::{FdLink, LinkError, PinnedLink},
+        tc::TcAttachOptions,
+    },
+    sys::SyscallError,
+};
+use dataplane_common::addr::Mac;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Error,
+    interface::Interface,
+    maps,
+    place::Place,
+    programs::{self, DELIVER, TC, XDP},
+    settings,
+    state::{Before, State},
+};
+
+/// An interface that is to be ours.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Attach {
+    /// Its name.
+    pub interface: String,
+    /// Which object of the configuration asks for it (`uplink internet`), for messages.
+    pub wanted_by: String,
+    /// What it is to us.
+    pub role: Role,
+    /// Where the program is to sit.
+    pub hook: Hook,
+}
+
+/// What is at the other end of an interface?
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Tenants' servers.
+    Port,
+    /// An external network.
+    Uplink,
+    /// The mobile network.
+    Access,
+}
+
+impl Attach {
+    fn refused(&self, program: &'static str, error: ProgramError) -> Error {
+        Error::Attach {
+            interface: self.interface.clone(),
+            wanted_by: self.wanted_by.clone(),
+            program,
+            source: Box::new(error),
+        }
+    }
+}
+
+impl Role {
+    /// As in the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Port => "port",
+            Self::Uplink => "uplink",
+            Self::Access => "access",
+        }
+    }
+}
+
+/// Where is the program asked to sit?
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hook {
+    /// XDP on uplinks and accesses that have it, else tcx.
+    Auto,
+    /// XDP in the driver, or not at all.
+    Xdp,
+    /// tcx.
+    Tcx,
+}
+
+/// Where does it sit?
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hooked {
+    /// XDP in the driver.
+    Xdp,
+    /// tcx.
+    Tcx,
+}
+
+impl Hooked {
+    /// As in the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Xdp => "xdp",
+            Self::Tcx => "tcx",
+        }
+    }
+}
+
+/// An interface that is ours.
+#[derive(Debug)]
+pub struct Attached {
+    /// As it was found.
+    pub interface: Interface,
+    /// Where the program sits.
+    pub hooked: Hooked,
+    /// How it is sent to: [`dataplane_common::table::next_hop::output_kind`].
+    pub output_kind: u32,
+    /// What the operator has to know.
+    pub warning: Option<Warning>,
+}
+
+/// What the operator has to know about an attachment.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum Warning {
+    #[error("{refusal}; tcx is used, at which a dropped packet costs more")]
+    FellBack { refusal: Error },
+    #[error(
+        "{wanted_by}: XDP on port {interface}: what a server leaves to its NIC (checksums, segmentation) is lost on the way to NICs and other ports; switch it off in the server"
+    )]
+    XdpOnPort { interface: String, wanted_by: String },
+}
+
+impl Attached {
+    /// The MAC of the interface.
+    #[must_use]
+    pub const fn mac(&self) -> Mac {
+        self.interface.mac
+    }
+}
+
+/// What attaching works with.
+pub(super) struct Attaching<'l> {
+    pub(super) place: &'l Place,
+    pub(super) state: &'l mut State,
+    pub(super) ebpf: &'l mut Ebpf,
+    pub(super) nics: &'l mut DevMapHash<MapData>,
+}
+
+/// What holds a program on an interface, as named in the pin folder.
+const LINKS: [(&str, &str); 3] = [("xdp", XDP), ("tcx", TC), ("deliver", DELIVER)];
+
+impl Attaching<'_> {
+    /// Attaches all of them, or changes nothing.
+    pub fn all(&mut self, wanted: &[Attach]) -> Result<Vec<Attached>, Error> {
+        let mut found = Vec::new();
+        for (index, attach) in wanted.iter().enumerate() {
+            if wanted[..index].iter().any(|other| other.interface == attach.interface) {
+                return Err(Error::InterfaceTwice {
+                    interface: attach.interface.clone(),
+                    wanted_by: attach.wanted_by.clone(),
+                });
+            }
+            let interface = Interface::find(&attach.interface, &attach.wanted_by)?;
+            interface.check(&attach.wanted_by)?;
+            found.push(interface);
+        }
+        let mut attached = Vec::new();
+        let mut new = Vec::new();
+        for (attach, interface) in wanted.iter().zip(found) {
+            match self.one(attach, &interface, &mut new) {
+                Ok((hooked, warning)) => {
+                    let output_kind = interface.output_kind(attach.role, hooked);
+                    attached.push(Attached { interface, hooked, output_kind, warning });
+                }
+                Err(error) => {
+                    for name in new.iter().rev() {
+                        // What cannot be undone stays in the state file, for `detach`.
+                        let _ = self.undo(name);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(attached)
+    }
+
+    /// Attaches one; `new` gets its name once there is something to undo.
+    fn one(
+        &mut self,
+        attach: &Attach,
+        interface: &Interface,
+        new: &mut Vec<String>,
+    ) -> Result<(Hooked, Option<Warning>), Error> {
+        let name = &attach.interface;
+        let wanted_by = &attach.wanted_by;
+        if let Some(hooked) = self.present(attach, interface)? {
+            return Ok((hooked, None));
+        }
+        let hooked = match (attach.hook, attach.role) {
+            (Hook::Xdp, _) | (Hook::Auto, Role::Uplink | Role::Access) => Hooked::Xdp,
+            (Hook::Tcx, _) | (Hook::Auto, Role::Port) => Hooked::Tcx,
+        };
+        if hooked == Hooked::Xdp && interface.xdp_program.is_some() {
+            let id = interface.xdp_program;
+            let (interface, wanted_by) = (name.clone(), wanted_by.clone());
+            return Err(Error::XdpInUse { interface, wanted_by, id });
+        }
+
+        // An offload that blinds XDP and cannot be switched off is a reason for tcx, too.
+        let (mut hooked, mut before, mut refusal) =
+            match settings::before(interface, attach.role, hooked) {
+                Ok(before) => (hooked, before, None),
+                Err(error @ Error::FeatureFixed { .. }) if attach.hook == Hook::Auto => {
+                    let before = settings::before(interface, attach.role, Hooked::Tcx)?;
+                    (Hooked::Tcx, before, Some(error))
+                }
+                Err(error) => return Err(error),
+            };
+        new.push(name.clone());
+        self.remember(name, &before)?;
+        settings::take(name, &before)?;
+        if hooked == Hooked::Xdp {
+            match self.xdp(attach, interface.index) {
+                Ok(()) => {}
+                Err(error @ Error::XdpRefused { .. }) if attach.hook == Hook::Auto => {
+                    settings::give_back_xdp(name, &mut before)?;
+                    before.hooked = Hooked::Tcx;
+                    self.remember(name, &before)?;
+                    hooked = Hooked::Tcx;
+                    refusal = Some(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if hooked == Hooked::Tcx {
+            self.tcx(attach, TC, "tcx")?;
+        }
+        if !interface.is_up {
+            settings::set_up(name, interface.index, true)?;
+        }
+        let warning = match refusal {
+            Some(refusal) => Some(Warning::FellBack { refusal }),
+            None if hooked == Hooked::Xdp && attach.role == Role::Port => {
+                Some(Warning::XdpOnPort { interface: name.clone(), wanted_by: wanted_by.clone() })
+            }
+            None => None,
+        };
+        Ok((hooked, warning))
+    }
+
+    /// Is it attached already, by this process or one before? An interface of the same
+    /// name that is another one now has nothing of ours.
+    fn present(&mut self, attach: &Attach, interface: &Interface) -> Result<Option<Hooked>, Error> {
+        let name = &attach.interface;
+        let Some(before) = self.state.interfaces.get(name) else { return Ok(None) };
+        let hooked = before.hooked;
+        let link = self.place.link(name, hooked.name());
+        if before.ifindex != interface.index || !link.exists() {
+            self.undo(name)?;
+            return Ok(None);
+        }
+        let is_same = match attach.hook {
+            Hook::Auto => true,
+            Hook::Xdp => hooked == Hooked::Xdp,
+            Hook::Tcx => hooked == Hooked::Tcx,
+        };
+        if !is_same || before.role != attach.role {
+            return Err(Error::AttachedOtherwise {
+                interface: name.clone(),
+                wanted_by: attach.wanted_by.clone(),
+                role: before.role.name(),
+                hooked: hooked.name(),
+            });
+        }
+        Ok(Some(hooked))
+    }
+
+    fn xdp(&mut self, attach: &Attach, index: u32) -> Result<(), Error> {
+        let interface = attach.interface.clone();
+        let wanted_by = attach.wanted_by.clone();
+        self.tcx(attach, DELIVER, "deliver")?;
+        let program = programs::xdp(self.ebpf, XDP)?;
+        let link = match program.attach_to_if_index(index, XdpMode::Driver) {
+            Ok(id) => program.take_link(id),
+            Err(error) => Err(error),
+        };
+        let link = match link {
+            Ok(link) => link,
+            Err(error) => {
+                unlink(self.place, &interface, "deliver")?;
+                return Err(xdp_refused(attach, error));
+            }
+        };
+        // Without a link of the kernel's own (before Linux 5.9) nothing would outlive us.
+        let link = FdLink::try_from(link).map_err(|source| Error::Link {
+            interface: interface.clone(),
+            wanted_by: wanted_by.clone(),
+            program: XDP,
+            source,
+        })?;
+        self.nics.insert(index, index, None, 0).map_err(|error| {
+            attach.refused(maps::NICS, ProgramError::IOError(io::Error::other(error)))
+        })?;
+        link.pin(self.place.link(&interface, "xdp")).map_err(|source| Error::PinLink {
+            interface,
+            wanted_by,
+            program: XDP,
+            source,
+        })?;
+        Ok(())
+    }
+
+    fn tcx(&mut self, attach: &Attach, name: &'static str, hook: &str) -> Result<(), Error> {
+        let interface = attach.interface.clone();
+        let wanted_by = attach.wanted_by.clone();
+        let program = programs::tc(self.ebpf, name)?;
+        // Before whoever else is there, who would see our packets undecided.
+        let options = TcAttachOptions::TcxOrder(LinkOrder::first());
+        let link = program
+            .attach_with_options(&interface, TcAttachType::Ingress, options)
+            .and_then(|id| program.take_link(id))
+            .map_err(|error| attach.refused(name, error))?;
+        let link = FdLink::try_from(link).map_err(|source| Error::Link {
+            interface: interface.clone(),
+            wanted_by: wanted_by.clone(),
+            program: name,
+            source,
+        })?;
+        link.pin(self.place.link(&interface, hook)).map_err(|source| Error::PinLink {
+            interface,
+            wanted_by,
+            program: name,
+            source,
+        })?;
+        Ok(())
+    }
+
+    fn remember(&mut self, name: &str, before: &Before) -> Result<(), Error> {
+        self.state.interfaces.insert(name.into(), before.clone());
+        self.state.write(&self.place.state_file())
+    }
+
+    /// Gives an interface back as it was found.
+    fn undo(&mut self, name: &str) -> Result<(), Error> {
+        let Some(before) = self.state.interfaces.get(name).cloned() else { return Ok(()) };
+        let _ = self.nics.remove(before.ifindex);
+        for (hook, _) in LINKS {
+            unlink(self.place, name, hook)?;
+        }
+        if is_same(name, &before)? {
+            if !before.is_up {
+                settings::set_up(name, before.ifindex, false)?;
+            }
+            settings::give_back(name, &before)?;
+        }
+        self.state.interfaces.remove(name);
+        self.state.write(&self.place.state_file())
+    }
+}
+
+/// Is the interface still the one that was attached?
+pub(super) fn is_same(name: &str, before: &Before) -> Result<bool, Error> {
+    match Interface::find(name, "sekisho") {
+        Ok(interface) => Ok(interface.index == before.ifindex),
+        Err(Error::InterfaceMissing { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes a program off an interface: the pin is all that holds it there.
+pub(super) fn unlink(place: &Place, interface: &str, hook: &str) -> Result<bool, Error> {
+    let path = place.link(interface, hook);
+    match fs::remove_file(&path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(Error::File { path, source }),
+    }
+}
+
+fn xdp_refused(attach: &Attach, error: ProgramError) -> Error {
+    const EBUSY: i32 = 16;
+    let interface = attach.interface.clone();
+    let wanted_by = attach.wanted_by.clone();
+    if let ProgramError::SyscallError(SyscallError { io_error: source, .. }) = error {
+        if source.raw_os_error() == Some(EBUSY) {
+            Error::XdpInUse { interface, wanted_by, id: None }
+        } else {
+            Error::XdpRefused { interface, wanted_by, source }
+        }
+    } else if let ProgramError::XdpError(error) = error {
+        Error::XdpRefused { interface, wanted_by, source: io::Error::other(error) }
+    } else {
+        attach.refused(XDP, error)
+    }
+}
+
+/// Gives every attached interface the programs of this generation, without a packet
+/// between the old and the new.
+pub(super) fn renew(place: &Place, ebpf: &mut Ebpf) -> Result<(), Error> {
+    let folder = place.links();
+    for entry in fs::read_dir(&folder).map_err(Error::file(&folder))? {
+        let path = entry.map_err(Error::file(&folder))?.path();
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let Some((interface, hook)) = name.as_deref().and_then(|name| name.rsplit_once('-')) else {
+            continue;
+        };
+        let Some((_, program)) = LINKS.into_iter().find(|&(known, _)| known == hook) else {
+            continue;
+        };
+        renew_one(ebpf, &path, interface, program)?;
+    }
+    Ok(())
+}
+
+fn renew_one(
+    ebpf: &mut Ebpf,
+    path: &Path,
+    interface: &str,
+    program: &'static str,
+) -> Result<(), Error> {
+    const ENOLINK: i32 = 67;
+    let interface = interface.to_owned();
+    let wanted_by = "what is attached".to_owned();
+    let link: Result<FdLink, LinkError> = PinnedLink::from_pin(path).map(Into::into);
+    let renewed = if program == XDP {
+        let own = programs::xdp(ebpf, program)?;
+        link.and_then(TryInto::try_into)
+            .map(|link| own.attach_to_link(link).and_then(|id| own.take_link(id)).map(drop))
+    } else {
+        let own = programs::tc(ebpf, program)?;
+        link.and_then(TryInto::try_into)
+            .map(|link| own.attach_to_link(link).and_then(|id| own.take_link(id)).map(drop))
+    };
+    match renewed {
+        Ok(Ok(())) => Ok(()),
+        // The interface is gone, and with it what the pin stood for.
+        Ok(Err(ProgramError::SyscallError(error)))
+            if error.io_error.raw_os_error() == Some(ENOLINK) =>
+        {
+            fs::remove_file(path).map_err(Error::file(path))
+        }
+        Ok(Err(error)) => {
+            Err(Error::Attach { interface, wanted_by, program, source: Box::new(error) })
+        }
+        Err(source) => Err(Error::Link { interface, wanted_by, program, source }),
+    }
+}

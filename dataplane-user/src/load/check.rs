@@ -1,0 +1,155 @@
+//! Does an image fit into the tables?
+//!
+//! The compiler makes consistent images; what is asked here is what the programs would
+//! answer with silence: a record that has no place, or rules that nobody looks at.
+
+use dataplane_common::{
+    limits,
+    table::{policy, route::HOPS_MAX},
+};
+
+use super::Error;
+use crate::tables::Image;
+
+/// Refuses an image that does not fit.
+pub fn check(image: &Image) -> Result<(), Error> {
+    let counts = [
+        ("attachments", image.attachments.len(), limits::ATTACHMENTS_MAX),
+        ("stations", image.stations.len(), limits::STATIONS_MAX),
+        ("locations", image.locations.len(), limits::LOCATIONS_MAX),
+        ("members", image.members.len(), limits::MEMBERS_MAX),
+        ("permits", image.permits.len(), limits::PERMITS_MAX),
+        ("sessions", image.sessions.len(), limits::SESSIONS_MAX),
+        ("routes", image.routes.len(), limits::ROUTES_MAX),
+        ("group prefixes", image.group_prefixes.len(), limits::GROUP_PREFIXES_MAX),
+        ("endpoints", image.endpoints.len(), limits::ENDPOINTS_MAX),
+        ("zones", image.zones.len(), limits::ZONES_MAX),
+        ("next hops", image.next_hops.len(), limits::NEXT_HOPS_MAX),
+        ("outputs", image.outputs.len(), limits::ATTACHMENTS_MAX),
+        ("tenants", image.tenants.len(), limits::TENANTS_MAX),
+        ("policies", image.policies.len(), limits::POLICIES_MAX),
+        ("rules", image.rules.len(), limits::RULES_MAX),
+    ];
+    for (table, count, max) in counts {
+        if count > max as usize {
+            return Err(Error::Limit { table, count, max });
+        }
+    }
+    ids(image)?;
+    policies(image)?;
+    prefixes(image)
+}
+
+/// The ids by which the programs reach for records without being able to say that
+/// there is none.
+fn ids(image: &Image) -> Result<(), Error> {
+    let tenants = image.tenants.len() as u32;
+    let outputs = image.outputs.len() as u32;
+    for attachment in image.attachments.values() {
+        let index = attachment.id;
+        below("attachments", index, "output", attachment.id, outputs)?;
+        below("attachments", index, "tenant", attachment.tenant, tenants)?;
+    }
+    for (index, endpoint) in (0..).zip(&image.endpoints) {
+        below("endpoints", index, "tenant", endpoint.tenant, tenants)?;
+        below("endpoints", index, "policy", endpoint.policy, image.policies.len().max(1) as u32)?;
+    }
+    for (index, (_, _, route)) in (0..).zip(&image.routes) {
+        below("routes", index, "hops_count", route.hops_count, HOPS_MAX as u32 + 1)?;
+    }
+    Ok(())
+}
+
+fn below(
+    table: &'static str,
+    index: u32,
+    field: &'static str,
+    value: u32,
+    end: u32,
+) -> Result<(), Error> {
+    if value < end { Ok(()) } else { Err(Error::Range { table, index, field, value, end }) }
+}
+
+fn policies(image: &Image) -> Result<(), Error> {
+    let rules = image.rules.len() as u32;
+    for (index, policy) in (0..).zip(&image.policies) {
+        let runs = [
+            ("egress", policy.egress_first, policy.egress_count),
+            ("ingress", policy.ingress_first, policy.ingress_count),
+        ];
+        for (direction, first, count) in runs {
+            if count > policy::RULES_MAX {
+                let max = policy::RULES_MAX;
+                return Err(Error::PolicyRules { policy: index, direction, count, max });
+            }
+            if count > 0 {
+                let last = first.saturating_add(count - 1);
+                below("policies", index, "last rule", last, rules)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn prefixes(image: &Image) -> Result<(), Error> {
+    let permits = image.permits.iter().map(|&(_, bits)| ("permits", bits));
+    let sessions = image.sessions.iter().map(|&(_, bits, _)| ("sessions", bits));
+    let routes = image.routes.iter().map(|&(_, bits, _)| ("routes", bits));
+    let groups = image.group_prefixes.iter().map(|&(_, bits)| ("group prefixes", bits));
+    for (table, bits) in permits.chain(sessions).chain(routes).chain(groups) {
+        if bits > 128 {
+            return Err(Error::PrefixBits { table, bits });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use dataplane_common::table::{
+        Attachment, AttachmentKey, LocationKey, Tenant,
+        next_hop::Output,
+        policy::{Policy, Rule},
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_limit_is_named_with_its_count() {
+        let image = Image { tenants: vec![Tenant::default(); 1025], ..Image::default() };
+        let refusal = check(&image).expect_err("one too many").to_string();
+        assert!(refusal.contains("tenants: 1025 records, 1024 fit"), "{refusal}");
+        check(&Image { tenants: vec![Tenant::default(); 1024], ..Image::default() }).expect("fits");
+    }
+
+    #[test]
+    fn rules_that_nobody_would_look_at_are_refused() {
+        let mut image = Image {
+            policies: vec![Policy { egress_count: 1025, ..Policy::default() }],
+            rules: vec![Rule::default(); 2000],
+            ..Image::default()
+        };
+        let refusal = check(&image).expect_err("too long").to_string();
+        assert!(refusal.contains("policy 0: 1025 egress rules, 1024 are looked at"), "{refusal}");
+        image.policies[0] = Policy { ingress_first: 1999, ingress_count: 2, ..Policy::default() };
+        assert!(matches!(check(&image), Err(Error::Range { value: 2000, end: 2000, .. })));
+    }
+
+    #[test]
+    fn an_attachment_has_an_output() {
+        let mut image = Image { tenants: vec![Tenant::default()], ..Image::default() };
+        let attachment = Attachment { id: 1, ..Attachment::default() };
+        image.attachments.insert(AttachmentKey::default(), attachment);
+        image.outputs = vec![Output::default()];
+        assert!(matches!(check(&image), Err(Error::Range { field: "output", .. })));
+        image.outputs.push(Output::default());
+        check(&image).expect("fits");
+    }
+
+    #[test]
+    fn a_prefix_has_128_bits() {
+        let group_prefixes = vec![(LocationKey::default(), 129)];
+        let image = Image { group_prefixes, ..Image::default() };
+        assert!(matches!(check(&image), Err(Error::PrefixBits { bits: 129, .. })));
+    }
+}

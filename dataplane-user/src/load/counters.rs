@@ -1,0 +1,93 @@
+//! What has been counted?
+
+use aya::maps::{Map, MapData, PerCpuArray};
+use dataplane_common::{
+    limits,
+    stop::{STOPS_STRIDE, Stop},
+    tables::{COUNTERS, Tally},
+};
+
+use super::{Error, records::Record};
+
+/// What went in and out at an attachment.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct AttachmentCounters {
+    /// Came in.
+    pub received: Tally,
+    /// Left through it, forwarded for somebody.
+    pub sent: Tally,
+    /// Was answered by us: ARP, neighbour discovery, echo.
+    pub answered: Tally,
+    /// ICMP errors that we made.
+    pub reported: Tally,
+}
+
+/// How often a tenant's packets were stopped for a reason.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StopCount {
+    /// The tenant; 0: the provider, or nobody that could be known.
+    pub tenant: u32,
+    /// The reason.
+    pub stop: Stop,
+    /// How often, never 0.
+    pub packets: u64,
+}
+
+/// The counters of no version, one element for each CPU.
+pub struct Counters {
+    counts: PerCpuArray<MapData, Record<Tally>>,
+    stops: PerCpuArray<MapData, u64>,
+}
+
+impl Counters {
+    /// The counters in these maps.
+    pub fn new(counts: Map, stops: Map) -> Result<Self, Error> {
+        let counts = counts.try_into().map_err(|source| Error::Map { name: "COUNTS", source })?;
+        let stops = stops.try_into().map_err(|source| Error::Map { name: "STOPS", source })?;
+        Ok(Self { counts, stops })
+    }
+
+    /// The counters of the first `attachments` attachments.
+    pub fn attachments(&self, attachments: u32) -> Result<Vec<AttachmentCounters>, Error> {
+        let attachments = attachments.min(limits::ATTACHMENTS_MAX);
+        (0..attachments).map(|id| self.attachment(id)).collect()
+    }
+
+    fn attachment(&self, id: u32) -> Result<AttachmentCounters, Error> {
+        // In the order of `dataplane_common::tables::Counter`.
+        let first = id * COUNTERS as u32;
+        Ok(AttachmentCounters {
+            received: self.tally(first)?,
+            sent: self.tally(first + 1)?,
+            answered: self.tally(first + 2)?,
+            reported: self.tally(first + 3)?,
+        })
+    }
+
+    fn tally(&self, index: u32) -> Result<Tally, Error> {
+        let each =
+            self.counts.get(&index, 0).map_err(|source| Error::Map { name: "COUNTS", source })?;
+        Ok(each.iter().fold(Tally::default(), |sum, Record(tally)| Tally {
+            packets: sum.packets + tally.packets,
+            bytes: sum.bytes + tally.bytes,
+        }))
+    }
+
+    /// Every reason for which packets of the first `tenants` tenants were stopped.
+    pub fn stops(&self, tenants: u32) -> Result<Vec<StopCount>, Error> {
+        let mut found = Vec::new();
+        for tenant in 0..tenants.min(limits::TENANTS_MAX) {
+            for &stop in Stop::ALL {
+                let each = self
+                    .stops
+                    .get(&(tenant * STOPS_STRIDE + stop as u32), 0)
+                    .map_err(|source| Error::Map { name: "STOPS", source })?;
+                let packets = each.iter().sum();
+                if packets != 0 {
+                    found.push(StopCount { tenant, stop, packets });
+                }
+            }
+        }
+        Ok(found)
+    }
+}

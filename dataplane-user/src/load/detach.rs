@@ -1,0 +1,160 @@
+//! How does everything go away again?
+//!
+//! From what is pinned and written down alone, so that it works without a daemon, and
+//! as often as it is called. An interface that is left without a program is a hole to
+//! the host's stack: tenants' ports are set down, before anything else.
+
+use std::{fmt, fs, io, path::Path};
+
+use super::{
+    Error,
+    attach::{Role, is_same, unlink},
+    place::Place,
+    programs, settings,
+    state::{Before, State},
+};
+
+/// Something that was done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Done {
+    /// A tenant's port was set down.
+    SetDown {
+        /// Which.
+        interface: String,
+    },
+    /// No program is on the interface any more.
+    Detached {
+        /// Which.
+        interface: String,
+        /// Where it was.
+        hook: &'static str,
+    },
+    /// ARP, IPv6 and offloads are as they were.
+    Restored {
+        /// Of which.
+        interface: String,
+    },
+    /// There was nothing to restore: the interface itself is gone.
+    Gone {
+        /// Which.
+        interface: String,
+    },
+    /// Programs and tables were removed, flows and counters with them.
+    Removed,
+}
+
+impl fmt::Display for Done {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SetDown { interface } => write!(to, "set down port {interface}"),
+            Self::Detached { interface, hook } => write!(to, "detached {hook} from {interface}"),
+            Self::Restored { interface } => write!(to, "restored settings of {interface}"),
+            Self::Gone { interface } => write!(to, "interface {interface} is gone"),
+            Self::Removed => to.write_str("removed programs and tables"),
+        }
+    }
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// In this order.
+    pub done: Vec<Done>,
+    /// What could not be done; another call tries it again.
+    pub failed: Vec<Error>,
+}
+
+/// Detaches everything and removes programs and tables.
+pub fn detach(place: &Place, leave_open: bool) -> Result<Outcome, Error> {
+    let mut outcome = Outcome::default();
+    if !place.state.exists() && !place.pin.exists() {
+        return Ok(outcome);
+    }
+    super::place::own_folder(&place.state)?;
+    let lock = place.lock()?;
+    // A state file that cannot be read keeps nobody from detaching.
+    let mut state = State::read(&place.state_file()).unwrap_or_else(|error| {
+        outcome.failed.push(error);
+        None
+    });
+    if let Some(state) = &mut state {
+        let names: Vec<_> = state.interfaces.keys().cloned().collect();
+        for name in names {
+            match release(place, state, &name, leave_open) {
+                Ok(done) => outcome.done.extend(done),
+                Err(error) => outcome.failed.push(error),
+            }
+        }
+    }
+    match remove(place) {
+        Ok(true) => outcome.done.push(Done::Removed),
+        Ok(false) => {}
+        Err(error) => outcome.failed.push(error),
+    }
+    if outcome.failed.is_empty() {
+        forget_file(&place.state_file())?;
+        forget_file(&place.state.join("lock"))?;
+        drop(lock);
+        // Somebody else's files stay, and the folder with them.
+        let _ = fs::remove_dir(&place.state);
+    }
+    Ok(outcome)
+}
+
+/// Gives one interface back.
+pub(super) fn release(
+    place: &Place,
+    state: &mut State,
+    name: &str,
+    leave_open: bool,
+) -> Result<Vec<Done>, Error> {
+    let Some(before) = state.interfaces.get(name).cloned() else { return Ok(Vec::new()) };
+    let interface = name.to_owned();
+    let is_there = is_same(name, &before)?;
+    let mut done = Vec::new();
+    if is_there && goes_down(&before, leave_open) {
+        settings::set_up(name, before.ifindex, false)?;
+        if before.role == Role::Port {
+            done.push(Done::SetDown { interface: interface.clone() });
+        }
+    }
+    // The delivering program last: until then it drops what nobody decides any more.
+    for hook in ["xdp", "tcx", "deliver"] {
+        if unlink(place, name, hook)? {
+            done.push(Done::Detached { interface: interface.clone(), hook });
+        }
+    }
+    if is_there {
+        settings::give_back(name, &before)?;
+        done.push(Done::Restored { interface });
+    } else {
+        done.push(Done::Gone { interface });
+    }
+    state.interfaces.remove(name);
+    state.write(&place.state_file())?;
+    Ok(done)
+}
+
+const fn goes_down(before: &Before, leave_open: bool) -> bool {
+    !before.is_up || matches!(before.role, Role::Port) && !leave_open
+}
+
+/// Removes every pin; answers whether there was any.
+fn remove(place: &Place) -> Result<bool, Error> {
+    if !place.pin.exists() {
+        return Ok(false);
+    }
+    for entry in fs::read_dir(&place.pin).map_err(Error::file(&place.pin))? {
+        programs::forget(&entry.map_err(Error::file(&place.pin))?.path())?;
+    }
+    programs::forget(&place.pin)
+}
+
+fn forget_file(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::File { path: path.into(), source: error })
+        }
+        _ => Ok(()),
+    }
+}

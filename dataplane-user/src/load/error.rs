@@ -1,0 +1,198 @@
+//! What can go wrong between userland and the kernel, and what would be right?
+
+use std::{io, net::IpAddr, path::PathBuf};
+
+use aya::{
+    maps::MapError,
+    pin::PinError,
+    programs::{ProgramError, links::LinkError},
+};
+
+/// Every refusal names its object; a refusal leaves what runs as it was.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the variants and fields are")]
+pub enum Error {
+    // The machine.
+    #[error(
+        "this sekisho was built without the packet programs; \
+         `cargo xtask setup` installs what their build needs, then build again"
+    )]
+    ObjectMissing,
+    #[error(
+        "this kernel has no membarrier(MEMBARRIER_CMD_GLOBAL), which tells when no packet uses an \
+         old table any more; it is missing where nohz_full is in use: boot without nohz_full"
+    )]
+    NoMembarrier,
+    #[error("waiting until no packet uses an old table: {source}")]
+    Grace { source: io::Error },
+    #[error("the kernel gives no random numbers for the flow table's secret: {source}")]
+    Random { source: io::Error },
+
+    // Where things are kept.
+    #[error("{}: {source}", path.display())]
+    File { path: PathBuf, source: io::Error },
+    #[error("{}: not on a BPF file system; mount one: `mount -t bpf bpf /sys/fs/bpf`", path.display())]
+    NotBpffs { path: PathBuf },
+    #[error("{}: owned by user {owner}, not by user {own} who runs this; remove it or name another folder", path.display())]
+    Owner { path: PathBuf, owner: u32, own: u32 },
+    #[error("{}: may be entered by others (mode {mode:o}); it has to be 700", path.display())]
+    Mode { path: PathBuf, mode: u32 },
+    #[error("{}: another sekisho is using it", path.display())]
+    InUse { path: PathBuf },
+    #[error("{}: not a state file of sekisho: {source}", path.display())]
+    State { path: PathBuf, source: serde_json::Error },
+    #[error(
+        "{}: tables without {}, which says how they were made; `sekisho detach` removes them",
+        pin.display(), state.display()
+    )]
+    StateMissing { pin: PathBuf, state: PathBuf },
+    #[error(
+        "{}: holds tables of layout {found}, this sekisho has layout {own}; \
+         `sekisho detach` removes them, their flows with them",
+        path.display()
+    )]
+    Layout { path: PathBuf, found: u32, own: u32 },
+    #[error(
+        "pinned map {name}: {what} is {found}, this sekisho needs {own}; `sekisho detach` removes it"
+    )]
+    MapShape { name: &'static str, what: &'static str, found: u32, own: u32 },
+
+    // Programs and maps.
+    #[error("flow table: {lines} half-flows; it has to be a power of two from {min} to {max}")]
+    FlowLines { lines: u32, min: u32, max: u32 },
+    #[error("the packet programs: {source}")]
+    Object { source: Box<aya::EbpfError> },
+    #[error("the packet programs have no program {name}; the binary is not built from one source")]
+    ProgramMissing { name: &'static str },
+    #[error("the packet programs have no map {name}; the binary is not built from one source")]
+    MapMissing { name: &'static str },
+    #[error("program {name}: the kernel refuses it ({source}); the verifier's last words:\n{tail}")]
+    Verifier { name: &'static str, source: io::Error, tail: String },
+    #[error("program {name}: {source}")]
+    Program { name: &'static str, source: Box<ProgramError> },
+    #[error("program {name}: pinning it as {}: {source}", path.display())]
+    PinProgram { name: &'static str, path: PathBuf, source: PinError },
+    #[error("map {name}: {source}")]
+    Map { name: &'static str, source: MapError },
+    #[error("map {name}: pinning it as {}: {source}", path.display())]
+    PinMap { name: &'static str, path: PathBuf, source: PinError },
+    #[error("map {name}: mapping its memory: {source}")]
+    Mapping { name: &'static str, source: io::Error },
+
+    // Images.
+    #[error(
+        "{table}: {count} records, {max} fit into the table; fewer have to be configured, or the site split"
+    )]
+    Limit { table: &'static str, count: usize, max: u32 },
+    #[error("{table}: record {index} names {field} {value}, which has to be below {end}")]
+    Range { table: &'static str, index: u32, field: &'static str, value: u32, end: u32 },
+    #[error(
+        "policy {policy}: {count} {direction} rules, {max} are looked at; spread them over more ports, or merge them"
+    )]
+    PolicyRules { policy: u32, direction: &'static str, count: u32, max: u32 },
+    #[error(
+        "{table}: a prefix of {bits} bits; an address has 128, an IPv4 address counted with its 96"
+    )]
+    PrefixBits { table: &'static str, bits: u8 },
+    #[error("version 2^32 of the tables is reached; `sekisho detach` and start again")]
+    VersionsUsedUp,
+    #[error("{table}: writing version {version}: {source}")]
+    Write { table: &'static str, version: u32, source: MapError },
+
+    // Interfaces.
+    #[error("asking the kernel about interfaces: {source}")]
+    Netlink { source: io::Error },
+    #[error("{wanted_by}: there is no interface {interface}{}", similar(names))]
+    InterfaceMissing { interface: String, wanted_by: String, names: Vec<String> },
+    #[error(
+        "{wanted_by}: interface {interface} has the address {address}; an interface that is given to sekisho has none: `ip address flush dev {interface}`"
+    )]
+    HostAddress { interface: String, wanted_by: String, address: IpAddr },
+    #[error(
+        "{wanted_by}: interface {interface} belongs to {master}; take it out: `ip link set {interface} nomaster`"
+    )]
+    Master { interface: String, wanted_by: String, master: String },
+    #[error("{wanted_by}: interface {interface} is a loopback, which carries nobody's packets")]
+    Loopback { interface: String, wanted_by: String },
+    #[error("{wanted_by}: interface {interface} is named twice; its VLANs share one attachment")]
+    InterfaceTwice { interface: String, wanted_by: String },
+    #[error(
+        "{wanted_by}: interface {interface} is attached already, as {role} by {hooked}; detach it first"
+    )]
+    AttachedOtherwise {
+        interface: String,
+        wanted_by: String,
+        role: &'static str,
+        hooked: &'static str,
+    },
+    #[error("{wanted_by}: interface {interface} is in use by another XDP program{}; `ip link set {interface} xdp off` removes it", known(*id))]
+    XdpInUse { interface: String, wanted_by: String, id: Option<u32> },
+    #[error(
+        "{wanted_by}: interface {interface} has no native XDP: {}; say `hook: tcx` or `hook: auto`",
+        xdp_reason(source)
+    )]
+    XdpRefused { interface: String, wanted_by: String, source: io::Error },
+    #[error("{wanted_by}: interface {interface}: attaching {program}: {source}")]
+    Attach {
+        interface: String,
+        wanted_by: String,
+        program: &'static str,
+        source: Box<ProgramError>,
+    },
+    #[error("{wanted_by}: interface {interface}: keeping {program} attached: {source}")]
+    Link { interface: String, wanted_by: String, program: &'static str, source: LinkError },
+    #[error("{wanted_by}: interface {interface}: pinning the attachment of {program}: {source}")]
+    PinLink { interface: String, wanted_by: String, program: &'static str, source: PinError },
+    #[error("interface {interface}: {setting}: {source}")]
+    Setting { interface: String, setting: &'static str, source: io::Error },
+    #[error(
+        "interface {interface}: the program `ethtool` is needed to change its offloads and cannot be run: {source}; install the package `ethtool`"
+    )]
+    EthtoolMissing { interface: String, source: io::Error },
+    #[error("interface {interface}: `ethtool {arguments}` failed: {message}")]
+    Ethtool { interface: String, arguments: String, message: String },
+    #[error(
+        "interface {interface}: {feature} cannot be switched off; with it XDP would not see VLAN tags or single packets, so `hook: tcx` is what is left"
+    )]
+    FeatureFixed { interface: String, feature: String },
+
+    // Looking.
+    #[error("the flow table is not where the loader made it: {lines} lines, {cold} cold ones")]
+    FlowShape { lines: usize, cold: usize },
+    #[error("running {name} on a packet of {bytes} bytes: {source}")]
+    TestRun { name: &'static str, bytes: usize, source: Box<ProgramError> },
+    #[error("a frame of {bytes} bytes cannot be tried; {min} to {max} can")]
+    FrameBytes { bytes: usize, min: usize, max: usize },
+}
+
+fn similar(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        names => format!("; there is {}", names.join(", ")),
+    }
+}
+
+fn known(id: Option<u32>) -> String {
+    id.map_or_else(String::new, |id| format!(" (id {id})"))
+}
+
+/// What the kernel means by refusing a program in a driver's receive path.
+fn xdp_reason(error: &io::Error) -> String {
+    const EINVAL: i32 = 22;
+    const ERANGE: i32 = 34;
+    const EOPNOTSUPP: i32 = 95;
+    match error.raw_os_error() {
+        Some(EOPNOTSUPP) => "its driver lacks it".into(),
+        Some(ERANGE) => "its MTU is too large for it".into(),
+        Some(EINVAL) => "its driver refuses it as it is set up (queues, MTU, offloads)".into(),
+        _ => error.to_string(),
+    }
+}
+
+impl Error {
+    /// For `map_err` on a file operation.
+    pub(super) fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        |source| Self::File { path, source }
+    }
+}

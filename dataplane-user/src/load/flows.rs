@@ -1,0 +1,119 @@
+//! Which flows are there?
+
+use dataplane_common::{
+    stage::conntrack,
+    stop::Stop,
+    table::flow::{FlowCold, FlowKey, FlowLine, action, status},
+};
+
+/// A half-flow as it was at one moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HalfFlow {
+    /// Its line.
+    pub index: u32,
+    /// The other half's line.
+    pub partner: u32,
+    /// Zone, addresses, ports and protocol as its packets arrive.
+    pub key: FlowKey,
+    /// The connection's state: [`conntrack::state`].
+    pub state: u32,
+    /// Does it answer the other half?
+    pub is_reply: bool,
+    /// Why its packets are stopped, if they are.
+    pub denied: Option<Stop>,
+    /// The next hop of its packets, if they are forwarded.
+    pub next_hop: u32,
+    /// Whose packets it stands for; 0: nobody has sent yet.
+    pub owner: u32,
+    /// Who opened the flow, and to whom.
+    pub opener: u32,
+    /// See `opener`.
+    pub responder: u32,
+    /// The opener's rule, and the responder's.
+    pub rule_egress: u32,
+    /// See `rule_egress`.
+    pub rule_ingress: u32,
+    /// The tenant that pays for it.
+    pub tenant: u32,
+    /// Packets and bytes that it forwarded.
+    pub packets: u64,
+    /// See `packets`.
+    pub bytes: u64,
+    /// Milliseconds, nearly, since it was made, and since its last packet.
+    pub age_ticks: u32,
+    /// See `age_ticks`.
+    pub idle_ticks: u32,
+}
+
+/// Every half-flow that is in force at `now`.
+pub fn in_force<'t>(
+    lines: &'t [FlowLine],
+    cold: &'t [FlowCold],
+    now_ticks: u32,
+) -> impl Iterator<Item = HalfFlow> + 't {
+    (0..)
+        .zip(lines)
+        .zip(cold)
+        .filter_map(move |((index, line), cold)| read(index, line, cold, now_ticks))
+}
+
+/// Looks at the status, at the rest, and at the status again: a line that was rewritten
+/// in between is looked at once more, and then left out.
+fn read(index: u32, line: &FlowLine, cold: &FlowCold, now_ticks: u32) -> Option<HalfFlow> {
+    for _ in 0..2 {
+        let before = line.status.load();
+        if before & status::LIFE != status::LIVE {
+            return None;
+        }
+        let outcome = line.action.load();
+        let is_denied = before & status::DENIED != 0;
+        let half = HalfFlow {
+            index,
+            partner: line.partner.load(),
+            key: line.key(),
+            state: before & status::STATE,
+            is_reply: before & status::REPLY != 0,
+            denied: is_denied.then(|| Stop::from_number(outcome)),
+            next_hop: if is_denied { 0 } else { outcome & action::NEXT_HOP },
+            owner: line.owner.load(),
+            opener: cold.opener.load(),
+            responder: cold.responder.load(),
+            rule_egress: cold.rule_egress.load(),
+            rule_ingress: cold.rule_ingress.load(),
+            tenant: cold.tenant.load(),
+            packets: cold.packets.load(),
+            bytes: cold.bytes.load(),
+            age_ticks: since(now_ticks, cold.made_ticks.load()),
+            idle_ticks: since(now_ticks, line.seen_ticks.load()),
+        };
+        if line.status.load() & !status::STATE == before & !status::STATE {
+            return Some(half);
+        }
+    }
+    None
+}
+
+/// Ticks from `then` to `now`; none if a packet was quicker than our look at the clock.
+pub(super) fn since(now_ticks: u32, then_ticks: u32) -> u32 {
+    let ticks = now_ticks.wrapping_sub(then_ticks);
+    if ticks > u32::MAX - AHEAD_TICKS_MAX { 0 } else { ticks }
+}
+
+/// How far the clock of a packet may be ahead of ours: the time of a walk through the
+/// table, and more.
+const AHEAD_TICKS_MAX: u32 = 60_000;
+
+/// The clock of the packet programs: steps of 2^20 ns of the coarse monotonic clock.
+pub(super) fn now_ticks() -> u32 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
+    let now_ns = (now.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as u64);
+    (now_ns >> 20) as u32
+}
+
+impl HalfFlow {
+    /// The state's name.
+    #[must_use]
+    pub const fn state_name(&self) -> &'static str {
+        conntrack::state::name(self.state)
+    }
+}

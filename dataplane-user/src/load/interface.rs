@@ -1,0 +1,256 @@
+//! What is known about an interface?
+#![expect(clippy::wildcard_enum_match_arm, reason = "the kernel tells more than was asked")]
+
+use std::{
+    io,
+    net::{IpAddr, Ipv6Addr},
+};
+
+use dataplane_common::{addr::Mac, table::next_hop::output_kind};
+use netlink_packet_route::{
+    address::{AddressAttribute, AddressMessage},
+    link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp},
+};
+
+use super::{
+    Error,
+    attach::{Hooked, Role},
+    netlink::Route,
+};
+
+/// An interface of the calling thread's network namespace.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// Its number, until it is gone.
+    pub index: u32,
+    /// Its MAC, if it has one.
+    pub mac: Mac,
+    /// What its driver calls itself to the kernel (`veth`, `tun`); empty for hardware.
+    pub kind: String,
+    /// Where the other end is, if it is one of a pair.
+    pub peer: Peer,
+    /// Largest packet, bytes.
+    pub mtu_bytes: u32,
+    /// Is it up?
+    pub is_up: bool,
+    /// Does it do without ARP?
+    pub is_noarp: bool,
+    /// Is it a loopback?
+    pub is_loopback: bool,
+    /// The bridge, bond or VRF that it belongs to.
+    pub master: Option<String>,
+    /// The XDP program that it has.
+    pub xdp_program: Option<u32>,
+    /// What the host calls itself there, but for addresses that IPv6 makes by itself.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// The other end of a veth or netkit pair.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Peer {
+    /// It is not one of a pair.
+    None,
+    /// In this network namespace.
+    Here,
+    /// In another one.
+    Elsewhere,
+}
+
+impl Interface {
+    /// The interface of this name, which `wanted_by` asks for.
+    pub fn find(name: &str, wanted_by: &str) -> Result<Self, Error> {
+        let netlink = |source| Error::Netlink { source };
+        let route = Route::open().map_err(netlink)?;
+        // The kernel would take a longer name for an alternative one.
+        let link = route.link(name).map_err(netlink)?;
+        let Some(link) = link.filter(|link| name_of(link) == Some(name)) else {
+            let all = route.links().map_err(netlink)?;
+            return Err(Error::InterfaceMissing {
+                interface: name.into(),
+                wanted_by: wanted_by.into(),
+                names: similar(name, all.iter().filter_map(name_of)),
+            });
+        };
+        Self::read(&route, &link).map_err(netlink)
+    }
+
+    fn read(route: &Route, link: &LinkMessage) -> io::Result<Self> {
+        let mut found = Self {
+            name: String::new(),
+            index: link.header.index,
+            mac: Mac::default(),
+            kind: String::new(),
+            peer: Peer::None,
+            mtu_bytes: 0,
+            is_up: link.header.flags.contains(LinkFlags::Up),
+            is_noarp: link.header.flags.contains(LinkFlags::Noarp),
+            is_loopback: link.header.flags.contains(LinkFlags::Loopback),
+            master: None,
+            xdp_program: None,
+            addresses: Vec::new(),
+        };
+        let (mut has_other_end, mut is_elsewhere) = (false, false);
+        for attribute in &link.attributes {
+            match attribute {
+                LinkAttribute::IfName(name) => found.name.clone_from(name),
+                LinkAttribute::Address(bytes) => {
+                    if let Ok(mac) = <[u8; 6]>::try_from(bytes.as_slice()) {
+                        found.mac = Mac(mac);
+                    }
+                }
+                LinkAttribute::Mtu(bytes) => found.mtu_bytes = *bytes,
+                LinkAttribute::Link(_) => has_other_end = true,
+                LinkAttribute::LinkNetNsId(_) => is_elsewhere = true,
+                LinkAttribute::Controller(index) => found.master = Some(name_at(route, *index)?),
+                LinkAttribute::LinkInfo(infos) => {
+                    for info in infos {
+                        if let LinkInfo::Kind(kind) = info {
+                            found.kind = kind.to_string();
+                        }
+                    }
+                }
+                LinkAttribute::Xdp(facts) => found.xdp_program = xdp_program(facts),
+                _ => {}
+            }
+        }
+        if matches!(found.kind.as_str(), "veth" | "netkit") && has_other_end {
+            found.peer = if is_elsewhere { Peer::Elsewhere } else { Peer::Here };
+        }
+        found.addresses = addresses(&route.addresses()?, found.index);
+        Ok(found)
+    }
+
+    /// How it is sent to when it is this to us and is attached by that:
+    /// [`output_kind`].
+    #[must_use]
+    pub fn output_kind(&self, role: Role, hooked: Hooked) -> u32 {
+        match (hooked, role, self.peer) {
+            (Hooked::Xdp, Role::Uplink | Role::Access, _) => output_kind::NIC,
+            // A program at the other end of a NIC's cable must see the frame, so only a
+            // port's peer is entered directly.
+            (_, Role::Port, Peer::Elsewhere) => output_kind::PEER,
+            _ => output_kind::DEVICE,
+        }
+    }
+
+    /// Refuses an interface that is not ours to take.
+    pub fn check(&self, wanted_by: &str) -> Result<(), Error> {
+        let interface = self.name.clone();
+        let wanted_by = wanted_by.to_owned();
+        if self.is_loopback {
+            return Err(Error::Loopback { interface, wanted_by });
+        }
+        if let Some(master) = self.master.clone() {
+            return Err(Error::Master { interface, wanted_by, master });
+        }
+        if let Some(&address) = self.addresses.first() {
+            return Err(Error::HostAddress { interface, wanted_by, address });
+        }
+        Ok(())
+    }
+}
+
+fn name_of(link: &LinkMessage) -> Option<&str> {
+    link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::IfName(name) => Some(name.as_str()),
+        _ => None,
+    })
+}
+
+fn name_at(route: &Route, index: u32) -> io::Result<String> {
+    let all = route.links()?;
+    let name = all.iter().find(|link| link.header.index == index).and_then(name_of);
+    Ok(name.map_or_else(|| format!("interface {index}"), ToOwned::to_owned))
+}
+
+fn xdp_program(facts: &[LinkXdp]) -> Option<u32> {
+    facts.iter().find_map(|fact| match fact {
+        LinkXdp::ProgId(id) | LinkXdp::DrvProgId(id) | LinkXdp::SkbProgId(id) if *id != 0 => {
+            Some(*id)
+        }
+        _ => None,
+    })
+}
+
+/// The interface's addresses, but for IPv6 link-local ones: those go when IPv6 is
+/// switched off there.
+fn addresses(all: &[AddressMessage], index: u32) -> Vec<IpAddr> {
+    let own = all.iter().filter(|address| address.header.index == index);
+    own.filter_map(|address| {
+        // On a link between two hosts `Address` is the other one's.
+        let local = address.attributes.iter().find_map(|attribute| match attribute {
+            AddressAttribute::Local(local) => Some(*local),
+            _ => None,
+        });
+        local.or_else(|| {
+            address.attributes.iter().find_map(|attribute| match attribute {
+                AddressAttribute::Address(address) => Some(*address),
+                _ => None,
+            })
+        })
+    })
+    .filter(|address| !matches!(address, IpAddr::V6(address) if is_link_local(address)))
+    .collect()
+}
+
+fn is_link_local(address: &Ipv6Addr) -> bool {
+    address.segments()[0] & 0xffc0 == 0xfe80
+}
+
+/// Names that may have been meant, the likeliest first.
+fn similar<'n>(wanted: &str, names: impl Iterator<Item = &'n str>) -> Vec<String> {
+    const NAMES: usize = 3;
+    let mut near: Vec<_> = names
+        .map(|name| (strsim::damerau_levenshtein(wanted, name), name))
+        .filter(|&(distance, _)| distance <= wanted.len().div_ceil(2))
+        .collect();
+    near.sort_unstable();
+    near.into_iter().take(NAMES).map(|(_, name)| name.to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn similar_names_are_offered() {
+        let names = ["lo", "eth0", "eth1", "tap-blue-a", "tap-blue-b"];
+        assert_eq!(similar("eht0", names.into_iter()), ["eth0", "eth1"]);
+        assert_eq!(similar("tap-blue-c", names.into_iter()), ["tap-blue-a", "tap-blue-b"]);
+        assert!(similar("wlan7", names.into_iter()).is_empty());
+    }
+
+    #[test]
+    fn a_missing_interface_names_who_wants_it() {
+        let refusal = Interface::find("no-such-if", "uplink internet").expect_err("missing");
+        assert!(
+            refusal.to_string().starts_with("uplink internet: there is no interface no-such-if")
+        );
+    }
+
+    #[test]
+    fn the_loopback_is_refused() {
+        let lo = Interface::find("lo", "port blue/a").expect("every namespace has one");
+        assert_eq!((lo.name.as_str(), lo.index, lo.peer), ("lo", 1, Peer::None));
+        assert!(matches!(lo.check("port blue/a"), Err(Error::Loopback { .. })));
+    }
+
+    #[test]
+    fn what_is_sent_how() {
+        let mut found = Interface::find("lo", "a test").unwrap();
+        for (role, hooked, peer, kind) in [
+            (Role::Uplink, Hooked::Xdp, Peer::None, output_kind::NIC),
+            (Role::Uplink, Hooked::Tcx, Peer::Elsewhere, output_kind::DEVICE),
+            (Role::Access, Hooked::Xdp, Peer::Elsewhere, output_kind::NIC),
+            (Role::Port, Hooked::Tcx, Peer::Elsewhere, output_kind::PEER),
+            (Role::Port, Hooked::Tcx, Peer::Here, output_kind::DEVICE),
+            (Role::Port, Hooked::Tcx, Peer::None, output_kind::DEVICE),
+            (Role::Port, Hooked::Xdp, Peer::Elsewhere, output_kind::PEER),
+        ] {
+            found.peer = peer;
+            assert_eq!(found.output_kind(role, hooked), kind, "{role:?} {hooked:?} {peer:?}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Which maps do all generations of the programs share, and of what shape are they?
+
+use aya::maps::MapData;
+use dataplane_common::{
+    limits,
+    stop::STOPS_STRIDE,
+    table::{
+        Attachment, AttachmentKey, Location, LocationKey, PermitKey, Prefixed, Station, StationKey,
+        Tenant, Versioned,
+        endpoint::Endpoint,
+        flow::{FlowCold, FlowLine},
+        next_hop::{NextHop, Output},
+        policy::{MemberKey, Policy, Rule},
+        route::Route,
+        zone::Zone,
+    },
+    tables::{COUNTERS, Tally},
+};
+
+use super::{Error, place::Place};
+
+/// A map that is pinned and shared. The rest (a packet's work, a trace's notes, the
+/// program arrays) each loaded set of programs has for itself.
+pub struct Shape {
+    /// In the object and in the pin folder.
+    pub name: &'static str,
+    key_bytes: usize,
+    value_bytes: usize,
+    max_entries: u32,
+}
+
+const fn keyed<K, V>(name: &'static str, max: u32) -> Shape {
+    Shape { name, key_bytes: size_of::<K>(), value_bytes: size_of::<V>(), max_entries: 2 * max }
+}
+
+const fn trie<K, V>(name: &'static str, max: u32) -> Shape {
+    let key_bytes = size_of::<u32>() + size_of::<K>();
+    Shape { name, key_bytes, value_bytes: size_of::<V>(), max_entries: 2 * max }
+}
+
+const fn array<V>(name: &'static str, max_entries: u32) -> Shape {
+    Shape { name, key_bytes: size_of::<u32>(), value_bytes: size_of::<V>(), max_entries }
+}
+
+/// Every shared map, for a flow table of this size.
+#[must_use]
+pub const fn shared(flow_lines: u32) -> [Shape; 23] {
+    [
+        array::<u64>("ROOT", 1),
+        keyed::<Versioned<AttachmentKey>, Attachment>("ATTACHMENTS", limits::ATTACHMENTS_MAX),
+        keyed::<Versioned<StationKey>, Station>("STATIONS", limits::STATIONS_MAX),
+        keyed::<Versioned<LocationKey>, Location>("LOCATIONS", limits::LOCATIONS_MAX),
+        keyed::<Versioned<MemberKey>, u32>("MEMBERS", limits::MEMBERS_MAX),
+        trie::<Prefixed<PermitKey>, u32>("PERMITS", limits::PERMITS_MAX),
+        trie::<Prefixed<LocationKey>, u32>("SESSIONS", limits::SESSIONS_MAX),
+        trie::<Prefixed<LocationKey>, Route>("ROUTES", limits::ROUTES_MAX),
+        trie::<Prefixed<LocationKey>, u32>("GROUP_PREFIXES", limits::GROUP_PREFIXES_MAX),
+        array::<Endpoint>("ENDPOINTS", 2 * limits::ENDPOINTS_MAX),
+        array::<Zone>("ZONES", 2 * limits::ZONES_MAX),
+        array::<NextHop>("NEXT_HOPS", 2 * limits::NEXT_HOPS_MAX),
+        array::<Output>("OUTPUTS", 2 * limits::ATTACHMENTS_MAX),
+        array::<Tenant>("TENANTS", 2 * limits::TENANTS_MAX),
+        array::<Policy>("POLICIES", 2 * limits::POLICIES_MAX),
+        array::<Rule>("RULES", 2 * limits::RULES_MAX),
+        array::<FlowLine>("FLOWS", flow_lines),
+        array::<FlowCold>("FLOWS_COLD", flow_lines),
+        array::<u64>("FLOWS_OF_TENANT", limits::TENANTS_MAX),
+        array::<u64>("REPORTS", limits::TENANTS_MAX),
+        array::<Tally>("COUNTS", limits::ATTACHMENTS_MAX * COUNTERS as u32),
+        array::<u64>("STOPS", limits::TENANTS_MAX * STOPS_STRIDE),
+        // The kernel's `struct bpf_devmap_val`, or without a program just the ifindex.
+        Shape { name: NICS, key_bytes: 4, value_bytes: 0, max_entries: limits::ATTACHMENTS_MAX },
+    ]
+}
+
+/// The NICs that XDP sends to.
+pub const NICS: &str = "NICS";
+
+/// Compares every pinned map with what the programs expect: the kernel does not, and a
+/// program that reads records of another shape would read nonsense.
+pub fn compare(place: &Place, flow_lines: u32) -> Result<(), Error> {
+    for Shape { name, key_bytes, value_bytes, max_entries } in shared(flow_lines) {
+        let found = MapData::from_pin(place.map(name))
+            .and_then(|map| map.info())
+            .map_err(|source| Error::Map { name, source })?;
+        let differences = [
+            ("key size", found.key_size(), key_bytes as u32),
+            ("value size", found.value_size(), value_bytes as u32),
+            ("number of entries", found.max_entries(), max_entries),
+        ];
+        for (what, found, own) in differences {
+            if found != own && (own != 0) {
+                return Err(Error::MapShape { name, what, found, own });
+            }
+        }
+    }
+    Ok(())
+}

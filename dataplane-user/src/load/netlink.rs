@@ -1,0 +1,122 @@
+//! How is the kernel asked about interfaces, and told to change them?
+//!
+//! By a route socket of our own, in the network namespace of the calling thread, as
+//! the attaching itself. It is asked and answers; nothing is awaited, so no runtime is
+//! needed.
+#![expect(clippy::wildcard_enum_match_arm, reason = "the kernel tells more than was asked")]
+
+use std::io;
+
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+};
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    address::AddressMessage,
+    link::{LinkAttribute, LinkFlags, LinkMessage},
+};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+
+/// A route socket.
+pub struct Route {
+    socket: Socket,
+}
+
+/// Datagrams of one answer at most: 16 kB each, and more than any table needs.
+const DATAGRAMS_MAX: usize = 1 << 16;
+
+impl Route {
+    /// In the calling thread's network namespace.
+    pub fn open() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        socket.connect(&SocketAddr::new(0, 0))?;
+        Ok(Self { socket })
+    }
+
+    /// The interface of this name, if there is one.
+    pub fn link(&self, name: &str) -> io::Result<Option<LinkMessage>> {
+        let mut link = LinkMessage::default();
+        link.attributes.push(LinkAttribute::IfName(name.into()));
+        match self.ask(RouteNetlinkMessage::GetLink(link), 0) {
+            Ok(answers) => Ok(links(answers).next()),
+            Err(error) if is_no_device(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Every interface.
+    pub fn links(&self) -> io::Result<Vec<LinkMessage>> {
+        let all = RouteNetlinkMessage::GetLink(LinkMessage::default());
+        Ok(links(self.ask(all, NLM_F_DUMP)?).collect())
+    }
+
+    /// Every address of every interface.
+    pub fn addresses(&self) -> io::Result<Vec<AddressMessage>> {
+        let all = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+        let answers = self.ask(all, NLM_F_DUMP)?.into_iter();
+        Ok(answers
+            .filter_map(|answer| match answer {
+                RouteNetlinkMessage::NewAddress(address) => Some(address),
+                _ => None,
+            })
+            .collect())
+    }
+
+    /// Sets or clears a flag of an interface.
+    pub fn set_flag(&self, index: u32, flag: LinkFlags, is_set: bool) -> io::Result<()> {
+        let mut link = LinkMessage::default();
+        link.header.index = index;
+        link.header.change_mask = flag;
+        link.header.flags = if is_set { flag } else { LinkFlags::empty() };
+        self.ask(RouteNetlinkMessage::SetLink(link), NLM_F_ACK).map(drop)
+    }
+
+    fn ask(
+        &self,
+        question: RouteNetlinkMessage,
+        flags: u16,
+    ) -> io::Result<Vec<RouteNetlinkMessage>> {
+        let mut header = NetlinkHeader::default();
+        header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
+        let mut message = NetlinkMessage::new(header, NetlinkPayload::from(question));
+        message.finalize();
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        self.socket.send(&bytes, 0)?;
+
+        let mut answers = Vec::new();
+        for _ in 0..DATAGRAMS_MAX {
+            let (datagram, _) = self.socket.recv_from_full()?;
+            let mut rest = datagram.as_slice();
+            while !rest.is_empty() {
+                let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest)
+                    .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+                // Messages begin on multiples of four bytes (netlink(7)).
+                let bytes = (message.header.length as usize).next_multiple_of(4);
+                rest = rest.get(bytes.max(4)..).unwrap_or_default();
+                match message.payload {
+                    NetlinkPayload::InnerMessage(answer) => answers.push(answer),
+                    NetlinkPayload::Done(_) => return Ok(answers),
+                    NetlinkPayload::Error(error) => {
+                        return if error.code.is_some() { Err(error.to_io()) } else { Ok(answers) };
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Err(io::ErrorKind::TimedOut.into())
+    }
+}
+
+fn links(answers: Vec<RouteNetlinkMessage>) -> impl Iterator<Item = LinkMessage> {
+    answers.into_iter().filter_map(|answer| match answer {
+        RouteNetlinkMessage::NewLink(link) => Some(link),
+        _ => None,
+    })
+}
+
+fn is_no_device(error: &io::Error) -> bool {
+    const ENODEV: i32 = 19;
+    error.raw_os_error() == Some(ENODEV)
+}

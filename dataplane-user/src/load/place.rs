@@ -1,0 +1,173 @@
+//! Where do programs, tables and links live on while no process holds them?
+//!
+//! ```text
+//! <pin>/maps/ROOT ...                     every table but a packet's own work
+//! <pin>/programs-<generation>/sekisho_xdp ...  and the program arrays of that generation
+//! <pin>/links/<interface>-xdp|tcx|deliver
+//! <state>/state.json                      how they were made, and what to restore
+//! <state>/lock                            held by the process that changes them
+//! ```
+//!
+//! Both folders belong to whoever runs this and are nobody else's to enter.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io,
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use super::Error;
+
+/// The folders of one dataplane.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// On a BPF file system.
+    pub pin: PathBuf,
+    /// On any other.
+    pub state: PathBuf,
+}
+
+/// The right to change what is in a place, until it is dropped or the process ends.
+pub struct Lock {
+    _file: File,
+}
+
+impl Place {
+    /// The usual place of a dataplane of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        Self {
+            pin: Path::new("/sys/fs/bpf/sekisho").join(name),
+            state: Path::new("/run/sekisho").join(name),
+        }
+    }
+
+    /// Makes the folders, or looks whether they are ours alone.
+    pub fn prepare(&self) -> Result<(), Error> {
+        own_folder(&self.state)?;
+        own_folder(&self.pin)?;
+        // linux/magic.h
+        const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
+        let kind = rustix::fs::statfs(&self.pin)
+            .map_err(|error| Error::File { path: self.pin.clone(), source: error.into() })?;
+        if kind.f_type as u64 & 0xffff_ffff != BPF_FS_MAGIC {
+            // What was made just now is empty.
+            let _ = fs::remove_dir(&self.pin);
+            return Err(Error::NotBpffs { path: self.pin.clone() });
+        }
+        own_folder(&self.maps())?;
+        own_folder(&self.links())
+    }
+
+    /// Keeps other processes from changing the place.
+    pub fn lock(&self) -> Result<Lock, Error> {
+        let path = self.state.join("lock");
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(Error::file(&path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Lock { _file: file }),
+            Err(fs::TryLockError::WouldBlock) => Err(Error::InUse { path: self.pin.clone() }),
+            Err(fs::TryLockError::Error(source)) => Err(Error::File { path, source }),
+        }
+    }
+
+    /// The tables.
+    #[must_use]
+    pub fn maps(&self) -> PathBuf {
+        self.pin.join("maps")
+    }
+
+    /// One table.
+    #[must_use]
+    pub fn map(&self, name: &str) -> PathBuf {
+        self.maps().join(name)
+    }
+
+    /// The programs of a generation, and what only they use.
+    #[must_use]
+    pub fn programs(&self, generation: u32) -> PathBuf {
+        self.pin.join(format!("programs-{generation}"))
+    }
+
+    /// What holds programs on interfaces.
+    #[must_use]
+    pub fn links(&self) -> PathBuf {
+        self.pin.join("links")
+    }
+
+    /// What holds a program on an interface. A BPF file system has no dots in names.
+    #[must_use]
+    pub fn link(&self, interface: &str, hook: &str) -> PathBuf {
+        let interface = interface.replace('%', "%25").replace('.', "%2e");
+        self.links().join(format!("{interface}-{hook}"))
+    }
+
+    /// What else has to be known.
+    #[must_use]
+    pub fn state_file(&self) -> PathBuf {
+        self.state.join("state.json")
+    }
+}
+
+/// Makes a folder with its parents, of mode 0700, or looks whether it is that.
+pub(super) fn own_folder(path: &Path) -> Result<(), Error> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::file(path))?;
+    let found = fs::symlink_metadata(path).map_err(Error::file(path))?;
+    let own = rustix::process::geteuid().as_raw();
+    if !found.is_dir() {
+        let source = io::ErrorKind::NotADirectory.into();
+        return Err(Error::File { path: path.into(), source });
+    }
+    if found.uid() != own {
+        return Err(Error::Owner { path: path.into(), owner: found.uid(), own });
+    }
+    if found.mode() & 0o077 != 0 {
+        return Err(Error::Mode { path: path.into(), mode: found.mode() & 0o777 });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_is_ours_alone() {
+        let path = std::env::temp_dir().join(format!("sekisho-place-{}", std::process::id()));
+        own_folder(&path).expect("made");
+        own_folder(&path).expect("found");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o750)).unwrap();
+        let refusal = own_folder(&path).expect_err("others may enter").to_string();
+        assert!(refusal.contains("mode 750"), "{refusal}");
+        fs::remove_dir(&path).unwrap();
+    }
+
+    #[test]
+    fn a_place_is_locked_once() {
+        let base = std::env::temp_dir().join(format!("sekisho-lock-{}", std::process::id()));
+        let place = Place { pin: base.join("pin"), state: base.clone() };
+        own_folder(&place.state).unwrap();
+        let lock = place.lock().expect("free");
+        assert!(matches!(place.lock(), Err(Error::InUse { .. })));
+        drop(lock);
+        place.lock().expect("free again");
+        let refusal = place.prepare().expect_err("no BPF file system").to_string();
+        assert!(refusal.contains("mount -t bpf"), "{refusal}");
+        fs::remove_dir_all(&base).unwrap();
+    }
+
+    #[test]
+    fn names_of_links_have_no_dots() {
+        let place = Place::named("x");
+        assert_eq!(place.link("eth0.100", "xdp"), place.links().join("eth0%2e100-xdp"));
+        assert_eq!(place.link("a%2eb", "tcx"), place.links().join("a%252eb-tcx"));
+    }
+}

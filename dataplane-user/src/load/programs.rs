@@ -1,0 +1,202 @@
+//! How do the packet programs get into the kernel?
+
+use std::{fs, path::Path};
+
+use aya::{
+    Ebpf, EbpfLoader, VerifierLogLevel,
+    maps::{Map, MapData, ProgramArray},
+    programs::{Program, ProgramError, SchedClassifier, Xdp},
+};
+use dataplane_common::{
+    table::flow::BUCKET_LINES,
+    tables::program::{ANSWER, FIRST},
+};
+
+use super::{Error, ProgramFacts, maps, object, place::Place, state::State};
+
+/// A program that a packet meets first at a hook.
+pub const XDP: &str = "sekisho_xdp";
+/// The same at tcx.
+pub const TC: &str = "sekisho_tc";
+/// On a NIC with our XDP program, at tcx: delivers what it decided.
+pub const DELIVER: &str = "sekisho_tc_deliver";
+
+/// Every program.
+pub const ALL: [&str; 7] = [
+    XDP,
+    "sekisho_xdp_first",
+    "sekisho_xdp_answer",
+    TC,
+    "sekisho_tc_first",
+    "sekisho_tc_answer",
+    DELIVER,
+];
+
+/// The program arrays, and what goes where.
+const STAGES: [(&str, [(u32, &str); 2]); 2] = [
+    ("XDP_STAGES", [(FIRST, "sekisho_xdp_first"), (ANSWER, "sekisho_xdp_answer")]),
+    ("TC_STAGES", [(FIRST, "sekisho_tc_first"), (ANSWER, "sekisho_tc_answer")]),
+];
+
+/// Smallest and largest flow table.
+const FLOW_LINES_MIN: u32 = BUCKET_LINES;
+const FLOW_LINES_MAX: u32 = 1 << 24;
+
+/// Whom do the programs work for?
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// Packets.
+    Packets,
+    /// `sekisho trace`: they tell what they decide, and change nothing.
+    Trace,
+}
+
+/// Refuses a flow table that the programs cannot use.
+pub fn check_flow_lines(lines: u32) -> Result<(), Error> {
+    let (min, max) = (FLOW_LINES_MIN, FLOW_LINES_MAX);
+    if lines.is_power_of_two() && (min..=max).contains(&lines) {
+        Ok(())
+    } else {
+        Err(Error::FlowLines { lines, min, max })
+    }
+}
+
+/// Loads every program on top of the place's tables, which are made if they are not
+/// there yet.
+pub fn load(place: &Place, state: &State, purpose: Purpose) -> Result<Ebpf, Error> {
+    let [secret_low, secret_high] = state.secret;
+    let trace = u8::from(purpose == Purpose::Trace);
+    let shared = maps::shared(state.flow_lines);
+    let mut loader = EbpfLoader::new();
+    loader
+        .verifier_log_level(VerifierLogLevel::DEBUG)
+        .override_global("FLOW_LINES", &state.flow_lines, true)
+        .override_global("SECRET_LOW", &secret_low, true)
+        .override_global("SECRET_HIGH", &secret_high, true)
+        .override_global("TRACE", &trace, true)
+        // Absent where no program logs.
+        .override_global("AYA_LOG_LEVEL", &0_u8, false)
+        .map_max_entries("FLOWS", state.flow_lines)
+        .map_max_entries("FLOWS_COLD", state.flow_lines);
+    for map in &shared {
+        loader.map_pin_path(map.name, place.map(map.name));
+    }
+    let mut ebpf = loader
+        .load(object::embedded()?)
+        .map_err(|source| Error::Object { source: Box::new(source) })?;
+    for name in ALL {
+        let loaded = match ebpf.program_mut(name) {
+            Some(Program::Xdp(program)) => program.load(),
+            Some(Program::SchedClassifier(program)) => program.load(),
+            _ => return Err(Error::ProgramMissing { name }),
+        };
+        loaded.map_err(|source| refused(name, source))?;
+    }
+    fill_stages(&mut ebpf)?;
+    Ok(ebpf)
+}
+
+fn fill_stages(ebpf: &mut Ebpf) -> Result<(), Error> {
+    for (array, stages) in STAGES {
+        for (index, name) in stages {
+            let program = ebpf.program(name).ok_or(Error::ProgramMissing { name })?;
+            let fd = program
+                .fd()
+                .and_then(|fd| fd.try_clone().map_err(ProgramError::from))
+                .map_err(|source| Error::Program { name, source: Box::new(source) })?;
+            let map = ebpf.map_mut(array).ok_or(Error::MapMissing { name: array })?;
+            ProgramArray::try_from(map)
+                .and_then(|mut map| map.set(index, &fd, 0))
+                .map_err(|source| Error::Map { name: array, source })?;
+        }
+    }
+    Ok(())
+}
+
+/// Keeps a generation's programs, and the arrays by which they call each other: an
+/// array that no process holds and that is not pinned is emptied by the kernel.
+pub fn pin(ebpf: &mut Ebpf, folder: &Path) -> Result<(), Error> {
+    // A generation that was not finished has left what nobody uses.
+    forget(folder)?;
+    super::place::own_folder(folder)?;
+    for (name, _) in STAGES {
+        let path = folder.join(name);
+        let map = ebpf.map(name).ok_or(Error::MapMissing { name })?;
+        map.pin(&path).map_err(|source| Error::PinMap { name, path, source })?;
+    }
+    for name in ALL {
+        let path = folder.join(name);
+        let program = ebpf.program_mut(name).ok_or(Error::ProgramMissing { name })?;
+        program.pin(&path).map_err(|source| Error::PinProgram { name, path, source })?;
+    }
+    Ok(())
+}
+
+/// Removes a generation's pins; answers whether there were any.
+pub fn forget(folder: &Path) -> Result<bool, Error> {
+    match fs::remove_dir_all(folder) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(Error::File { path: folder.into(), source }),
+    }
+}
+
+/// The XDP program of this name.
+pub fn xdp<'e>(ebpf: &'e mut Ebpf, name: &'static str) -> Result<&'e mut Xdp, Error> {
+    match ebpf.program_mut(name) {
+        Some(Program::Xdp(program)) => Ok(program),
+        _ => Err(Error::ProgramMissing { name }),
+    }
+}
+
+/// The tcx program of this name.
+pub fn tc<'e>(ebpf: &'e mut Ebpf, name: &'static str) -> Result<&'e mut SchedClassifier, Error> {
+    match ebpf.program_mut(name) {
+        Some(Program::SchedClassifier(program)) => Ok(program),
+        _ => Err(Error::ProgramMissing { name }),
+    }
+}
+
+/// How the kernel took it.
+pub fn facts(ebpf: &Ebpf, name: &'static str) -> Result<ProgramFacts, Error> {
+    let program = ebpf.program(name).ok_or(Error::ProgramMissing { name })?;
+    let info =
+        program.info().map_err(|source| Error::Program { name, source: Box::new(source) })?;
+    Ok(ProgramFacts { name, verified: info.verified_instruction_count().unwrap_or(0) })
+}
+
+/// The data of an array, which can be mapped.
+pub fn array(map: &Map) -> Option<&MapData> {
+    if let Map::Array(data) = map { Some(data) } else { None }
+}
+
+/// The end of the verifier's log says why.
+fn refused(name: &'static str, error: ProgramError) -> Error {
+    const LINES: usize = 24;
+    if let ProgramError::LoadError { io_error: source, verifier_log } = error {
+        let log = verifier_log.to_string();
+        let lines: Vec<_> = log.trim_end().lines().collect();
+        let tail = lines[lines.len().saturating_sub(LINES)..].join("\n");
+        Error::Verifier { name, source, tail }
+    } else {
+        Error::Program { name, source: Box::new(error) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dataplane_common::limits;
+
+    use super::*;
+
+    #[test]
+    fn a_flow_table_is_a_power_of_two() {
+        for lines in [FLOW_LINES_MIN, 64, limits::FLOW_LINES, FLOW_LINES_MAX] {
+            check_flow_lines(lines).expect("a power of two");
+        }
+        for lines in [0, 1, 2, 1000, FLOW_LINES_MAX * 2] {
+            let refusal = check_flow_lines(lines).expect_err("unusable").to_string();
+            assert!(refusal.contains(&lines.to_string()), "{refusal}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What has to be known to go on with pinned tables, and to leave interfaces as they
+//! were found?
+
+use std::{collections::BTreeMap, fs, io, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
+
+use dataplane_common::LAYOUT_VERSION;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Error,
+    attach::{Hooked, Role},
+};
+
+/// Written before anything that it tells is done.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct State {
+    /// [`LAYOUT_VERSION`] of whoever made the tables.
+    pub layout: u32,
+    /// Size of the flow table.
+    pub flow_lines: u32,
+    /// What its keys are hashed with.
+    pub secret: [u64; 2],
+    /// Which programs are in use.
+    pub generation: u32,
+    /// What is attached, and how it was before, by interface.
+    pub interfaces: BTreeMap<String, Before>,
+}
+
+/// An interface as it was found.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Before {
+    /// Its number then; another one means that it is another interface.
+    pub ifindex: u32,
+    /// What it is to us.
+    pub role: Role,
+    /// By what it is attached.
+    pub hooked: Hooked,
+    /// Was it up?
+    pub is_up: bool,
+    /// Did it do without ARP?
+    pub is_noarp: bool,
+    /// Was IPv6 off? Absent where the kernel has no IPv6.
+    pub disable_ipv6: Option<bool>,
+    /// Offloads that were changed, as they were.
+    pub features: BTreeMap<String, bool>,
+}
+
+impl State {
+    /// Of tables that are made now.
+    #[must_use]
+    pub fn new(flow_lines: u32, secret: [u64; 2]) -> Self {
+        Self {
+            layout: LAYOUT_VERSION,
+            flow_lines,
+            secret,
+            generation: 0,
+            interfaces: BTreeMap::new(),
+        }
+    }
+
+    /// What is in the file, if there is one.
+    pub fn read(path: &Path) -> Result<Option<Self>, Error> {
+        let text = match fs::read(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(Error::File { path: path.into(), source }),
+        };
+        serde_json::from_slice(&text)
+            .map(Some)
+            .map_err(|source| Error::State { path: path.into(), source })
+    }
+
+    /// Replaces the file as a whole. It holds the secret, so it is its owner's alone.
+    pub fn write(&self, path: &Path) -> Result<(), Error> {
+        let text = serde_json::to_vec_pretty(self)
+            .map_err(|source| Error::State { path: path.into(), source })?;
+        let draft = path.with_extension("new");
+        let mut options = fs::OpenOptions::new();
+        let mut file = options
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&draft)
+            .map_err(Error::file(&draft))?;
+        file.write_all(&text).and_then(|()| file.sync_all()).map_err(Error::file(&draft))?;
+        fs::rename(&draft, path).map_err(Error::file(path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let folder = std::env::temp_dir().join(format!("sekisho-state-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        let path = folder.join("state.json");
+        assert_eq!(State::read(&path).unwrap(), None);
+        let mut state = State::new(64, [1, 2]);
+        let before = Before {
+            ifindex: 7,
+            role: Role::Port,
+            hooked: Hooked::Tcx,
+            is_up: true,
+            is_noarp: false,
+            disable_ipv6: Some(false),
+            features: BTreeMap::from([("rx-vlan-hw-parse".into(), true)]),
+        };
+        state.interfaces.insert("blue-a".into(), before);
+        state.write(&path).unwrap();
+        assert_eq!(State::read(&path).unwrap(), Some(state));
+        fs::write(&path, "{").unwrap();
+        assert!(matches!(State::read(&path), Err(Error::State { .. })));
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}

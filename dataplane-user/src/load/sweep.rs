@@ -1,0 +1,342 @@
+//! Which flows are over, and what have they carried?
+//!
+//! A pass through the flow table has three parts. It *folds*: what a half-flow has
+//! forwarded since the last pass is added to its rules' and its tenant's totals. It
+//! *marks*: a pair that saw no packet for as long as its state allows becomes dead. And
+//! after a grace period, when no packet holds a dead line's index any more, it
+//! *empties*: the rest is folded, the counters start from zero, the tenant's quota is
+//! given back, and the line is free.
+//!
+//! All of it works on plain memory, the kernel's or a test's.
+
+use std::collections::HashMap;
+
+use dataplane_common::{
+    stage::conntrack,
+    table::flow::{FlowCold, FlowLine, status},
+    tables::Tally,
+    word::Word64,
+};
+
+use super::flows::since;
+
+/// The flow table: lines, their cold parts, and how many lines each tenant has.
+#[derive(Clone, Copy)]
+pub struct FlowTable<'t> {
+    /// The hot parts.
+    pub lines: &'t [FlowLine],
+    /// The cold parts, by the same index.
+    pub cold: &'t [FlowCold],
+    /// By tenant.
+    pub of_tenant: &'t [Word64],
+}
+
+/// What flows have carried since this process began to fold.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Totals {
+    /// By rule. A packet counts for the sender's rule and for the receiver's.
+    pub rules: HashMap<u32, Tally>,
+    /// By the tenant that pays for the flow.
+    pub tenants: HashMap<u32, Tally>,
+}
+
+/// What a pass found.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Swept {
+    /// Half-flows in force at the end.
+    pub live: usize,
+    /// That it marked dead.
+    pub expired: usize,
+    /// That it emptied.
+    pub emptied: usize,
+}
+
+/// One pass. `grace` waits until no packet is under way that was under way at its
+/// call; if it fails, dead lines stay dead until the next pass.
+pub fn sweep<E>(
+    table: FlowTable<'_>,
+    totals: &mut Totals,
+    now_ticks: u32,
+    grace: impl FnOnce() -> Result<(), E>,
+) -> Result<Swept, E> {
+    let mut swept = Swept::default();
+    let mut dead = Vec::new();
+    for (index, (line, cold)) in table.lines.iter().zip(table.cold).enumerate() {
+        let seen = line.status.load();
+        match seen & status::LIFE {
+            status::LIVE => {
+                fold(cold, totals);
+                if is_over(table, index, now_ticks) && mark(line, seen) {
+                    swept.expired += 1;
+                    dead.push(index);
+                } else {
+                    swept.live += 1;
+                }
+            }
+            status::DEAD => dead.push(index),
+            _ => {}
+        }
+    }
+    if dead.is_empty() {
+        return Ok(swept);
+    }
+    grace()?;
+    for index in dead {
+        if let (Some(line), Some(cold)) = (table.lines.get(index), table.cold.get(index)) {
+            empty(line, cold, table.of_tenant, totals);
+            swept.emptied += 1;
+        }
+    }
+    Ok(swept)
+}
+
+/// Adds to the totals what the half-flow has forwarded since it was last folded.
+fn fold(cold: &FlowCold, totals: &mut Totals) {
+    let packets = cold.packets.load();
+    let bytes = cold.bytes.load();
+    // The low words differ by less than 2^32 packets a pass.
+    let more = Tally {
+        packets: u64::from((packets as u32).wrapping_sub(cold.folded_packets.load())),
+        bytes: bytes.wrapping_sub(cold.folded_bytes.load()),
+    };
+    if more == Tally::default() {
+        return;
+    }
+    cold.folded_packets.store(packets as u32);
+    cold.folded_bytes.store(bytes);
+    let rules = [cold.rule_egress.load(), cold.rule_ingress.load()];
+    for rule in rules.into_iter().filter(|&rule| rule != 0) {
+        add(totals.rules.entry(rule).or_default(), more);
+    }
+    add(totals.tenants.entry(cold.tenant.load()).or_default(), more);
+}
+
+fn add(total: &mut Tally, more: Tally) {
+    total.packets += more.packets;
+    total.bytes += more.bytes;
+}
+
+/// Has the line been idle for too long, and its other half too? The programs ask the
+/// same (`stage/flow.rs`); a pair is given up as a pair, so that no half outlives the
+/// other.
+fn is_over(table: FlowTable<'_>, index: usize, now_ticks: u32) -> bool {
+    let Some(line) = table.lines.get(index) else { return false };
+    let idle = idle_ticks(line, now_ticks);
+    let Some(partner) = table.lines.get(line.partner.load() as usize) else {
+        return idle >= idle_max(line);
+    };
+    let other = partner.status.load();
+    // The halves of a flow name each other. Without the other one a half is alone, but
+    // the programs ask after the line that it names all the same.
+    let idle = idle.min(idle_ticks(partner, now_ticks));
+    let is_pair = partner.partner.load() as usize == index && other & status::LIFE == status::LIVE;
+    idle >= if is_pair { idle_max(line).max(idle_max(partner)) } else { idle_max(line) }
+}
+
+fn idle_ticks(line: &FlowLine, now_ticks: u32) -> u32 {
+    since(now_ticks, line.seen_ticks.load())
+}
+
+/// A tick is 1.05 ms, and counts as one, as in the programs.
+fn idle_max(line: &FlowLine) -> u32 {
+    conntrack::idle_ms_max(line.status.load() & status::STATE, line.key().protocol)
+}
+
+/// Gives the line up, unless a packet has rewritten it since its status was `seen`.
+fn mark(line: &FlowLine, seen: u32) -> bool {
+    line.status.swap(seen, (seen & !status::LIFE) | status::DEAD)
+}
+
+/// Frees a line that nobody uses any more. The sequence stays, so that whoever takes
+/// the line next goes on counting.
+fn empty(line: &FlowLine, cold: &FlowCold, of_tenant: &[Word64], totals: &mut Totals) {
+    fold(cold, totals);
+    cold.packets.store(0);
+    cold.bytes.store(0);
+    cold.folded_packets.store(0);
+    cold.folded_bytes.store(0);
+    if let Some(count) = of_tenant.get(cold.tenant.load() as usize)
+        && count.load() > 0
+    {
+        count.add(u64::MAX); // one less
+    }
+    line.status.store(line.status.load() & !(status::SEQUENCE - 1));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use dataplane_common::{stage::conntrack::state, table::flow::FlowKey, wire::protocol};
+
+    use super::*;
+
+    const TENANT: u32 = 3;
+    const UNREPLIED_TICKS: u32 = 30_000;
+    const REPLIED_TICKS: u32 = 120_000;
+
+    struct Memory {
+        lines: Vec<FlowLine>,
+        cold: Vec<FlowCold>,
+        of_tenant: Vec<Word64>,
+        totals: Totals,
+    }
+
+    #[test]
+    fn a_pair_is_given_up_when_both_halves_are_idle() {
+        let mut memory = Memory::new(8);
+        memory.open(1, 5, state::REPLIED, 1000);
+        memory.lines[5].seen_ticks.store(2000);
+        assert_eq!(memory.sweep(1000 + REPLIED_TICKS), Swept { live: 2, ..Swept::default() });
+        assert_eq!(memory.sweep(1999 + REPLIED_TICKS), Swept { live: 2, ..Swept::default() });
+        assert_eq!(memory.sweep(2000 + REPLIED_TICKS), Swept { live: 0, expired: 2, emptied: 2 });
+        assert_eq!(memory.of_tenant[TENANT as usize].load(), 0);
+    }
+
+    #[test]
+    fn an_emptied_line_keeps_nothing_but_its_sequence() {
+        let mut memory = Memory::new(4);
+        memory.open(0, 3, state::UNREPLIED, 0);
+        memory.forward(0, 7, 700);
+        memory.sweep(UNREPLIED_TICKS);
+        assert_eq!(memory.lines[0].status.load(), 9 * status::SEQUENCE);
+        let cold = &memory.cold[0];
+        assert_eq!((cold.packets.load(), cold.bytes.load()), (0, 0));
+        assert_eq!((cold.folded_packets.load(), cold.folded_bytes.load()), (0, 0));
+        assert_eq!(memory.totals.tenants[&TENANT], Tally { packets: 7, bytes: 700 });
+    }
+
+    #[test]
+    fn without_grace_a_dead_line_stays() {
+        let mut memory = Memory::new(4);
+        memory.open(0, 1, state::UNREPLIED, 0);
+        let table = memory.table();
+        let refused: Result<Swept, u8> =
+            sweep(table, &mut Totals::default(), UNREPLIED_TICKS, || Err(7));
+        assert_eq!(refused, Err(7));
+        assert_eq!(memory.lines[0].status.load() & status::LIFE, status::DEAD);
+        assert_eq!(memory.of_tenant[TENANT as usize].load(), 2);
+        let next = memory.sweep(UNREPLIED_TICKS);
+        assert_eq!(next, Swept { live: 0, expired: 0, emptied: 2 });
+    }
+
+    #[test]
+    fn a_packet_quicker_than_our_clock_keeps_its_flow() {
+        let mut memory = Memory::new(4);
+        memory.open(0, 1, state::UNREPLIED, 101);
+        assert_eq!(memory.sweep(100).live, 2);
+    }
+
+    #[test]
+    fn a_line_rewritten_meanwhile_is_not_given_up() {
+        let memory = Memory::new(4);
+        memory.open(0, 1, state::UNREPLIED, 0);
+        let seen = memory.lines[0].status.load();
+        memory.lines[0].status.store(seen + status::SEQUENCE);
+        assert!(!mark(&memory.lines[0], seen));
+        assert_eq!(memory.lines[0].status.load(), seen + status::SEQUENCE);
+    }
+
+    #[test]
+    fn a_half_without_its_other_expires_alone() {
+        let mut memory = Memory::new(4);
+        memory.open(0, 1, state::UNREPLIED, 500);
+        memory.lines[1].status.store(status::DEAD);
+        assert_eq!(memory.sweep(600), Swept { live: 1, expired: 0, emptied: 1 });
+        memory.lines[0].partner.store(u32::MAX);
+        assert_eq!(memory.sweep(500 + UNREPLIED_TICKS).emptied, 1);
+    }
+
+    #[test]
+    fn what_arrives_until_the_grace_period_ends_is_folded() {
+        let mut memory = Memory::new(4);
+        memory.open(0, 1, state::UNREPLIED, 0);
+        memory.forward(0, 1, 100);
+        let (lines, cold, of_tenant) = (&memory.lines, &memory.cold, &memory.of_tenant);
+        let table = FlowTable { lines, cold, of_tenant };
+        let swept = sweep(table, &mut memory.totals, UNREPLIED_TICKS, || {
+            cold[0].packets.add(2);
+            cold[0].bytes.add(200);
+            Ok::<_, Infallible>(())
+        });
+        assert_eq!(swept.map(|swept| swept.emptied), Ok(2));
+        assert_eq!(memory.totals.rules[&11], Tally { packets: 3, bytes: 300 });
+        assert_eq!(memory.totals.rules[&22], Tally { packets: 3, bytes: 300 });
+    }
+
+    /// Whatever comes in whatever order, every packet is counted once.
+    #[test]
+    fn every_packet_is_folded_once() {
+        let mut memory = Memory::new(64);
+        let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut forwarded = Tally::default();
+        let mut now = 0_u32;
+        for _ in 0..20_000 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let index = (random >> 40) as usize % 32;
+            let is_live = memory.lines[index].status.load() & status::LIFE == status::LIVE;
+            match random >> 60 {
+                0 => {
+                    memory.sweep(now);
+                }
+                1..=3 if !is_live => memory.open(index, index + 32, state::UNREPLIED, now),
+                4..=6 => now += 5000,
+                _ if is_live => {
+                    let packets = (random >> 33) & 0xff;
+                    memory.forward(index, packets, packets * 60);
+                    memory.lines[index].seen_ticks.store(now);
+                    forwarded.packets += packets;
+                    forwarded.bytes += packets * 60;
+                }
+                _ => {}
+            }
+        }
+        memory.sweep(now + 10 * UNREPLIED_TICKS);
+        assert!(forwarded.packets > 100_000, "{forwarded:?}");
+        assert_eq!(memory.totals.tenants[&TENANT], forwarded);
+        assert_eq!(memory.totals.rules[&11], forwarded);
+        assert_eq!(memory.of_tenant[TENANT as usize].load(), 0);
+    }
+
+    impl Memory {
+        fn new(lines: usize) -> Self {
+            Self {
+                lines: (0..lines).map(|_| FlowLine::default()).collect(),
+                cold: (0..lines).map(|_| FlowCold::default()).collect(),
+                of_tenant: (0..8).map(|_| Word64::default()).collect(),
+                totals: Totals::default(),
+            }
+        }
+
+        fn table(&self) -> FlowTable<'_> {
+            FlowTable { lines: &self.lines, cold: &self.cold, of_tenant: &self.of_tenant }
+        }
+
+        fn sweep(&mut self, now_ticks: u32) -> Swept {
+            let (lines, cold, of_tenant) = (&self.lines, &self.cold, &self.of_tenant);
+            let table = FlowTable { lines, cold, of_tenant };
+            sweep(table, &mut self.totals, now_ticks, || Ok::<_, Infallible>(())).unwrap()
+        }
+
+        /// As the programs do it.
+        fn open(&self, forward: usize, reply: usize, state: u32, now_ticks: u32) {
+            for (index, partner, half) in [(forward, reply, 0), (reply, forward, status::REPLY)] {
+                let (line, cold) = (&self.lines[index], &self.cold[index]);
+                let key = FlowKey { protocol: protocol::UDP, ..FlowKey::default() };
+                line.set_key(&key.words());
+                line.seen_ticks.store(now_ticks);
+                line.partner.store(partner as u32);
+                cold.tenant.store(TENANT);
+                cold.rule_egress.store(11);
+                cold.rule_ingress.store(22);
+                line.status.store((9 * status::SEQUENCE) | status::LIVE | half | state);
+            }
+            self.of_tenant[TENANT as usize].add(2);
+        }
+
+        fn forward(&self, index: usize, packets: u64, bytes: u64) {
+            self.cold[index].packets.add(packets);
+            self.cold[index].bytes.add(bytes);
+        }
+    }
+}

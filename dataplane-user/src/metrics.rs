@@ -1,0 +1,99 @@
+//! What does Prometheus read? Names begin with `sekisho_`, labels are bounded:
+//! tenants, reasons and attachments, never addresses.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+use crate::{daemon::Daemon, view};
+
+/// OpenMetrics, as the text encoder writes it.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Reason {
+    tenant: String,
+    reason: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Direction {
+    object: String,
+    interface: String,
+    direction: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Table {
+    table: String,
+}
+
+type Count<L> = Family<L, Counter<u64, AtomicU64>>;
+
+/// The metrics as text, read from the tables at this moment.
+pub fn text(daemon: &Daemon) -> anyhow::Result<String> {
+    let mut registry = Registry::with_prefix("sekisho");
+    drops(&mut registry, &daemon.drops()?);
+    attachments(&mut registry, &daemon.counters()?);
+    let status = daemon.status()?;
+    tables(&mut registry, &status.tables);
+    let version = Gauge::<i64>::default();
+    version.set(i64::from(status.site_version));
+    registry.register("site_version", "Version of the site that is in force", version);
+    let mut text = String::new();
+    text::encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+fn drops(registry: &mut Registry, drops: &[view::Drop]) {
+    let family = Count::<Reason>::default();
+    registry.register("drops", "Packets that were not forwarded", family.clone());
+    for drop in drops {
+        let labels = Reason { tenant: drop.tenant.clone(), reason: drop.reason.clone() };
+        family.get_or_create(&labels).inc_by(drop.packets);
+    }
+}
+
+fn attachments(registry: &mut Registry, counters: &view::Counters) {
+    let packets = Count::<Direction>::default();
+    let bytes = Count::<Direction>::default();
+    registry.register("packets", "Packets at an attachment", packets.clone());
+    registry.register(
+        "bytes",
+        "Bytes at an attachment, from the Ethernet header on",
+        bytes.clone(),
+    );
+    for row in &counters.attachments {
+        let directions = [
+            ("received", row.received),
+            ("sent", row.sent),
+            ("answered", row.answered),
+            ("reported", row.reported),
+        ];
+        for (direction, amount) in directions {
+            let labels = Direction {
+                object: row.object.clone(),
+                interface: row.interface.clone(),
+                direction,
+            };
+            packets.get_or_create(&labels).inc_by(amount.packets);
+            bytes.get_or_create(&labels).inc_by(amount.bytes);
+        }
+    }
+}
+
+fn tables(registry: &mut Registry, fills: &[view::Fill]) {
+    let used = Family::<Table, Gauge>::default();
+    let max = Family::<Table, Gauge>::default();
+    registry.register("table_entries", "Entries of a table in use", used.clone());
+    registry.register("table_entries_max", "Entries that a table has room for", max.clone());
+    for fill in fills {
+        let labels = Table { table: fill.table.clone() };
+        used.get_or_create(&labels).set(i64::try_from(fill.used).unwrap_or(i64::MAX));
+        max.get_or_create(&labels).set(i64::try_from(fill.max).unwrap_or(i64::MAX));
+    }
+}

@@ -1,0 +1,8 @@
+//! The tables as userland writes and reads them.
+
+pub mod image;
+
+pub mod host;
+
+pub use host::HostTables;
+pub use image::Image;

@@ -1,0 +1,357 @@
+//! How do the stages run without a kernel?
+//!
+//! [`HostTables`] answers every question of [`Tables`] from an [`Image`], in the
+//! plainest way that is obviously right, and keeps flows and counters as the
+//! kernel's maps do. One thread at a time.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, HashMap},
+    hash::Hash,
+};
+
+use dataplane_common::{
+    Stop, Tables,
+    addr::Addr,
+    limits,
+    table::{
+        Attachment, AttachmentKey, Location, LocationKey, PermitKey, Station, StationKey, Tenant,
+        endpoint::Endpoint,
+        flow::{BUCKET_LINES, FlowCold, FlowLine},
+        next_hop::{NextHop, Output},
+        policy::{self, MemberKey, Policy, Rule},
+        route::Route,
+        zone::Zone,
+    },
+    tables::{Counter, Note, Tally, rate},
+};
+
+use super::Image;
+
+/// The tables of a host: an image, and what packets left behind.
+pub struct HostTables {
+    image: Image,
+    permits: Prefixes<PermitKey, ()>,
+    sessions: Prefixes<u32, u32>,
+    routes: Prefixes<u32, Route>,
+    groups: Prefixes<u32, ()>,
+
+    lines: Vec<FlowLine>,
+    cold: Vec<FlowCold>,
+    secret: [u64; 2],
+    halves: RefCell<HashMap<u32, u32>>,
+    reports: RefCell<HashMap<u32, u64>>,
+
+    clock_ns: Cell<u64>,
+    is_tracing: Cell<bool>,
+    notes: RefCell<Vec<Note>>,
+    counters: RefCell<Counters>,
+}
+
+/// What packets were counted under.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Counters {
+    /// By attachment and [`Counter`].
+    pub counts: BTreeMap<(u32, u8), Tally>,
+    /// By tenant and reason.
+    pub stops: BTreeMap<(u32, Stop), u64>,
+}
+
+impl HostTables {
+    /// Tables for this image with a flow table of `flow_lines` lines, a power of two.
+    #[must_use]
+    pub fn new(image: Image, flow_lines: u32) -> Self {
+        assert!(flow_lines.is_power_of_two() && flow_lines >= BUCKET_LINES, "{flow_lines}");
+        let mut tables = Self {
+            image: Image::default(),
+            permits: Prefixes::default(),
+            sessions: Prefixes::default(),
+            routes: Prefixes::default(),
+            groups: Prefixes::default(),
+            lines: (0..flow_lines).map(|_| FlowLine::default()).collect(),
+            cold: (0..flow_lines).map(|_| FlowCold::default()).collect(),
+            secret: [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210],
+            halves: RefCell::default(),
+            reports: RefCell::default(),
+            // A machine that has been up for a while: no flow is as old as the clock.
+            clock_ns: Cell::new(1 << 50),
+            is_tracing: Cell::new(false),
+            notes: RefCell::default(),
+            counters: RefCell::default(),
+        };
+        tables.replace(image);
+        tables
+    }
+
+    /// Puts another version of the site into force; flows and counters stay.
+    pub fn replace(&mut self, image: Image) {
+        let permits = image.permits.iter();
+        self.permits = permits
+            .map(|(key, bits)| (PermitKey { addr: Addr::UNSPECIFIED, ..*key }, key.addr, *bits, ()))
+            .collect();
+        let sessions = image.sessions.iter();
+        self.sessions = sessions.map(|(key, bits, id)| (key.zone, key.addr, *bits, *id)).collect();
+        let routes = image.routes.iter();
+        self.routes = routes.map(|(key, bits, to)| (key.zone, key.addr, *bits, *to)).collect();
+        let groups = image.group_prefixes.iter();
+        self.groups = groups.map(|(key, bits)| (key.zone, key.addr, *bits, ())).collect();
+        self.image = image;
+    }
+
+    /// The version in force.
+    #[must_use]
+    pub const fn image(&self) -> &Image {
+        &self.image
+    }
+
+    /// Lets time go by.
+    pub fn pass(&self, time: std::time::Duration) {
+        self.clock_ns.set(self.clock_ns.get() + time.as_nanos() as u64);
+    }
+
+    /// From now on packets only tell, or leave their marks again.
+    pub fn trace(&self, is_tracing: bool) {
+        self.is_tracing.set(is_tracing);
+    }
+
+    /// What was told since the last call.
+    pub fn take_notes(&self) -> Vec<Note> {
+        self.notes.take()
+    }
+
+    /// What was counted since the last call.
+    pub fn take_counters(&self) -> Counters {
+        self.counters.take()
+    }
+
+    /// How many half-flows the tenant has.
+    #[must_use]
+    pub fn halves_of(&self, tenant: u32) -> u32 {
+        self.halves.borrow().get(&tenant).copied().unwrap_or(0)
+    }
+}
+
+/// The record with this id. What was never written is as empty as element 0.
+fn element<T>(records: &[T], id: u32, max: u32) -> Option<&T> {
+    if id >= max {
+        return None;
+    }
+    records.get(id as usize).or_else(|| records.first())
+}
+
+/// Prefixes by what has to be equal besides, the family included (`::/0` holds no
+/// address of IPv4); within that, the longest first.
+struct Prefixes<K, V>(HashMap<(K, bool), Vec<(Addr, u8, V)>>);
+
+impl<K, V> Default for Prefixes<K, V> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<K: Hash + Eq + Copy, V> Prefixes<K, V> {
+    fn longest(&self, key: &K, addr: &Addr) -> Option<&V> {
+        let prefixes = self.0.get(&(*key, addr.is_v4()))?;
+        let found = prefixes.iter().find(|(net, bits, _)| addr.is_within(net, *bits));
+        found.map(|(_, _, value)| value)
+    }
+}
+
+impl<K: Hash + Eq, V> FromIterator<(K, Addr, u8, V)> for Prefixes<K, V> {
+    fn from_iter<I: IntoIterator<Item = (K, Addr, u8, V)>>(prefixes: I) -> Self {
+        let mut by_key: HashMap<_, Vec<_>> = HashMap::new();
+        for (key, net, bits, value) in prefixes {
+            by_key.entry((key, net.is_v4())).or_default().push((net, bits, value));
+        }
+        for prefixes in by_key.values_mut() {
+            prefixes.sort_by_key(|(_, bits, _)| core::cmp::Reverse(*bits));
+        }
+        Self(by_key)
+    }
+}
+
+impl Tables for HostTables {
+    fn is_tracing(&self) -> bool {
+        self.is_tracing.get()
+    }
+
+    fn now_ticks(&self) -> u32 {
+        (self.clock_ns.get() >> 20) as u32
+    }
+
+    fn attachment(&self, key: &AttachmentKey) -> Option<&Attachment> {
+        self.image.attachments.get(key)
+    }
+
+    fn station(&self, key: &StationKey) -> Option<&Station> {
+        self.image.stations.get(key)
+    }
+
+    fn is_permitted(&self, key: &PermitKey) -> bool {
+        let fixed = PermitKey { addr: Addr::UNSPECIFIED, ..*key };
+        self.permits.longest(&fixed, &key.addr).is_some()
+    }
+
+    fn location(&self, key: &LocationKey) -> Option<&Location> {
+        self.image.locations.get(key)
+    }
+
+    fn session(&self, access: u32, addr: &Addr) -> Option<u32> {
+        self.sessions.longest(&access, addr).copied()
+    }
+
+    fn endpoint(&self, id: u32) -> Option<&Endpoint> {
+        element(&self.image.endpoints, id, limits::ENDPOINTS_MAX)
+    }
+
+    fn zone(&self, id: u32) -> Option<&Zone> {
+        element(&self.image.zones, id, limits::ZONES_MAX)
+    }
+
+    fn route(&self, zone: u32, addr: &Addr) -> Option<&Route> {
+        self.routes.longest(&zone, addr)
+    }
+
+    fn next_hop(&self, id: u32) -> Option<&NextHop> {
+        element(&self.image.next_hops, id, limits::NEXT_HOPS_MAX)
+    }
+
+    fn output(&self, id: u32) -> Option<&Output> {
+        element(&self.image.outputs, id, limits::ATTACHMENTS_MAX)
+    }
+
+    fn tenant(&self, id: u32) -> Option<&Tenant> {
+        element(&self.image.tenants, id, limits::TENANTS_MAX)
+    }
+
+    fn policy(&self, id: u32) -> Option<&Policy> {
+        element(&self.image.policies, id, limits::POLICIES_MAX)
+    }
+
+    fn find_rule(
+        &self,
+        first: u32,
+        count: u32,
+        mut matches: impl FnMut(&Rule) -> bool,
+    ) -> Option<&Rule> {
+        let rules = self.image.rules.iter().skip(first as usize);
+        rules.take(count.min(policy::RULES_MAX) as usize).find(|rule| matches(rule))
+    }
+
+    fn is_member(&self, key: &MemberKey) -> bool {
+        self.image.members.contains(key)
+    }
+
+    fn is_in_group(&self, set: u32, addr: &Addr) -> bool {
+        self.groups.longest(&set, addr).is_some()
+    }
+
+    fn flow_lines(&self) -> u32 {
+        self.lines.len() as u32
+    }
+
+    fn flow_secret(&self) -> [u64; 2] {
+        self.secret
+    }
+
+    fn flow(&self, index: u32) -> Option<&FlowLine> {
+        self.lines.get(index as usize)
+    }
+
+    fn flow_cold(&self, index: u32) -> Option<&FlowCold> {
+        self.cold.get(index as usize)
+    }
+
+    fn flow_swap(&self, line: &FlowLine, old: u32, new: u32) -> bool {
+        line.status.swap(old, new)
+    }
+
+    fn flow_count(&self, cold: &FlowCold, packets: u32, bytes: u32) {
+        if !self.is_tracing() {
+            cold.packets.add(u64::from(packets));
+            cold.bytes.add(u64::from(bytes));
+        }
+    }
+
+    fn flow_reserve(&self, tenant: u32, halves: u32, max: u32) -> bool {
+        let mut all = self.halves.borrow_mut();
+        let count = all.entry(tenant).or_default();
+        if *count + halves > max {
+            return false;
+        }
+        *count += halves;
+        true
+    }
+
+    fn flow_release(&self, tenant: u32, halves: u32) {
+        *self.halves.borrow_mut().entry(tenant).or_default() -= halves;
+    }
+
+    fn may_report(&self, tenant: u32) -> bool {
+        let mut reports = self.reports.borrow_mut();
+        let due = reports.entry(tenant).or_default();
+        let next = rate::next(*due, self.clock_ns.get());
+        if let Some(next) = next
+            && !self.is_tracing()
+        {
+            *due = next;
+        }
+        next.is_some()
+    }
+
+    fn count(&self, attachment: u32, counter: Counter, packets: u32, bytes: u32) {
+        if !self.is_tracing() {
+            let mut counters = self.counters.borrow_mut();
+            let tally = counters.counts.entry((attachment, counter as u8)).or_default();
+            tally.packets += u64::from(packets);
+            tally.bytes += u64::from(bytes);
+        }
+    }
+
+    fn count_stop(&self, tenant: u32, stop: Stop) {
+        if !self.is_tracing() {
+            *self.counters.borrow_mut().stops.entry((tenant, stop)).or_default() += 1;
+        }
+    }
+
+    fn note(&self, note: Note) {
+        if self.is_tracing() {
+            self.notes.borrow_mut().push(note);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dataplane_common::addr::V4_PREFIX_OFFSET_BITS;
+
+    #[test]
+    fn the_longest_prefix_of_the_zone_answers() {
+        let route = |id| Route { id, ..Route::default() };
+        let entry = |zone, addr, bits: u8, id| {
+            let key = LocationKey { addr: Addr::v4(addr), zone, zero: 0 };
+            (key, V4_PREFIX_OFFSET_BITS + bits, route(id))
+        };
+        let image = Image {
+            routes: vec![
+                entry(1, [0; 4], 0, 1),
+                entry(1, [10, 1, 2, 0], 24, 2),
+                entry(1, [10, 1, 0, 0], 16, 3),
+                entry(2, [10, 1, 2, 3], 32, 4),
+                (LocationKey { addr: Addr::UNSPECIFIED, zone: 2, zero: 0 }, 0, route(5)),
+            ],
+            ..Image::default()
+        };
+        let tables = HostTables::new(image, 4);
+        let id = |zone, addr| tables.route(zone, &Addr::v4(addr)).map(|route| route.id);
+        assert_eq!(id(1, [10, 1, 2, 3]), Some(2));
+        assert_eq!(id(1, [10, 1, 3, 3]), Some(3));
+        assert_eq!(id(1, [10, 2, 3, 3]), Some(1));
+        assert_eq!(id(2, [10, 1, 2, 3]), Some(4));
+        assert_eq!(id(2, [10, 1, 2, 4]), None);
+        // A default route of one family is none of the other.
+        assert!(tables.route(1, &Addr::v6([0x20; 16])).is_none());
+        assert_eq!(tables.route(2, &Addr::v6([0x20; 16])).map(|route| route.id), Some(5));
+    }
+}

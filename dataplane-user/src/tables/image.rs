@@ -1,0 +1,51 @@
+//! Which records make one version of the site?
+//!
+//! An image is what the compiler makes and what is written to the kernel's maps (or
+//! handed to the host's tables in a test): complete, consistent, and of no version
+//! yet. Vectors are indexed by id; element 0 is nobody and stays empty.
+
+use std::collections::{HashMap, HashSet};
+
+use dataplane_common::table::{
+    Attachment, AttachmentKey, Location, LocationKey, PermitKey, Station, StationKey, Tenant,
+    endpoint::Endpoint,
+    next_hop::{NextHop, Output},
+    policy::{MemberKey, Policy, Rule},
+    route::Route,
+    zone::Zone,
+};
+
+/// One version of the site as records.
+#[derive(Clone, Default, PartialEq, Debug)]
+pub struct Image {
+    /// What is plugged in at (interface, VLAN).
+    pub attachments: HashMap<AttachmentKey, Attachment>,
+    /// MACs of ports on attachments; the empty MAC stands for any, where port security is off.
+    pub stations: HashMap<StationKey, Station>,
+    /// Addresses in networks: ports' and gateways'.
+    pub locations: HashMap<LocationKey, Location>,
+    /// Endpoints in groups, lines and line groups.
+    pub members: HashSet<MemberKey>,
+    /// Source prefixes that ports may use, with their lengths counted in 128 bits.
+    pub permits: Vec<(PermitKey, u8)>,
+    /// Addresses and prefixes of sessions on accesses, their lengths, and their lines' endpoints.
+    pub sessions: Vec<(LocationKey, u8, u32)>,
+    /// Routes of zones.
+    pub routes: Vec<(LocationKey, u8, Route)>,
+    /// Prefixes of address groups; the key's zone is the set.
+    pub group_prefixes: Vec<(LocationKey, u8)>,
+    /// Ports, lines with sessions, uplinks.
+    pub endpoints: Vec<Endpoint>,
+    /// Networks, routers, uplinks, accesses.
+    pub zones: Vec<Zone>,
+    /// Next hops.
+    pub next_hops: Vec<NextHop>,
+    /// Ways out, by attachment.
+    pub outputs: Vec<Output>,
+    /// Tenants; 0 is the provider.
+    pub tenants: Vec<Tenant>,
+    /// Rules of endpoints; 0 is "not filtered".
+    pub policies: Vec<Policy>,
+    /// Rules, each policy's direction in one run.
+    pub rules: Vec<Rule>,
+}

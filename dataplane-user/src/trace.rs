@@ -1,0 +1,339 @@
+//! Why does this packet (not) pass? The question becomes a frame, the loaded
+//! program's twin runs on it, and its notes become sentences.
+
+use std::net::IpAddr;
+
+use dataplane_common::{
+    Stop,
+    addr::{Addr, Mac},
+    stage::conntrack::state,
+    table::{AttachmentKey, LocationKey, attachment_kind, flow::status},
+    tables::{Note, note},
+    work::job,
+};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::{
+    compile::{Compiled, ids::Kind},
+    frame::{self, Payload},
+    view::{Step, Trace},
+};
+
+/// A packet to ask about.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub enum Question {
+    /// Described by its ends and ports.
+    Described(Described),
+    /// A frame as it was captured, and where it comes in.
+    Captured {
+        /// The interface.
+        interface: String,
+        /// The VLAN it is tagged with beside the frame; 0: none.
+        vlan: u16,
+        /// The frame, from the Ethernet header on.
+        frame: Vec<u8>,
+    },
+}
+
+/// A packet described by its ends and ports.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Described {
+    /// Who sends.
+    pub from: Sender,
+    /// The source address; the sender's first of the destination's family if absent.
+    pub source: Option<IpAddr>,
+    /// The destination.
+    pub to: IpAddr,
+    /// What it carries.
+    pub payload: Payload,
+    /// TTL or hop limit.
+    pub ttl: u8,
+}
+
+/// Who sends a described packet.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub enum Sender {
+    /// A port, `tenant/port` or its name alone if no other tenant has one of that name.
+    Port(String),
+    /// The session of a number, canonical.
+    Line(String),
+    /// An uplink; then a source address is needed.
+    Uplink(String),
+}
+
+/// Why no frame can be made of the question.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum Error {
+    /// The name is nobody's.
+    #[error("there is no {kind} {name:?}; there are: {known}")]
+    Unknown {
+        /// What was looked for.
+        kind: &'static str,
+        /// By which name.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// Several tenants have a port of that name.
+    #[error("several tenants have a port {name:?}: {known}; name the tenant as well")]
+    Ambiguous {
+        /// The name.
+        name: String,
+        /// The candidates.
+        known: String,
+    },
+    /// The sender has no address to send from.
+    #[error("{sender} has no address of the family of {to}; give one with --from-address")]
+    NoSource {
+        /// Who.
+        sender: String,
+        /// To what.
+        to: IpAddr,
+    },
+    /// The families differ.
+    #[error("{source_address} and {to} are not of one family")]
+    Families {
+        /// From.
+        source_address: IpAddr,
+        /// To.
+        to: IpAddr,
+    },
+    /// Nothing is plugged in there.
+    #[error("no attachment of the site is at interface {interface:?}, VLAN {vlan}")]
+    NoAttachment {
+        /// The interface.
+        interface: String,
+        /// The VLAN.
+        vlan: u16,
+    },
+}
+
+/// A frame and where it comes in.
+#[derive(Debug, PartialEq)]
+pub struct Frame {
+    /// The interface and VLAN.
+    pub at: AttachmentKey,
+    /// Does the program for NICs see it, or that for tenant ports?
+    pub is_nic: bool,
+    /// The frame, tagged in place.
+    pub bytes: Vec<u8>,
+}
+
+/// Makes the frame that the sender would send.
+pub fn frame(site: &Compiled, described: &Described) -> Result<Frame, Error> {
+    let sender = match &described.from {
+        Sender::Port(name) => port(site, name)?,
+        Sender::Line(number) => by_suffix(site, "line", number)?,
+        Sender::Uplink(name) => by_suffix(site, "uplink", name)?,
+    };
+    let endpoint = site.image.endpoints[sender as usize];
+    let source = match described.source {
+        Some(source) => source,
+        None => source_of(site, sender, described.to).ok_or_else(|| Error::NoSource {
+            sender: site.ids.name(Kind::Endpoint, sender).to_owned(),
+            to: described.to,
+        })?,
+    };
+    if source.is_ipv4() != described.to.is_ipv4() {
+        return Err(Error::Families { source_address: source, to: described.to });
+    }
+    let hop = site.image.next_hops[endpoint.next_hop as usize];
+    let at = site
+        .image
+        .attachments
+        .iter()
+        .find(|(_, attachment)| attachment.id == hop.attachment)
+        .map(|(key, _)| *key)
+        .unwrap_or_default();
+    // Within its network a port knows its neighbours' MACs; everything else goes to the router.
+    let key = LocationKey { addr: addr(described.to), zone: endpoint.network, zero: 0 };
+    let is_port = matches!(described.from, Sender::Port(_));
+    let neighbour = site.image.locations.get(&key).filter(|_| is_port);
+    let dst = neighbour.map_or(hop.src, |location| location.mac);
+    let bytes = frame::build(&frame::Headers {
+        src_mac: hop.dst,
+        dst_mac: dst,
+        vlan: at.vlan as u16,
+        src: source,
+        dst: described.to,
+        ttl: described.ttl,
+        payload: described.payload,
+    });
+    Ok(Frame { at, is_nic: !is_port, bytes })
+}
+
+/// Where a captured frame comes in.
+pub fn captured(site: &Compiled, interface: &str, vlan: u16, bytes: &[u8]) -> Result<Frame, Error> {
+    let name = crate::compile::attachment_name(interface, vlan);
+    let absent = || Error::NoAttachment { interface: interface.to_owned(), vlan };
+    let id = site.ids.number(Kind::Attachment, &name).ok_or_else(absent)?;
+    let (key, attachment) =
+        site.image.attachments.iter().find(|(_, at)| at.id == id).ok_or_else(absent)?;
+    let is_nic = attachment.kind != attachment_kind::PORTS;
+    Ok(Frame { at: *key, is_nic, bytes: frame::tagged(bytes, vlan) })
+}
+
+fn port(site: &Compiled, name: &str) -> Result<u32, Error> {
+    if name.contains('/') {
+        return by_suffix(site, "port", name);
+    }
+    let suffix = format!("/{name}");
+    let found: Vec<_> = site
+        .ids
+        .all(Kind::Endpoint)
+        .filter(|(known, _)| known.starts_with("port ") && known.ends_with(&suffix))
+        .collect();
+    match found.as_slice() {
+        [(_, number)] => Ok(*number),
+        [] => Err(unknown(site, "port", name)),
+        several => Err(Error::Ambiguous {
+            name: name.to_owned(),
+            known: several
+                .iter()
+                .map(|(known, _)| &known["port ".len()..])
+                .collect::<Vec<_>>()
+                .join(", "),
+        }),
+    }
+}
+
+fn by_suffix(site: &Compiled, kind: &'static str, name: &str) -> Result<u32, Error> {
+    let is_it = |known: &str| {
+        known.strip_prefix(kind).is_some_and(|rest| {
+            let rest = rest.trim_start();
+            rest == name || kind == "line" && rest.ends_with(&format!("/{name}"))
+        })
+    };
+    let found = site.ids.all(Kind::Endpoint).find(|(known, _)| is_it(known));
+    found.map(|(_, number)| number).ok_or_else(|| unknown(site, kind, name))
+}
+
+fn unknown(site: &Compiled, kind: &'static str, name: &str) -> Error {
+    let known: Vec<_> = site
+        .ids
+        .all(Kind::Endpoint)
+        .filter_map(|(known, _)| known.strip_prefix(kind))
+        .map(str::trim_start)
+        .take(20)
+        .collect();
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    Error::Unknown { kind, name: name.to_owned(), known }
+}
+
+/// The first whole address that the sender may use, of the destination's family.
+fn source_of(site: &Compiled, sender: u32, to: IpAddr) -> Option<IpAddr> {
+    let permits = site
+        .image
+        .permits
+        .iter()
+        .filter(|(key, bits)| key.endpoint == sender && *bits == 128)
+        .map(|(key, _)| key.addr);
+    let sessions = site
+        .image
+        .sessions
+        .iter()
+        .filter(|(_, _, endpoint)| *endpoint == sender)
+        .map(|(key, _, _)| key.addr);
+    permits
+        .chain(sessions)
+        .find(|addr| addr.is_v4() == to.is_ipv4() && !addr.is_link_local())
+        .map(ip)
+}
+
+/// The address in the tables' form.
+#[must_use]
+pub fn addr(ip: IpAddr) -> Addr {
+    match ip {
+        IpAddr::V4(ip) => Addr::v4(ip.octets()),
+        IpAddr::V6(ip) => Addr::v6(ip.octets()),
+    }
+}
+
+/// The address in the standard library's form.
+#[must_use]
+pub fn ip(addr: Addr) -> IpAddr {
+    if addr.is_v4() { addr.v4_bytes().into() } else { addr.bytes().into() }
+}
+
+/// The MAC in writing.
+#[must_use]
+pub fn mac(mac: Mac) -> String {
+    mac.0.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+/// The program's notes as sentences.
+#[must_use]
+pub fn tell(site: &Compiled, packet: String, notes: &[Note]) -> Trace {
+    let steps = notes.iter().filter_map(|note| step(site, note)).collect();
+    let last = notes.iter().rev().find(|note| matches!(note.what, note::EMIT | note::STOP));
+    let stop = notes
+        .iter()
+        .find(|note| note.what == note::STOP)
+        .map(|note| Stop::from_number(note.id).name().to_owned());
+    let is_answered = notes.iter().any(|note| note.what == note::ANSWER);
+    let verdict = match last.map(|note| note.what) {
+        Some(note::EMIT) if stop.is_some() => "stopped, and the sender is told",
+        Some(note::EMIT) if is_answered => "answered",
+        Some(note::EMIT) => "forwarded",
+        Some(_) => "stopped",
+        None => "unknown",
+    };
+    Trace { packet, steps, verdict: verdict.to_owned(), stop }
+}
+
+fn step(site: &Compiled, note: &Note) -> Option<Step> {
+    let name = |kind| site.ids.name(kind, note.id).to_owned();
+    let rule = |kind: &str| {
+        if note.id == 0 {
+            format!("not filtered: no {kind} rules apply")
+        } else {
+            let policy = site.ids.name(Kind::Policy, note.detail);
+            format!("permitted by rule {} ({policy})", name(Kind::Rule))
+        }
+    };
+    let (stage, decision) = match note.what {
+        note::ATTACHED => ("attach", format!("came in at {}", name(Kind::Attachment))),
+        note::SENDER => {
+            let zone = site.ids.name(Kind::Zone, note.detail);
+            ("admit", format!("sent by {}, into {zone}", name(Kind::Endpoint)))
+        }
+        note::FLOW => ("flow", format!("part of a known flow (half {})", flow_state(note))),
+        note::NO_FLOW => ("flow", "no known flow".to_owned()),
+        note::READMIT => ("flow", "judged anew in the direction that opened it".to_owned()),
+        note::ROUTE => ("route", name(Kind::Route)),
+        note::RECEIVER => ("route", format!("leads to {}", name(Kind::Endpoint))),
+        note::EGRESS => ("filter", format!("egress: {}", rule("egress"))),
+        note::INGRESS => ("filter", format!("ingress: {}", rule("ingress"))),
+        note::RELATED => ("flow", "an ICMP error about a known flow".to_owned()),
+        note::ANSWER => ("answer", answered(note.id).to_owned()),
+        note::EMIT => ("emit", format!("leaves by {}", name(Kind::Attachment))),
+        note::STOP => {
+            let stop = Stop::from_number(note.id);
+            ("stop", format!("{}: {}", stop.name(), stop.sentence().trim()))
+        }
+        note::STATE if note.id == note.detail => return None,
+        note::STATE => {
+            let (before, after) = (state::name(note.id), state::name(note.detail));
+            ("flow", format!("connection: {before} → {after}"))
+        }
+        _ => return None,
+    };
+    Some(Step { stage: stage.to_owned(), decision })
+}
+
+fn flow_state(note: &Note) -> String {
+    let direction = if note.detail & status::REPLY == 0 { "original" } else { "reply" };
+    let denied = if note.detail & status::DENIED == 0 { "" } else { ", denied" };
+    format!("{}: {direction}, {}{denied}", note.id, state::name(note.detail & status::STATE))
+}
+
+fn answered(what: u32) -> &'static str {
+    match what {
+        job::ARP => "asked by ARP",
+        job::NEIGHBOUR => "asked by neighbour discovery",
+        job::ECHO => "an echo request to the router",
+        job::ERROR => "the sender is told by an ICMP error",
+        _ => "nothing",
+    }
+}

@@ -1,0 +1,202 @@
+//! What does the daemon tell about itself, and in which shape?
+//!
+//! These are the bodies of the control socket's answers and of `-o json`. Field
+//! names are part of the interface: they may be added to, never changed.
+
+use serde::{Deserialize, Serialize};
+
+/// `sekisho status`.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Status {
+    /// The program's version.
+    pub program: String,
+    /// The version of the site that is in force; it grows by one with every change.
+    pub site_version: u32,
+    /// Where the site file is.
+    pub config: String,
+    /// How long the daemon has run, seconds.
+    pub uptime_s: u64,
+    /// Every attachment.
+    pub attachments: Vec<Attachment>,
+    /// How full the tables are.
+    pub tables: Vec<Fill>,
+}
+
+/// What is plugged in where.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Attachment {
+    /// The interface.
+    pub interface: String,
+    /// The VLAN, if it is tagged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<u16>,
+    /// What it is: `network blue/web`, `uplink internet`, `access mobile`.
+    pub object: String,
+    /// Where the program sits: `xdp` or `tcx`.
+    pub hook: String,
+}
+
+/// A table's gauge.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Fill {
+    /// Its name.
+    pub table: String,
+    /// Entries in use.
+    pub used: u64,
+    /// Entries that it has room for.
+    pub max: u64,
+}
+
+/// `sekisho counters`.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+pub struct Counters {
+    /// By attachment.
+    pub attachments: Vec<AttachmentCounters>,
+    /// By rule: what its flows carried, a second behind at most.
+    pub rules: Vec<RuleCounters>,
+}
+
+/// Packets and bytes.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Default)]
+pub struct Amount {
+    /// Packets; a segmented packet counts as its segments.
+    pub packets: u64,
+    /// Bytes from the Ethernet header on.
+    pub bytes: u64,
+}
+
+/// What went through an attachment.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct AttachmentCounters {
+    /// What it is.
+    pub object: String,
+    /// The interface.
+    pub interface: String,
+    /// The VLAN, if it is tagged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<u16>,
+    /// Came in.
+    pub received: Amount,
+    /// Left through it.
+    pub sent: Amount,
+    /// Was answered by us: ARP, neighbour discovery, echo.
+    pub answered: Amount,
+    /// ICMP errors that we made.
+    pub reported: Amount,
+}
+
+/// What a rule permitted.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct RuleCounters {
+    /// The rule: `blue/web/rules/0`.
+    pub rule: String,
+    /// What its flows carried, both ways.
+    pub amount: Amount,
+}
+
+/// `sekisho drops`: packets that were not forwarded, and why.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Drop {
+    /// Under whom it is counted; `-` is the provider.
+    pub tenant: String,
+    /// The reason's name.
+    pub reason: String,
+    /// The reason as a sentence.
+    pub sentence: String,
+    /// How many.
+    pub packets: u64,
+}
+
+/// `sekisho flows`: a half-flow.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Flow {
+    /// Who pays for it.
+    pub tenant: String,
+    /// In which network, router, uplink or access its packets arrive.
+    pub zone: String,
+    /// The sender's address.
+    pub src: String,
+    /// The receiver's.
+    pub dst: String,
+    /// The protocol's name or number.
+    pub protocol: String,
+    /// The sender's port, or the identifier of an ICMP query.
+    pub src_port: u16,
+    /// The receiver's port, or type and code of an ICMP query.
+    pub dst_port: u16,
+    /// `original` or `reply`.
+    pub direction: String,
+    /// The connection's state.
+    pub state: String,
+    /// Why it is denied, if it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub denied: Option<String>,
+    /// What it carried.
+    pub amount: Amount,
+    /// Since the last packet, seconds.
+    pub idle_s: u64,
+    /// The rule of the opener that permits it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub egress_rule: Option<String>,
+    /// The rule of the responder that permits it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ingress_rule: Option<String>,
+}
+
+/// `sekisho sessions`: a line that is attached.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Session {
+    /// Where it came in.
+    pub access: String,
+    /// Whose line it is.
+    pub tenant: String,
+    /// The number, its middle hidden unless it was asked for in full.
+    pub number: String,
+    /// Its addresses.
+    pub addresses: Vec<String>,
+    /// `active` or `suspended`.
+    pub state: String,
+    /// Where the line leads.
+    pub destination: String,
+}
+
+/// `sekisho apply`: what a change came to.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Applied {
+    /// The version in force now.
+    pub site_version: u32,
+    /// Was it only tried?
+    pub dry_run: bool,
+    /// What differs, a line each: `+ port blue/web-2`, `~ security group blue/web`, `- …`.
+    pub changes: Vec<String>,
+}
+
+/// A refusal.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Refusal {
+    /// What is wrong, where, and what would be right.
+    pub error: String,
+}
+
+/// `sekisho trace`: what the program decided about one packet.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Trace {
+    /// The packet in short.
+    pub packet: String,
+    /// Stage by stage.
+    pub steps: Vec<Step>,
+    /// `forwarded`, `answered`, `stopped`.
+    pub verdict: String,
+    /// Why it was stopped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop: Option<String>,
+}
+
+/// What one stage decided.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Step {
+    /// The stage.
+    pub stage: String,
+    /// The decision, with the object that it came from.
+    pub decision: String,
+}

@@ -1,0 +1,171 @@
+//! What becomes of a packet on the host? The three programs are run as the bindings
+//! run them.
+
+use dataplane_common::{
+    Packet, Stop, Tables, Work,
+    addr::{Addr, Mac},
+    pipeline::{self, Next},
+    table::flow::{FlowKey, status},
+    work::Leg,
+};
+use dataplane_user::tables::{HostTables, host::Counters};
+
+use crate::packet::HostPacket;
+
+/// How a packet ended.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Whether it left.
+    pub end: End,
+    /// What was counted.
+    pub counters: Counters,
+    /// Programs that ran.
+    pub programs: u32,
+}
+
+/// The one end of a packet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum End {
+    /// This frame left by this output.
+    Left {
+        /// The output's id, which is its attachment's.
+        output: u32,
+        /// As the receiver sees it.
+        frame: Vec<u8>,
+        /// As the program counted it.
+        bytes: u32,
+    },
+    /// It was not forwarded.
+    Stopped(Stop),
+}
+
+/// Tail calls of a packet at most, and the program that it enters.
+const PROGRAMS_MAX: u32 = 3;
+
+/// Runs the packet through the pipeline.
+pub fn run(tables: &HostTables, mut packet: HostPacket) -> Outcome {
+    tables.take_counters();
+    let mut work = poisoned();
+    work.begin(1);
+    let mut next = pipeline::enter(&mut packet, tables, &mut work);
+    let mut programs = 1;
+    let end = loop {
+        next = match next {
+            Next::Emit => {
+                let (frame, bytes) = (packet.wire(), packet.bytes());
+                break End::Left { output: work.output, frame, bytes };
+            }
+            Next::Stopped(stop) => break End::Stopped(stop),
+            Next::First => pipeline::first(&mut packet, tables, &mut work),
+            Next::Answer => pipeline::answer(&mut packet, tables, &mut work),
+        };
+        programs += 1;
+        assert!(programs <= PROGRAMS_MAX, "a packet goes round in circles");
+    };
+    Outcome { end, counters: tables.take_counters(), programs }
+}
+
+/// A live half-flow.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Half {
+    /// Its key.
+    pub key: FlowKey,
+    /// The connection's state.
+    pub state: u32,
+    /// Is it the answering half?
+    pub is_reply: bool,
+    /// The stop that denies it.
+    pub denied: Option<Stop>,
+    /// The epoch that it was last found to hold in.
+    pub epoch: u32,
+    /// Who may send it; 0: nobody yet.
+    pub owner: u32,
+    /// Packets forwarded.
+    pub packets: u64,
+    /// Bytes forwarded.
+    pub bytes: u64,
+}
+
+/// The live half-flows, opening halves first.
+#[must_use]
+pub fn halves(tables: &HostTables) -> Vec<Half> {
+    let live = (0..tables.flow_lines()).filter_map(|index| {
+        let (line, cold) = (tables.flow(index)?, tables.flow_cold(index)?);
+        let now = line.status.load();
+        let is_denied = now & status::DENIED != 0;
+        (now & status::LIFE == status::LIVE).then(|| Half {
+            key: line.key(),
+            state: now & status::STATE,
+            is_reply: now & status::REPLY != 0,
+            denied: is_denied.then(|| Stop::from_number(line.action.load())),
+            epoch: line.epoch.load(),
+            owner: line.owner.load(),
+            packets: cold.packets.load(),
+            bytes: cold.bytes.load(),
+        })
+    });
+    let mut halves: Vec<_> = live.collect();
+    halves.sort_by_key(|half| half.is_reply);
+    halves
+}
+
+/// What a packet before may have left: whatever is read before it is written shows.
+fn poisoned() -> Work {
+    const WORD: u32 = 0xdead_beef;
+    let key = FlowKey {
+        src: Addr::v6([0xde; 16]),
+        dst: Addr::v6([0xad; 16]),
+        src_port: [0xde; 2],
+        dst_port: [0xad; 2],
+        zone: [0xbe; 3],
+        protocol: 6,
+    };
+    let leg = Leg {
+        key,
+        sender: WORD,
+        receiver: WORD,
+        zone: WORD,
+        action: WORD,
+        rule_egress: WORD,
+        rule_ingress: WORD,
+        stamp: u64::from(WORD),
+        epoch: WORD,
+        flags: WORD,
+    };
+    Work {
+        version: WORD,
+        flags: WORD,
+        attachment: WORD,
+        attachment_kind: WORD,
+        link: WORD,
+        vlan: WORD,
+        tenant: WORD,
+        sender: WORD,
+        owner: WORD,
+        dst_mac: Mac([0xde; 6]),
+        src_mac: Mac([0xad; 6]),
+        l3: WORD,
+        l4: WORD,
+        l3_bytes: WORD,
+        ttl_hops: WORD,
+        key,
+        icmp: [0xde; 2],
+        tcp_flags: 0xff,
+        tcp_scale: 0xff,
+        tcp_seq: WORD,
+        tcp_ack: WORD,
+        tcp_window: WORD,
+        payload_bytes: WORD,
+        flow: WORD,
+        flow_status: WORD,
+        leg,
+        way: leg,
+        action: WORD,
+        job: WORD,
+        error: [0xde; 2],
+        error_mtu: 0xdead,
+        error_stop: WORD,
+        output: WORD,
+        zero: WORD,
+    }
+}

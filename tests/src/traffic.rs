@@ -1,0 +1,63 @@
+//! What do the hosts say to each other?
+//!
+//! Real sockets and real programs, each with a deadline for the whole. That something arrives is
+//! said as soon as it has; that nothing arrives is said after a silence, and for TCP only once
+//! the sender's kernel has sent it again and again.
+
+mod icmp;
+mod tcp;
+mod udp;
+
+pub use icmp::{Hop, IcmpError, PingResult, ping, traceroute};
+pub use tcp::{TcpConn, TcpEchoServer, tcp_exchange};
+pub use udp::{UdpArrival, UdpProbe, udp_probe};
+
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr};
+
+use anyhow::{Context, Result};
+use nix::sys::socket::SockaddrStorage;
+
+use crate::lab::{Host, Namespace};
+
+/// Who starts: a host, or one of the addresses of a host that has several.
+#[derive(Clone, Copy, Debug)]
+pub struct Client<'host> {
+    namespace: &'host Namespace,
+    source: Option<IpAddr>,
+}
+
+impl Host {
+    /// This host, speaking from one of its addresses: a line of an access, for instance.
+    pub fn from(&self, source: impl Into<IpAddr>) -> Client<'_> {
+        Client { namespace: self, source: Some(source.into()) }
+    }
+}
+
+impl<'host> From<&'host Host> for Client<'host> {
+    fn from(host: &'host Host) -> Self {
+        Self { namespace: host, source: None }
+    }
+}
+
+/// Whether a socket with a timeout just has nothing yet. A socket call that has a timeout is
+/// interrupted when the process is stopped and continued, even without a handler (signal(7)).
+fn again(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}
+
+/// An address for nix.
+fn storage(address: SocketAddr) -> SockaddrStorage {
+    match address {
+        SocketAddr::V4(address) => address.into(),
+        SocketAddr::V6(address) => address.into(),
+    }
+}
+
+/// The first address inside a line such as "From fd00::1%eth0 (…): text".
+fn first_address(text: &str) -> Result<IpAddr> {
+    text.split(|letter: char| letter.is_whitespace() || "()%,".contains(letter))
+        .map(|word| word.trim_end_matches(':'))
+        .find_map(|word| word.parse().ok())
+        .with_context(|| format!("no address in {text:?}"))
+}

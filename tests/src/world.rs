@@ -1,0 +1,456 @@
+//! A small site, made by hand: what the compiler will make of a configuration.
+//!
+//! [`World`] adds records one object at a time; [`Site`] is the one that the packet
+//! tests share. Every generation and epoch begins at 1; a test that changes a record
+//! raises what the compiler would raise, with [`World::touch`].
+
+use std::net::IpAddr;
+
+use dataplane_common::{
+    addr::{Addr, Mac, V4_PREFIX_OFFSET_BITS},
+    table::{
+        Attachment, AttachmentKey, Location, LocationKey, PermitKey, Station, StationKey, Tenant,
+        attachment_kind,
+        endpoint::{Endpoint, kind},
+        next_hop::{NextHop, Output, output_kind, state},
+        policy::{ANY_PROTOCOL, Policy, Rule, family, remote},
+        route::{Route, kind as route_kind},
+        zone::Zone,
+    },
+};
+use dataplane_user::tables::Image;
+
+use crate::build::ip;
+
+mod site;
+pub use site::Site;
+
+/// An image in the making.
+#[derive(Clone)]
+pub struct World {
+    /// The records so far.
+    pub image: Image,
+    owners: u32,
+}
+
+/// A network: its zone and our MAC on it.
+#[derive(Clone, Copy, Debug)]
+pub struct Network {
+    /// The zone.
+    pub zone: u32,
+    /// The router's MAC.
+    pub mac: [u8; 6],
+    tenant: u32,
+    router: u32,
+    mtu_bytes: u32,
+}
+
+/// Anything that sends and receives: a port, an uplink, or a line.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    /// The endpoint.
+    pub id: u32,
+    /// Where it is attached.
+    pub attachment: u32,
+    /// The interface.
+    pub ifindex: u32,
+    /// The VLAN; 0: none.
+    pub vlan: u16,
+    /// Its MAC, or that of its next hop.
+    pub mac: [u8; 6],
+    /// Ours on its link.
+    pub router: [u8; 6],
+    /// The link's zone.
+    pub zone: u32,
+    /// How it is reached.
+    pub hop: u32,
+}
+
+/// The largest packet of a usual link.
+pub const MTU_BYTES: u32 = 1500;
+/// Half-flows that tenants may have.
+pub const FLOWS_MAX: u32 = 64;
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl World {
+    /// Nothing but the provider.
+    #[must_use]
+    pub fn new() -> Self {
+        let image = Image {
+            endpoints: vec![Endpoint::default()],
+            zones: vec![Zone::default()],
+            next_hops: vec![NextHop::default()],
+            outputs: vec![Output::default()],
+            tenants: vec![Tenant { epoch: 1, flows_max: FLOWS_MAX }],
+            policies: vec![Policy::default()],
+            ..Image::default()
+        };
+        Self { image, owners: 1000 }
+    }
+
+    /// One more tenant.
+    pub fn tenant(&mut self) -> u32 {
+        push(&mut self.image.tenants, Tenant { epoch: 1, flows_max: FLOWS_MAX })
+    }
+
+    /// A router of the tenant: its zone.
+    pub fn router(&mut self, tenant: u32) -> u32 {
+        push(&mut self.image.zones, Zone { tenant, generation: 1, ..Zone::default() })
+    }
+
+    /// A network at a router (0: none) with gateways such as `10.1.0.1/24`.
+    pub fn network(&mut self, tenant: u32, router: u32, mtu: u32, gateways: &[&str]) -> Network {
+        let zone = self.image.zones.len() as u32;
+        let mac = mac(0x0100 + zone as u16);
+        let mut record = Zone { tenant, generation: 1, router, mac: Mac(mac), ..Zone::default() };
+        for gateway in gateways {
+            own(&mut record, gateway);
+            let location = Location { mac: Mac(mac), ..Location::default() };
+            self.image.locations.insert(key(zone, prefix(gateway).0), location);
+            if router != 0 {
+                self.route(router, &net(gateway), to(route_kind::CONNECTED, zone));
+            }
+        }
+        push(&mut self.image.zones, record);
+        Network { zone, mac, tenant, router, mtu_bytes: mtu }
+    }
+
+    /// A port with these addresses on an attachment of its own.
+    pub fn port(&mut self, network: Network, addrs: &[&str], policy: u32) -> End {
+        let ifindex = 10 + self.image.outputs.len() as u32;
+        self.port_at(network, addrs, policy, ifindex, 0)
+    }
+
+    /// The same at this interface and VLAN.
+    pub fn port_at(
+        &mut self,
+        network: Network,
+        addrs: &[&str],
+        policy: u32,
+        ifindex: u32,
+        vlan: u16,
+    ) -> End {
+        let id = self.image.endpoints.len() as u32;
+        let attachment = self.attach(
+            ifindex,
+            vlan,
+            output_kind::PEER,
+            Attachment {
+                kind: attachment_kind::PORTS,
+                zone: network.zone,
+                tenant: network.tenant,
+                ..Attachment::default()
+            },
+        );
+        let mac = mac(id as u16);
+        let hop = self.hop(attachment, id, network.mtu_bytes, mac, network.mac, network.tenant);
+        push(
+            &mut self.image.endpoints,
+            Endpoint {
+                kind: kind::PORT,
+                tenant: network.tenant,
+                generation: 1,
+                policy,
+                network: network.zone,
+                arrival: network.router,
+                next_hop: hop,
+                ..Endpoint::default()
+            },
+        );
+        let (router, zone) = (network.mac, network.zone);
+        let port = End { id, attachment, ifindex, vlan, mac, router, zone, hop };
+        self.station(port, mac);
+        for addr in addrs {
+            self.permit(port, &format!("{addr}/{}", if ip(addr).is_ipv4() { 32 } else { 128 }));
+            let at = Location { endpoint: id, next_hop: hop, mac: Mac(mac), zero: [0; 2] };
+            self.image.locations.insert(key(zone, prefix(addr).0), at);
+        }
+        port
+    }
+
+    /// One more MAC of a port; the empty one stands for any.
+    pub fn station(&mut self, port: End, mac: [u8; 6]) {
+        self.owners += 1;
+        let key = StationKey { attachment: port.attachment, mac: Mac(mac), zero: [0; 6] };
+        self.image.stations.insert(key, Station { endpoint: port.id, owner: self.owners });
+    }
+
+    /// The port may use these source addresses with its MAC.
+    pub fn permit(&mut self, port: End, addrs: &str) {
+        let (addr, bits) = prefix(addrs);
+        let key = PermitKey { endpoint: port.id, mac: Mac(port.mac), zero: [0; 2], addr };
+        self.image.permits.push((key, bits));
+    }
+
+    /// An uplink with our addresses on it and a next hop.
+    pub fn uplink(&mut self, ifindex: u32, vlan: u16, own_addrs: &[&str]) -> End {
+        let uplink = self.nic(ifindex, vlan, own_addrs, attachment_kind::UPLINK);
+        self.owners += 1;
+        let id = self.image.endpoints.len() as u32;
+        let hop = self.hop(uplink.attachment, id, MTU_BYTES, uplink.mac, uplink.router, 0);
+        push(
+            &mut self.image.endpoints,
+            Endpoint {
+                kind: kind::UPLINK,
+                generation: 1,
+                arrival: uplink.zone,
+                next_hop: hop,
+                owner: self.owners,
+                ..Endpoint::default()
+            },
+        );
+        let at = AttachmentKey { ifindex, vlan: vlan.into() };
+        if let Some(attachment) = self.image.attachments.get_mut(&at) {
+            attachment.endpoint = id;
+        }
+        for addr in own_addrs {
+            let (addr, _) = prefix(addr);
+            self.image.routes.push((key(uplink.zone, addr), 128, to(route_kind::OWN, 0)));
+        }
+        End { id, hop, ..uplink }
+    }
+
+    /// An access with our addresses on it.
+    pub fn access(&mut self, ifindex: u32, vlan: u16, own_addrs: &[&str]) -> End {
+        self.nic(ifindex, vlan, own_addrs, attachment_kind::ACCESS)
+    }
+
+    /// A line with its session: `record` says whose it is and where it may go.
+    pub fn line(&mut self, access: End, sessions: &[&str], record: Endpoint) -> End {
+        self.owners += 1;
+        let id = self.image.endpoints.len() as u32;
+        let (attachment, tenant) = (access.attachment, record.tenant);
+        let hop = self.hop(attachment, id, MTU_BYTES, access.mac, access.router, tenant);
+        push(
+            &mut self.image.endpoints,
+            Endpoint {
+                kind: kind::LINE,
+                generation: 1,
+                arrival: access.zone,
+                next_hop: hop,
+                owner: self.owners,
+                ..record
+            },
+        );
+        for session in sessions {
+            let (addr, bits) = prefix(session);
+            self.image.sessions.push((key(access.zone, addr), bits, id));
+        }
+        End { id, hop, ..access }
+    }
+
+    /// A prefix of a zone leads there.
+    pub fn route(&mut self, zone: u32, addrs: &str, route: Route) {
+        let (addr, bits) = prefix(addrs);
+        let id = self.image.routes.len() as u32 + 1;
+        self.image.routes.push((key(zone, addr), bits, Route { id, ..route }));
+    }
+
+    /// A policy of these rules.
+    pub fn policy(&mut self, flags: u32, egress: &[Rule], ingress: &[Rule]) -> u32 {
+        let rules = &mut self.image.rules;
+        let egress_first = rules.len() as u32;
+        rules.extend_from_slice(egress);
+        let ingress_first = rules.len() as u32;
+        rules.extend_from_slice(ingress);
+        for (index, rule) in rules.iter_mut().enumerate() {
+            rule.id = index as u32 + 1;
+        }
+        push(
+            &mut self.image.policies,
+            Policy {
+                generation: 1,
+                flags,
+                egress_first,
+                egress_count: egress.len() as u32,
+                ingress_first,
+                ingress_count: ingress.len() as u32,
+            },
+        )
+    }
+
+    /// One more way out.
+    pub fn hop(
+        &mut self,
+        attachment: u32,
+        endpoint: u32,
+        mtu_bytes: u32,
+        dst: [u8; 6],
+        src: [u8; 6],
+        tenant: u32,
+    ) -> u32 {
+        push(
+            &mut self.image.next_hops,
+            NextHop {
+                attachment,
+                endpoint,
+                mtu_bytes,
+                state: state::READY,
+                dst: Mac(dst),
+                src: Mac(src),
+                tenant,
+            },
+        )
+    }
+
+    /// A tenant's objects changed: its epoch goes on.
+    pub fn touch(&mut self, tenant: u32) -> &mut Self {
+        self.image.tenants[tenant as usize].epoch += 1;
+        self
+    }
+
+    /// An endpoint's record, addresses or memberships changed.
+    pub fn touch_endpoint(&mut self, id: u32) -> &mut Endpoint {
+        let endpoint = &mut self.image.endpoints[id as usize];
+        endpoint.generation += 1;
+        let tenant = endpoint.tenant;
+        self.touch(tenant);
+        &mut self.image.endpoints[id as usize]
+    }
+
+    /// A policy of the tenant changed.
+    pub fn touch_policy(&mut self, id: u32, tenant: u32) -> &mut Policy {
+        self.touch(tenant);
+        let policy = &mut self.image.policies[id as usize];
+        policy.generation += 1;
+        policy
+    }
+
+    /// A zone's record, routes or exports changed.
+    pub fn touch_zone(&mut self, id: u32) -> &mut Zone {
+        self.image.zones[id as usize].generation += 1;
+        let tenant = self.image.zones[id as usize].tenant;
+        self.touch(tenant);
+        &mut self.image.zones[id as usize]
+    }
+
+    /// Takes away the routes of the zone to this prefix.
+    pub fn withdraw(&mut self, zone: u32, addrs: &str) {
+        let (addr, bits) = prefix(addrs);
+        self.image.routes.retain(|(at, length, _)| *at != key(zone, addr) || *length != bits);
+        self.touch_zone(zone);
+    }
+
+    fn nic(&mut self, ifindex: u32, vlan: u16, own_addrs: &[&str], kind: u32) -> End {
+        let zone = self.image.zones.len() as u32;
+        let router = mac(0x0100 + zone as u16);
+        let mut record = Zone { generation: 1, mac: Mac(router), ..Zone::default() };
+        for addr in own_addrs {
+            own(&mut record, addr);
+        }
+        push(&mut self.image.zones, record);
+        let attached = Attachment { kind, zone, ..Attachment::default() };
+        let attachment = self.attach(ifindex, vlan, output_kind::NIC, attached);
+        let mac = mac(0x0200 + zone as u16);
+        End { id: 0, attachment, ifindex, vlan, mac, router, zone, hop: 0 }
+    }
+
+    fn attach(&mut self, ifindex: u32, vlan: u16, kind: u32, attachment: Attachment) -> u32 {
+        let vlan = u32::from(vlan);
+        let id = push(&mut self.image.outputs, Output { ifindex, kind, vlan, zero: 0 });
+        let key = AttachmentKey { ifindex, vlan };
+        self.image.attachments.insert(key, Attachment { id, ..attachment });
+        id
+    }
+}
+
+/// A rule for every protocol and port of one family, from or to anyone.
+#[must_use]
+pub fn any(family: u8) -> Rule {
+    Rule { protocol: ANY_PROTOCOL, family, remote: remote::ANY, high: 0xffff, ..Rule::default() }
+}
+
+/// The two rules that permit everything.
+#[must_use]
+pub fn everything() -> [Rule; 2] {
+    [any(family::V4), any(family::V6)]
+}
+
+/// A rule for these ports.
+#[must_use]
+pub fn only(family: u8, protocol: u8, low: u16, high: u16) -> Rule {
+    Rule { protocol: protocol.into(), low, high, ..any(family) }
+}
+
+/// A rule for a prefix.
+#[must_use]
+pub fn within(rule: Rule, addrs: &str) -> Rule {
+    let (addr, bits) = prefix(addrs);
+    Rule { remote: remote::PREFIX, prefix: addr, prefix_bits: bits.into(), ..rule }
+}
+
+/// A route of this kind to a zone.
+#[must_use]
+pub fn to(kind: u32, zone: u32) -> Route {
+    Route { kind, zone, ..Route::default() }
+}
+
+/// A route by these next hops.
+#[must_use]
+pub fn via(hops: &[u32]) -> Route {
+    let mut route = Route { kind: route_kind::VIA, ..Route::default() };
+    route.hops[..hops.len()].copy_from_slice(hops);
+    route.hops_count = hops.len() as u32;
+    route
+}
+
+/// An address of 16 bytes.
+#[must_use]
+pub fn addr(text: &str) -> Addr {
+    match ip(text) {
+        IpAddr::V4(addr) => Addr::v4(addr.octets()),
+        IpAddr::V6(addr) => Addr::v6(addr.octets()),
+    }
+}
+
+/// The key of an address in a zone.
+#[must_use]
+pub fn key(zone: u32, addr: Addr) -> LocationKey {
+    LocationKey { addr, zone, zero: 0 }
+}
+
+/// `10.1.0.0/24` with its length counted in 128 bits; without a length it is a host's.
+#[must_use]
+pub fn prefix(text: &str) -> (Addr, u8) {
+    let (host, bits) = text.split_once('/').unwrap_or((text, ""));
+    let offset = if ip(host).is_ipv4() { V4_PREFIX_OFFSET_BITS } else { 0 };
+    (addr(host), bits.parse().map_or(128, |bits: u8| bits + offset))
+}
+
+/// The subnet of a gateway.
+fn net(gateway: &str) -> String {
+    let (addr, bits) = prefix(gateway);
+    let mut bytes = addr.bytes();
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        let left = u32::from(bits).saturating_sub(at as u32 * 8).min(8);
+        *byte &= !(0xff_u32 >> left) as u8;
+    }
+    let ip = IpAddr::from(bytes).to_canonical();
+    format!("{ip}/{}", bits - if ip.is_ipv4() { V4_PREFIX_OFFSET_BITS } else { 0 })
+}
+
+fn own(zone: &mut Zone, gateway: &str) {
+    let (addr, _) = prefix(gateway);
+    if addr.is_v4() {
+        zone.own_v4 = addr.v4_bytes();
+    } else {
+        zone.own_v6 = addr;
+    }
+}
+
+/// A locally administered MAC.
+#[must_use]
+pub const fn mac(number: u16) -> [u8; 6] {
+    let [a, b] = number.to_be_bytes();
+    [2, 0, 0, 0, a, b]
+}
+
+fn push<T>(records: &mut Vec<T>, record: T) -> u32 {
+    records.push(record);
+    records.len() as u32 - 1
+}

@@ -1,0 +1,175 @@
+//! ICMP errors that belong to a flow pass with it, and no others.
+
+use dataplane_common::Stop;
+use sekisho_tests::{
+    build::{Frame, tcp::SYN},
+    check, drive,
+    world::{End, Site},
+};
+
+use crate::{answer, answer_in, question, question_out};
+
+/// An error of this type about the quoted frame.
+fn error(s: &Site, from: End, addrs: (&str, &str), kind: u8, quoted: &Frame) -> Frame {
+    s.routed(from).ip(addrs.0, addrs.1).icmp(kind, 1, [0; 4]).payload(&quoted.packet())
+}
+
+/// What of a's question travels outside.
+fn quoted(s: &Site) -> Frame {
+    question_out(s).ttl(60)
+}
+
+#[test]
+fn an_error_from_outside_follows_the_flow() {
+    let s = Site::new();
+    let related = error(&s, s.uplink, ("7.7.7.7", "10.1.0.10"), 11, &quoted(&s));
+    s.stops(s.uplink, &related, Stop::IcmpUnrelated);
+    s.passes(s.a, &question_out(&s), s.uplink);
+    let outcome = s.send(s.uplink, &related);
+    let expected = s.forwarded(&related, 63, s.a).build();
+    assert!(
+        matches!(&outcome.end, drive::End::Left { output, frame, .. }
+            if *output == s.a.attachment && *frame == expected),
+        "{:?}",
+        outcome.end
+    );
+    assert_eq!(check::well_formed(&expected), Ok(()));
+}
+
+#[test]
+fn an_error_follows_the_flow_in_the_openers_direction() {
+    let s = Site::new();
+    s.passes(s.a, &question_out(&s), s.uplink);
+    s.passes(s.uplink, &answer_in(&s), s.a);
+    let related = error(&s, s.a, ("10.1.0.10", "8.8.8.8"), 3, &answer_in(&s));
+    s.passes(s.a, &related, s.uplink);
+}
+
+#[test]
+fn an_error_within_a_network() {
+    let s = Site::new();
+    s.passes(s.a, &question(&s), s.b);
+    let related =
+        error(&s, s.b, ("10.1.0.20", "10.1.0.10"), 3, &question(&s)).eth(s.b.mac, s.a.mac);
+    s.passes(s.b, &related, s.a);
+    s.passes(s.b, &answer(&s), s.a);
+    let related = error(&s, s.a, ("10.1.0.10", "10.1.0.20"), 3, &answer(&s)).eth(s.a.mac, s.b.mac);
+    s.passes(s.a, &related, s.b);
+}
+
+#[test]
+fn an_error_of_ipv6_follows_the_flow() {
+    let s = Site::new();
+    let syn = s.routed(s.a).ip("2001:db8:1::10", "2001:db8:99::1").tcp(1000, 80, SYN, 5, 0);
+    s.passes(s.a, &syn, s.uplink);
+    let too_big = s.routed(s.uplink).ip("2001:db8:77::7", "2001:db8:1::10");
+    let too_big = too_big.icmp(2, 0, [0, 0, 5, 0]).payload(&syn.packet());
+    s.passes(s.uplink, &too_big, s.a);
+}
+
+#[test]
+fn an_error_about_an_echo_follows_it() {
+    let s = Site::new();
+    let echo = s.routed(s.a).ip("10.1.0.10", "8.8.8.8").icmp(8, 0, [0, 7, 0, 1]);
+    s.passes(s.a, &echo, s.uplink);
+    s.passes(s.uplink, &error(&s, s.uplink, ("7.7.7.7", "10.1.0.10"), 11, &echo), s.a);
+    let other = s.routed(s.a).ip("10.1.0.10", "8.8.8.8").icmp(8, 0, [0, 8, 0, 1]);
+    let other = error(&s, s.uplink, ("7.7.7.7", "10.1.0.10"), 11, &other);
+    s.stops(s.uplink, &other, Stop::IcmpUnrelated);
+}
+
+#[test]
+fn eight_bytes_of_the_transport_header_are_enough_and_fewer_ports_are_not() {
+    let s = Site::new();
+    let syn = s.routed(s.a).ip("10.1.0.10", "8.8.8.8").tcp(1000, 80, SYN, 5, 0);
+    s.passes(s.a, &syn, s.uplink);
+    let error = |bytes: usize| {
+        let frame = s.routed(s.uplink).ip("7.7.7.7", "10.1.0.10").icmp(3, 1, [0; 4]);
+        frame.payload(&syn.packet()[..bytes])
+    };
+    s.passes(s.uplink, &error(28), s.a);
+    s.stops(s.uplink, &error(23), Stop::IcmpUnrelated);
+    s.stops(s.uplink, &error(19), Stop::IcmpUnrelated);
+    // What is missing does not count if it stands in the padding.
+    let padded = error(20).padding(&syn.packet()[20..]);
+    s.stops(s.uplink, &padded, Stop::IcmpUnrelated);
+}
+
+#[test]
+fn forged_errors_are_refused() {
+    let s = Site::new();
+    s.passes(s.a, &question_out(&s), s.uplink);
+    let refused = |from: End, addrs, quoted: &Frame| {
+        s.stops(from, &error(&s, from, addrs, 3, quoted), Stop::IcmpUnrelated);
+    };
+    // To somebody else than the quoted packet's sender.
+    refused(s.uplink, ("7.7.7.7", "10.1.0.20"), &quoted(&s));
+    // About the other direction.
+    refused(s.uplink, ("7.7.7.7", "10.1.0.10"), &answer_in(&s));
+    // About another flow.
+    refused(
+        s.uplink,
+        ("7.7.7.7", "10.1.0.10"),
+        &s.routed(s.a).ip("10.1.0.10", "8.8.8.8").udp(1001, 53),
+    );
+    // From a port that is no part of the flow.
+    refused(s.c, ("10.2.0.10", "10.1.0.10"), &quoted(&s));
+    refused(s.free, ("8.8.8.8", "10.1.0.10"), &quoted(&s));
+    // From a line.
+    refused(s.line_a, ("100.64.0.10", "10.1.0.10"), &quoted(&s));
+    // About a later fragment.
+    refused(s.uplink, ("7.7.7.7", "10.1.0.10"), &quoted(&s).fragment(8, false));
+    // About another error.
+    let nested = error(&s, s.a, ("10.1.0.10", "8.8.8.8"), 3, &answer_in(&s));
+    refused(s.uplink, ("7.7.7.7", "10.1.0.10"), &nested);
+}
+
+#[test]
+fn a_neighbour_cannot_forge_an_error_within_the_network() {
+    let s = Site::new();
+    s.passes(s.a, &question(&s), s.b);
+    let forged =
+        error(&s, s.free, ("10.1.0.20", "10.1.0.10"), 3, &question(&s)).eth(s.free.mac, s.a.mac);
+    s.stops(s.free, &forged, Stop::IcmpUnrelated);
+}
+
+#[test]
+fn an_error_from_outside_has_no_source_inside() {
+    let s = Site::new();
+    s.passes(s.a, &question_out(&s), s.uplink);
+    for src in ["10.1.0.20", "10.66.0.10", "100.64.0.10", "198.51.100.2"] {
+        let forged = error(&s, s.uplink, (src, "10.1.0.10"), 11, &quoted(&s));
+        s.stops(s.uplink, &forged, Stop::ReversePath);
+    }
+}
+
+#[test]
+fn an_error_spoofed_by_a_port_is_refused() {
+    let s = Site::new();
+    s.passes(s.a, &question_out(&s), s.uplink);
+    s.passes(s.uplink, &answer_in(&s), s.a);
+    let spoofed = error(&s, s.a, ("10.1.0.1", "8.8.8.8"), 3, &answer_in(&s));
+    s.stops(s.a, &spoofed, Stop::SpoofedAddress);
+}
+
+#[test]
+fn an_error_is_cut_with_its_flow() {
+    let mut s = Site::new();
+    s.passes(s.a, &question_out(&s), s.uplink);
+    let (client, blue) = (s.client, s.blue);
+    s.change(|w| w.touch_policy(client, blue).egress_count = 0);
+    let related = error(&s, s.uplink, ("7.7.7.7", "10.1.0.10"), 11, &quoted(&s));
+    s.stops(s.uplink, &related, Stop::EgressDenied);
+}
+
+#[test]
+fn an_error_does_not_keep_a_flow_alive() {
+    let s = Site::new();
+    s.passes(s.a, &question_out(&s), s.uplink);
+    let related = error(&s, s.uplink, ("7.7.7.7", "10.1.0.10"), 11, &quoted(&s));
+    let second = std::time::Duration::from_secs(1);
+    s.tables.pass(20 * second);
+    s.passes(s.uplink, &related, s.a);
+    s.tables.pass(20 * second);
+    s.stops(s.uplink, &related, Stop::IcmpUnrelated);
+}

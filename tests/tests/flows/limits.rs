@@ -1,0 +1,108 @@
+//! Full tables and used-up quotas: closed, counted, and at nobody else's cost.
+
+use std::time::Duration;
+
+use dataplane_common::{Stop, Tables};
+use dataplane_user::tables::HostTables;
+use sekisho_tests::{
+    drive,
+    world::{FLOWS_MAX, Site},
+};
+
+use crate::{answer, question};
+
+fn ask(s: &Site, port: u16) -> sekisho_tests::build::Frame {
+    s.switched(s.a, s.b).ip("10.1.0.10", "10.1.0.20").udp(port, 53)
+}
+
+#[test]
+fn a_tenant_at_its_quota_opens_nothing_and_keeps_what_it_has() {
+    let s = Site::new();
+    let flows = FLOWS_MAX as u16 / 2;
+    for port in 1..=flows {
+        s.passes(s.a, &ask(&s, port), s.b);
+    }
+    s.stops(s.a, &ask(&s, 2000), Stop::FlowQuota);
+    s.passes(s.a, &ask(&s, 1), s.b);
+    let red = s.switched(s.red_a, s.red_b).ip("10.1.0.10", "10.1.0.20").udp(2000, 53);
+    s.passes(s.red_a, &red, s.red_b);
+}
+
+#[test]
+fn what_the_uplink_opens_the_receivers_tenant_pays() {
+    let s = Site::new();
+    s.passes(s.uplink, &s.routed(s.uplink).ip("8.8.8.8", "10.2.0.10").udp(1, 53), s.c);
+    assert_eq!((s.halves_of(0), s.halves_of(s.blue)), (0, 2));
+}
+
+#[test]
+fn a_full_table_evicts_nobody() {
+    let mut s = Site::new();
+    s.tables = HostTables::new(s.world.image.clone(), 4);
+    s.passes(s.a, &ask(&s, 1), s.b);
+    s.passes(s.a, &ask(&s, 2), s.b);
+    s.stops(s.a, &ask(&s, 3), Stop::FlowTableFull);
+    assert_eq!(s.halves_of(s.blue), 4, "what was not opened is not paid");
+    for port in 1..=2 {
+        s.passes(s.a, &ask(&s, port), s.b);
+    }
+}
+
+#[test]
+fn a_table_with_room_for_one_half_opens_nothing() {
+    let mut s = Site::new();
+    s.tables = HostTables::new(s.world.image.clone(), 4);
+    s.passes(s.a, &ask(&s, 1), s.b);
+    // One of the two lines that are left is somebody else's.
+    let taken =
+        (0..4).filter_map(|index| s.tables.flow(index)).find(|line| line.status.load() == 0);
+    taken.expect("a free line").status.store(dataplane_common::table::flow::status::DEAD);
+    s.stops(s.a, &ask(&s, 2), Stop::FlowTableFull);
+    assert_eq!(drive::halves(&s.tables).len(), 2);
+    // The half that was made is paid until the sweeper frees it.
+    assert_eq!(s.halves_of(s.blue), 3);
+}
+
+#[test]
+fn a_flow_does_not_live_by_the_flow_that_took_its_partners_line() {
+    let s = Site::new();
+    s.passes(s.a, &question(&s), s.b);
+    let line = |is_reply: bool| {
+        let lines =
+            (0..s.tables.flow_lines()).filter_map(|index| Some((index, s.tables.flow(index)?)));
+        let mut live = lines.filter(|(_, line)| line.status.load() & 0x300 == 0x200);
+        live.find(|(_, line)| (line.status.load() & 0x400 != 0) == is_reply).expect("a half")
+    };
+    // The sweeper frees the answering half and another flow takes its line.
+    let ((_, _), (_, taken)) = (line(false), line(true));
+    taken.key[4].store(0);
+    taken.partner.store(999);
+    s.tables.pass(Duration::from_secs(60));
+    taken.seen_ticks.store(s.tables.now_ticks());
+    let outcome = s.send(s.a, &question(&s));
+    assert_eq!(outcome.programs, 2, "it was judged as a new flow");
+}
+
+#[test]
+fn a_packet_that_another_cpu_saw_later_does_not_expire_the_flow() {
+    let s = Site::new();
+    s.passes(s.a, &question(&s), s.b);
+    s.passes(s.b, &answer(&s), s.a);
+    for index in 0..s.tables.flow_lines() {
+        let line = s.tables.flow(index).expect("a line");
+        line.seen_ticks.store(s.tables.now_ticks() + 1);
+    }
+    assert_eq!(s.send(s.b, &answer(&s)).programs, 1);
+}
+
+#[test]
+fn errors_go_out_at_a_rate_for_each_tenant() {
+    let s = Site::new();
+    let gone = s.routed(s.a).ip("10.1.0.10", "10.2.0.77").udp(1, 2);
+    let red = s.routed(s.red_a).ip("10.1.0.10", "8.8.8.8").udp(1, 2);
+    let told = |from, frame| matches!(s.send(from, frame).end, drive::End::Left { .. });
+    assert_eq!((0..200).filter(|_| told(s.a, &gone)).count(), 50);
+    assert!(told(s.red_a, &red), "another tenant's rate is its own");
+    s.tables.pass(Duration::from_millis(100));
+    assert_eq!((0..200).filter(|_| told(s.a, &gone)).count(), 10);
+}

@@ -1,0 +1,204 @@
+//! What passes, and how it looks when it leaves.
+
+use sekisho_tests::{
+    build::tcp::{ACK, SYN},
+    world::Site,
+};
+
+use crate::row::{Row, row};
+
+pub fn rows(s: &Site) -> Vec<Row> {
+    [inside(s), outside(s), lines(s), sizes(s)].concat()
+}
+
+fn inside(s: &Site) -> Vec<Row> {
+    let v4 = |dst| s.routed(s.a).ip("10.1.0.10", dst);
+    vec![
+        row(
+            "to a neighbour",
+            s.a,
+            s.switched(s.a, s.b).ip("10.1.0.10", "10.1.0.20").udp(1, 53).ttl(1),
+        )
+        .switched(s.b),
+        row(
+            "to a neighbour by IPv6",
+            s.a,
+            s.switched(s.a, s.b).ip("2001:db8:1::10", "2001:db8:1::20").udp(1, 53).ttl(1),
+        )
+        .switched(s.b),
+        row(
+            "to a neighbour, both tenants having the addresses",
+            s.red_a,
+            s.switched(s.red_a, s.red_b).ip("10.1.0.10", "10.1.0.20").udp(1, 53),
+        )
+        .switched(s.red_b),
+        row(
+            "from a group's member",
+            s.b,
+            s.switched(s.b, s.a).ip("10.1.0.20", "10.1.0.10").udp(1, 5000),
+        )
+        .switched(s.a),
+        row(
+            "from an address pair",
+            s.pair,
+            s.switched(s.pair, s.b).ip("10.77.0.200", "10.1.0.20").udp(1, 53),
+        )
+        .switched(s.b),
+        row(
+            "through the router to another network",
+            s.a,
+            v4("10.2.0.10").udp(1, 53).payload(b"odd"),
+        )
+        .routed(s, s.c),
+        row(
+            "through the router by IPv6",
+            s.a,
+            s.routed(s.a).ip("2001:db8:1::10", "2001:db8:2::10").udp(1, 53),
+        )
+        .routed(s, s.c),
+        row("through the router within a network", s.a, v4("10.1.0.20").udp(1, 53)).routed(s, s.b),
+        row("the last hop but one", s.a, v4("10.2.0.10").udp(1, 53).ttl(2))
+            .sent(s.c, s.forwarded(&v4("10.2.0.10").udp(1, 53), 1, s.c)),
+        row("as many hops as there can be", s.a, v4("10.2.0.10").udp(1, 53).ttl(255))
+            .sent(s.c, s.forwarded(&v4("10.2.0.10").udp(1, 53), 254, s.c)),
+        row(
+            "a header with options through the router",
+            s.a,
+            v4("10.2.0.10").options(&[148, 4, 0, 0]).udp(1, 53),
+        )
+        .routed(s, s.c),
+        row(
+            "a first segment",
+            s.a,
+            v4("10.2.0.10").tcp(1000, 80, SYN, 7, 0).tcp_options(&[2, 4, 5, 0xb4, 3, 3, 7, 1]),
+        )
+        .routed(s, s.c),
+        row("an echo", s.a, v4("10.2.0.10").icmp(8, 0, [0, 1, 0, 1]).payload(b"ping"))
+            .routed(s, s.c),
+        row(
+            "an echo of IPv6",
+            s.a,
+            s.routed(s.a).ip("2001:db8:1::10", "2001:db8:2::10").icmp(128, 0, [0, 1, 0, 1]),
+        )
+        .routed(s, s.c),
+        row(
+            "stateless both ways",
+            s.stateless,
+            s.switched(s.stateless, s.free).ip("10.1.0.60", "10.1.0.30").tcp(80, 1, ACK, 1, 1),
+        )
+        .switched(s.free),
+    ]
+}
+
+fn outside(s: &Site) -> Vec<Row> {
+    let inbound = |src, dst| s.routed(s.uplink).ip(src, dst);
+    vec![
+        row("out by the uplink", s.a, s.routed(s.a).ip("10.1.0.10", "8.8.8.8").udp(1, 53))
+            .routed(s, s.uplink),
+        row(
+            "out by the uplink by IPv6",
+            s.a,
+            s.routed(s.a).ip("2001:db8:1::10", "2001:db8:99::1").udp(1, 53),
+        )
+        .routed(s, s.uplink),
+        row("in by the uplink", s.uplink, inbound("8.8.8.8", "10.2.0.10").udp(1, 53))
+            .routed(s, s.c),
+        row(
+            "in by the uplink to the tenant that exports it",
+            s.uplink,
+            inbound("9.9.9.9", "10.66.0.10").udp(1, 53),
+        )
+        .routed(s, s.red_c),
+        row("in by the uplink to its line", s.uplink, inbound("8.8.8.8", "100.65.0.10").udp(1, 9))
+            .routed(s, s.line_up),
+        row(
+            "in by the uplink to a router's line",
+            s.uplink,
+            inbound("8.8.8.8", "100.64.0.10").udp(1, 9),
+        )
+        .routed(s, s.line_a),
+        row(
+            "in by the other uplink",
+            s.far,
+            s.routed(s.far).ip("203.0.113.9", "10.1.0.20").udp(1, 53),
+        )
+        .routed(s, s.b),
+    ]
+}
+
+fn lines(s: &Site) -> Vec<Row> {
+    let from = |src, dst| s.routed(s.access).ip(src, dst);
+    vec![
+        row("a line to a server", s.line_a, from("100.64.0.10", "10.1.0.20").udp(1, 53))
+            .routed(s, s.b),
+        row(
+            "any address of a line's prefix",
+            s.line_a,
+            from("2001:db8:64:1:ffff::5", "2001:db8:1::20").udp(1, 53),
+        )
+        .routed(s, s.b),
+        row("a line to its network", s.bound, from("100.64.0.12", "10.1.0.20").udp(1, 53))
+            .routed(s, s.b),
+        row("a line to a closed network", s.line_a, from("100.64.0.10", "10.9.0.10").udp(1, 53))
+            .routed(s, s.mec),
+        row("a line out through its router", s.line_a, from("100.64.0.10", "8.8.8.8").udp(1, 53))
+            .routed(s, s.uplink),
+        row(
+            "a line out by the uplink that it is attached to",
+            s.line_up,
+            from("100.65.0.10", "8.8.8.8").udp(1, 53),
+        )
+        .routed(s, s.uplink),
+        row("a server to a line", s.b, s.routed(s.b).ip("10.1.0.20", "100.64.0.10").udp(1, 9))
+            .routed(s, s.line_a),
+        row(
+            "a server to a line by IPv6",
+            s.b,
+            s.routed(s.b).ip("2001:db8:1::20", "2001:db8:64:1::7").udp(1, 9),
+        )
+        .routed(s, s.line_a),
+        row(
+            "line to line by a rule that names it",
+            s.line_a,
+            from("100.64.0.10", "100.64.0.13").udp(1, 9),
+        )
+        .routed(s, s.line_b),
+    ]
+}
+
+fn sizes(s: &Site) -> Vec<Row> {
+    let v4 = |bytes: usize| {
+        s.routed(s.a).ip("10.1.0.10", "10.2.0.10").udp(1, 53).payload(&vec![7; bytes - 28])
+    };
+    let v6 = |bytes: usize| {
+        s.routed(s.a)
+            .ip("2001:db8:1::10", "2001:db8:2::10")
+            .udp(1, 53)
+            .payload(&vec![7; bytes - 48])
+    };
+    let many = |bytes: usize| {
+        s.routed(s.a)
+            .ip("10.1.0.10", "10.2.0.10")
+            .whole()
+            .tcp(1, 80, SYN, 0, 0)
+            .payload(&vec![7; bytes])
+    };
+    vec![
+        row("as large as the next link takes", s.a, v4(1400).whole()).routed(s, s.c),
+        row("as large as the next link takes, IPv6", s.a, v6(1400)).routed(s, s.c),
+        row(
+            "larger within a network",
+            s.a,
+            s.switched(s.a, s.free).ip("10.1.0.10", "10.1.0.30").udp(1, 2).payload(&[1; 4000]),
+        )
+        .switched(s.free),
+        row("segments that fit", s.a, many(13_600))
+            .with(|p| p.segments_of(1360, 10))
+            .at_tc()
+            .routed(s, s.c),
+        row("segments that nobody counted yet", s.a, many(13_600))
+            .with(|p| p.segments_of(1360, 0))
+            .at_tc()
+            .routed(s, s.c),
+    ]
+}
