@@ -21,3 +21,9 @@ pub(crate) use record::{Read, nearest};
 pub use scalar::{
     Block, Cidr, CountryCode, Host, NumberText, NumbersText, Ordinal, Prefix, Protocol, Text,
 };
+
+/// The JSON Schema (2020-12) of the site file.
+pub fn schema() -> schemars::Schema {
+    let settings = schemars::generate::SchemaSettings::draft2020_12();
+    settings.into_generator().into_root_schema_for::<file::File>()
+}

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::Severity;
 use crate::config::diagnostic::{FINDINGS_MAX, render};
-use crate::config::tree::{DEPTH_MAX, Value};
+use crate::config::tree::DEPTH_MAX;
 use crate::model::{
     Destination, Direction, Ethertype, Exporter, Hook, Match, Owner, Remote, Target,
 };
@@ -276,7 +276,7 @@ fn json_is_as_good() {
 
 #[test]
 fn schema_accepts_the_examples() {
-    let schema = serde_json::to_value(crate::cli::schema::schema()).unwrap();
+    let schema = serde_json::to_value(crate::config::schema()).unwrap();
     let validator = jsonschema::draft202012::new(&schema).unwrap();
     for example in [WEB, TWO, MEC] {
         let errors: Vec<_> = validator.iter_errors(&json(example)).map(|e| e.to_string()).collect();
@@ -358,29 +358,8 @@ fn findings(text: &str) -> Vec<String> {
     check(text).diagnostics.iter().map(shown).collect()
 }
 
-/// The same file as JSON, with the types that YAML's core schema gives.
+/// The same file as JSON.
 fn json(text: &str) -> serde_json::Value {
     let (tree, root) = Tree::parse(text, &mut Findings::default());
-    json_of(&tree, root.unwrap())
-}
-
-fn json_of(tree: &Tree, node: NodeId) -> serde_json::Value {
-    match &tree.node(node).value {
-        Value::Scalar { text, quoted: false } if text == "true" || text == "false" => {
-            (text == "true").into()
-        }
-        Value::Scalar { text, quoted: false } => {
-            text.parse::<i64>().map_or_else(|_| text.clone().into(), Into::into)
-        }
-        Value::Scalar { text, quoted: true } => text.clone().into(),
-        Value::List(children) => children.iter().map(|child| json_of(tree, *child)).collect(),
-        Value::Map(children) => children
-            .iter()
-            .map(|child| {
-                let key = tree.node(*child).key.as_ref().unwrap();
-                (key.text.clone(), json_of(tree, *child))
-            })
-            .collect(),
-        Value::Broken => panic!("{node:?}"),
-    }
+    crate::config::json::of(&tree, root.unwrap())
 }
