@@ -314,8 +314,8 @@ impl Daemon {
 
     /// `sekisho get`: the site file in force.
     pub fn site(&self) -> anyhow::Result<serde_json::Value> {
-        let tree = Tree::parse(&self.in_force.text, &mut Findings::default());
-        Ok(tree.map_or(serde_json::Value::Null, |(tree, root)| config::json::of(&tree, root)))
+        let (tree, root) = Tree::parse(&self.in_force.text, &mut Findings::default());
+        Ok(root.map_or(serde_json::Value::Null, |root| config::json::of(&tree, root)))
     }
 
     /// `sekisho trace`.

@@ -5,18 +5,18 @@ use ipnetwork::IpNetwork;
 
 use super::{Context, limit, prefix};
 use crate::config::tree::NodeId;
-use crate::config::{At, Cidr, Field, file};
+use crate::config::{At, Cidr, Field, List, file};
 use crate::model::Neighbour;
 
 /// Our own addresses.
 pub(super) fn addresses(
     cx: &mut Context<'_>,
     owner: NodeId,
-    written: &Field<Vec<At<Cidr>>>,
+    written: &Field<List<At<Cidr>>>,
 ) -> Option<Vec<IpNetwork>> {
-    let items = written.given()?;
+    let items = written.items();
     cx.limit(items, limit::ADDRESSES_PER_LINK);
-    if items.is_empty() {
+    if written.is_empty() {
         cx.error(owner, "addresses is empty", "at least one is needed, as 192.0.2.2/24");
     }
     for (position, at) in items.iter().enumerate() {
@@ -30,7 +30,7 @@ pub(super) fn addresses(
             cx.error(at.node, format!("{} is given twice", own.ip()), "");
         }
     }
-    Some(items.iter().map(|at| at.value.0).collect())
+    written.whole().then(|| items.iter().map(|at| at.value.0).collect())
 }
 
 /// A router at the other end: on one of our prefixes, or link-local.
@@ -47,9 +47,8 @@ pub(super) fn neighbour(
     };
     let on_link = own.iter().any(|prefix| prefix::for_hosts(*prefix, address));
     if !own.is_empty() && !link_local && !on_link {
-        let prefixes: Vec<_> = own.iter().map(ToString::to_string).collect();
         let message = format!("the next hop {address} is on none of the link's prefixes");
-        cx.error(at.node, message, &format!("our own addresses: {}", prefixes.join(", ")));
+        cx.error(at.node, message, &prefix::listed("our own addresses", own.iter().copied()));
         return None;
     }
     if own.iter().any(|prefix| prefix.ip() == address) {

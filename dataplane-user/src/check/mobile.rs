@@ -8,7 +8,7 @@ use super::attachment::Attachments;
 use super::names::Within;
 use super::network::Segment;
 use super::router::Legs;
-use super::uplink::{self, Outside};
+use super::uplink::Outside;
 use super::{Context, Lists, Names, filter, limit, link, prefix};
 use crate::config::file::{self, File, Numbers};
 use crate::config::tree::NodeId;
@@ -42,7 +42,7 @@ pub(super) fn accesses(
         let next_hop = hop.and_then(|hop| link::neighbour(cx, &own, hop));
         let items = access.pools.items();
         cx.limit(items, limit::POOLS_PER_ACCESS);
-        if access.pools.given().is_some_and(Vec::is_empty) {
+        if access.pools.is_empty() {
             cx.error(access.node, "pools is empty", "lines have their addresses from there");
         }
         let pools: Vec<_> = items.iter().map(|at| (at.value.0, at.node)).collect();
@@ -62,7 +62,7 @@ pub(super) fn accesses(
             })
         };
         let access_made = made();
-        gates.push(Gate { access: access_made, whole: !access.pools.is_broken(), pools });
+        gates.push(Gate { access: access_made, whole: access.pools.whole(), pools });
     }
     gates
 }
@@ -77,11 +77,8 @@ pub(super) struct Entitled {
 }
 
 pub(super) fn entitlements(cx: &mut Context<'_>, file: &File, names: &Names) -> Entitled {
-    let mut entitled = Entitled {
-        list: Vec::new(),
-        ranges: HashMap::new(),
-        whole: !file.entitlements.is_broken(),
-    };
+    let mut entitled =
+        Entitled { list: Vec::new(), ranges: HashMap::new(), whole: file.entitlements.whole() };
     for item in file.entitlements.items() {
         let tenant = item.tenant.given().and_then(|at| names.tenants.find(cx, at));
         let access = item.access.given().and_then(|at| names.accesses.find(cx, at));
@@ -95,10 +92,9 @@ pub(super) fn entitlements(cx: &mut Context<'_>, file: &File, names: &Names) -> 
         let made = || {
             let numbers: Vec<_> = super::all(read)?;
             let numbers = numbers.into_iter().map(|(range, _)| range).collect();
-            item.numbers.given()?;
             Some(Entitlement { tenant: tenant?, access: access?, numbers })
         };
-        let made = made();
+        let made = made().filter(|_| item.numbers.whole());
         entitled.whole &= made.is_some();
         entitled.list.push(made);
     }
@@ -145,11 +141,12 @@ fn range(cx: &mut Context<'_>, written: &Numbers) -> Option<(NumberRange, NodeId
 }
 
 impl Entitled {
-    fn tenant(&self, access: AccessIx, number: Number) -> Option<TenantIx> {
+    /// The tenant that may register a number, and where that stands.
+    fn tenant(&self, access: AccessIx, number: Number) -> Option<(TenantIx, NodeId)> {
         let ranges = self.ranges.get(&access)?;
         let after = ranges.partition_point(|(range, ..)| range.from <= number);
-        let (range, tenant, _) = ranges.get(after.checked_sub(1)?)?;
-        (number <= range.to).then_some(*tenant)
+        let (range, tenant, at) = ranges.get(after.checked_sub(1)?)?;
+        (number <= range.to).then_some((*tenant, *at))
     }
 }
 
@@ -157,6 +154,8 @@ impl Entitled {
 pub(super) struct Registry {
     pub lines: Vec<Option<Line>>,
     known: HashMap<(AccessIx, Number), (LineIx, NodeId)>,
+    /// False: a number or an access is wrong, so nobody knows who is unknown.
+    whole: bool,
     /// Fixed addresses by line; `None`: any of the pools.
     fixed: Vec<Option<Vec<IpNetwork>>>,
     /// Which tenants' lines come in where.
@@ -176,6 +175,7 @@ pub(super) fn lines(cx: &mut Context<'_>, lists: &Lists<'_>, around: &Around<'_>
     let mut registry = Registry {
         lines: Vec::new(),
         known: HashMap::new(),
+        whole: true,
         fixed: Vec::new(),
         comers: Vec::new(),
     };
@@ -192,6 +192,8 @@ pub(super) fn lines(cx: &mut Context<'_>, lists: &Lists<'_>, around: &Around<'_>
                 cx.error(at.node, message, &help);
             }
             entitlement(cx, lists, around, *tenant, access, number, at.node);
+        } else {
+            registry.whole = false;
         }
         registry.comers.extend(access.map(|access| (access, *tenant)));
         let destination = destination(cx, around, within, line, access);
@@ -241,13 +243,15 @@ fn entitlement(
     place: NodeId,
 ) {
     let owner = around.entitled.tenant(access, number);
-    if owner == Some(tenant) || (owner.is_none() && !around.entitled.whole) {
-        return;
-    }
+    let help = match owner {
+        Some((owner, _)) if owner == tenant => return,
+        Some((_, at)) => format!("another tenant is: see {}", cx.see(at)),
+        None if !around.entitled.whole => return,
+        None => "the provider adds it to `entitlements`".into(),
+    };
     let Some(name) = lists.tenants[tenant.position()].name.value() else { return };
-    // Whose it is instead is not this tenant's to know.
     let message = format!("tenant {name} is not entitled to {number} on this access");
-    cx.error(place, message, "the provider adds it to `entitlements`");
+    cx.error(place, message, &help);
 }
 
 fn destination(
@@ -278,7 +282,7 @@ fn destination(
     let at = line.uplink.given()?;
     let uplink = around.names.uplinks.find(cx, at)?;
     if let Some(access) = access
-        && !uplink::exports(around.uplinks, uplink, access)
+        && around.uplinks[uplink.position()].hides(access)
     {
         let message = format!("uplink `{}` does not export a pool of the line's access", at.value);
         cx.error(at.node, message, "without that no answer comes back");
@@ -305,9 +309,9 @@ fn addresses(cx: &mut Context<'_>, gate: Option<&Gate>, items: &[At<Prefix>]) ->
         }
         let Some(gate) = gate.filter(|gate| gate.whole) else { continue };
         if !gate.pools.iter().any(|(pool, _)| prefix::inside(address, *pool)) {
-            let pools: Vec<_> = gate.pools.iter().map(|(pool, _)| pool.to_string()).collect();
-            let message = format!("{address} is in no pool of the access");
-            cx.error(at.node, message, &format!("its pools: {}", pools.join(", ")));
+            let message = format!("{} is in no pool of the access", prefix::shown(address));
+            let pools = gate.pools.iter().map(|(pool, _)| *pool);
+            cx.error(at.node, message, &prefix::listed("its pools", pools));
         }
     }
     items.iter().map(|at| at.value.0).collect()
@@ -348,7 +352,7 @@ pub(super) fn sessions(
         let access = session.access.given().and_then(|at| names.accesses.find(cx, at));
         let number = session.number.given().and_then(|at| cx.number(at));
         let items = session.addresses.items();
-        if session.addresses.given().is_some_and(Vec::is_empty) {
+        if session.addresses.is_empty() {
             cx.error(session.node, "addresses is empty", "a session binds at least one");
         }
         let own = addresses(cx, access.map(|ix| &gates[ix.position()]), items);
@@ -360,6 +364,7 @@ pub(super) fn sessions(
         if let (Some(access), Some(number), Some(at)) = (access, number, session.number.given()) {
             line = registry.known.get(&(access, number)).map(|(line, _)| *line);
             match line {
+                None if !registry.whole => {}
                 None => {
                     let message = format!("no tenant has registered {number} on this access");
                     cx.error(at.node, message, "a session is a line's");
@@ -390,9 +395,10 @@ fn fixed_only(cx: &mut Context<'_>, registry: &Registry, line: LineIx, items: &[
     let Some(fixed) = &registry.fixed[line.position()] else { return };
     for at in items {
         if !fixed.contains(&at.value.0) {
-            let message = format!("{} is not a fixed address of the line", at.value.0);
-            let fixed: Vec<_> = fixed.iter().map(ToString::to_string).collect();
-            cx.error(at.node, message, &format!("its fixed addresses: {}", fixed.join(", ")));
+            let address = prefix::shown(at.value.0);
+            let message = format!("{address} is not a fixed address of the line");
+            let fixed = prefix::listed("its fixed addresses", fixed.iter().copied());
+            cx.error(at.node, message, &fixed);
         }
     }
 }

@@ -40,14 +40,14 @@ pub struct Checked {
 /// Checks a site file, YAML or JSON.
 pub fn check(text: &str) -> Checked {
     let mut out = Findings::default();
-    let parsed = Tree::parse(text, &mut out);
-    let site = parsed.as_ref().and_then(|(tree, root)| {
-        let file = Reader::file(tree, *root, &mut out)?;
+    let (tree, root) = Tree::parse(text, &mut out);
+    let site = root.and_then(|root| {
+        let file = Reader::file(&tree, root, &mut out)?;
         let country = file.country_code.optional();
-        site(&mut Context { tree, lines: Lines::new(text), out: &mut out, country }, &file)
+        site(&mut Context { tree: &tree, lines: Lines::new(text), out: &mut out, country }, &file)
     });
     let site = site.filter(|_| !out.any_error());
-    Checked { diagnostics: out.locate(text, parsed.as_ref().map(|(tree, _)| tree)), site }
+    Checked { diagnostics: out.locate(text, &tree), site }
 }
 
 fn site(cx: &mut Context<'_>, file: &File) -> Option<Site> {
@@ -63,8 +63,13 @@ fn site(cx: &mut Context<'_>, file: &File) -> Option<Site> {
     let address_groups = filter::address_groups(cx, &lists);
     let ports = port::ports(cx, &lists, &names, &legs, &segments, &mut attachments);
     let gates = mobile::accesses(cx, file, &mut attachments);
-    let inside =
-        uplink::Inside { names: &names, routers: &routers, segments: &segments, gates: &gates };
+    let inside = uplink::Inside {
+        names: &names,
+        legs: &legs,
+        routers: &routers,
+        segments: &segments,
+        gates: &gates,
+    };
     let uplinks = uplink::uplinks(cx, file, &inside, &mut attachments);
     let entitled = mobile::entitlements(cx, file, &names);
     let around = mobile::Around {
@@ -133,7 +138,7 @@ impl Context<'_> {
 
     /// Another place of the file, for a message.
     fn see(&self, node: NodeId) -> String {
-        let (line, _) = self.lines.position(self.tree.node(node).span.start);
+        let (line, _) = self.lines.line_of(self.tree.node(node).span.start);
         format!("{} (line {line})", self.tree.path(node))
     }
 

@@ -75,7 +75,7 @@ impl<'a> Lists<'a> {
 pub(super) struct Scope<I> {
     what: &'static str,
     names: HashMap<Name, (I, NodeId)>,
-    /// False: the list itself is wrong, so nobody knows what it would name.
+    /// False: the list or a name in it is wrong, so nobody knows all names.
     whole: bool,
 }
 
@@ -85,6 +85,7 @@ impl<I: Ix> Scope<I> {
     }
 
     fn add(&mut self, cx: &mut Context<'_>, name: &Field<At<Name>>, ix: I) {
+        self.whole &= !name.is_broken();
         let Some(at) = name.given() else { return };
         if let Some((_, first)) = self.names.get(&at.value) {
             let message = format!("there is another {} `{}`", self.what, at.value);
@@ -105,12 +106,10 @@ impl<I: Ix> Scope<I> {
     }
 
     fn unknown(&self, cx: &mut Context<'_>, word: &str, node: NodeId) {
-        if !self.whole {
-            return;
-        }
         let known = || self.names.keys().map(Name::as_str);
         let help = match nearest(word, known()) {
             Some(meant) => format!("did you mean `{meant}`?"),
+            None if !self.whole => return,
             None if self.names.is_empty() => format!("no {} is defined here", self.what),
             None => {
                 const SHOWN_MAX: usize = 10;
@@ -146,19 +145,19 @@ pub(super) struct Names {
 
 impl Names {
     pub fn new(cx: &mut Context<'_>, file: &File, lists: &Lists<'_>) -> Self {
-        let mut tenants = Scope::new("tenant", !file.tenants.is_broken());
+        let mut tenants = Scope::new("tenant", file.tenants.whole());
         let mut within = Vec::new();
         let mut ports = Vec::new();
         for (ix, tenant) in file.tenants.items().iter().enumerate() {
             tenants.add(cx, &tenant.name, TenantIx::new(ix));
             ports.push(Scope::<PortIx>::new("port", true));
             within.push(Within {
-                networks: Scope::new("network", !tenant.networks.is_broken()),
-                routers: Scope::new("router", !tenant.routers.is_broken()),
-                groups: Scope::new("security group", !tenant.security_groups.is_broken()),
-                address_groups: Scope::new("address group", !tenant.address_groups.is_broken()),
-                line_groups: Scope::new("line group", !tenant.line_groups.is_broken()),
-                lines: Scope::new("line", !tenant.lines.is_broken()),
+                networks: Scope::new("network", tenant.networks.whole()),
+                routers: Scope::new("router", tenant.routers.whole()),
+                groups: Scope::new("security group", tenant.security_groups.whole()),
+                address_groups: Scope::new("address group", tenant.address_groups.whole()),
+                line_groups: Scope::new("line group", tenant.line_groups.whole()),
+                lines: Scope::new("line", tenant.lines.whole()),
                 numbers: HashMap::new(),
             });
         }
@@ -188,16 +187,17 @@ impl Names {
             }
         }
         for (ix, ((tenant, _), number)) in lists.lines.iter().zip(&lists.numbers).enumerate() {
-            if let Some(number) = number {
-                let numbers = &mut within[tenant.position()].numbers;
-                numbers.entry(*number).or_default().push(LineIx::new(ix));
+            let within = &mut within[tenant.position()];
+            match number {
+                Some(number) => within.numbers.entry(*number).or_default().push(LineIx::new(ix)),
+                None => within.lines.whole = false,
             }
         }
-        let mut uplinks = Scope::new("uplink", !file.uplinks.is_broken());
+        let mut uplinks = Scope::new("uplink", file.uplinks.whole());
         for (ix, uplink) in file.uplinks.items().iter().enumerate() {
             uplinks.add(cx, &uplink.name, Ix::new(ix));
         }
-        let mut accesses = Scope::new("access", !file.accesses.is_broken());
+        let mut accesses = Scope::new("access", file.accesses.whole());
         for (ix, access) in file.accesses.items().iter().enumerate() {
             accesses.add(cx, &access.name, Ix::new(ix));
         }

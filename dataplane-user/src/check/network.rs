@@ -25,7 +25,7 @@ pub(super) fn segments(cx: &mut Context<'_>, lists: &Lists<'_>, legs: &Legs) -> 
         let items = network.subnets.items();
         cx.limit(items, limit::SUBNETS_PER_NETWORK);
         let read: Vec<_> = items.iter().map(|item| Some((subnet(cx, item)?, item.node))).collect();
-        let whole = !network.subnets.is_broken() && read.iter().all(Option::is_some);
+        let whole = network.subnets.whole() && read.iter().all(Option::is_some);
         let subnets: Vec<_> = read.into_iter().flatten().collect();
         let prefixes: Vec<_> = subnets.iter().map(|(subnet, at)| (subnet.prefix, *at)).collect();
         for (later, first) in prefix::overlaps(&prefixes) {

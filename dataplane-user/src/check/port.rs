@@ -91,14 +91,9 @@ fn fixed_ip(cx: &mut Context<'_>, segment: &Segment, routed: bool, at: &At<Host>
     let address = at.value.0;
     let Some(subnet) = segment.subnet_of(address) else {
         if segment.whole {
-            let subnets: Vec<_> =
-                segment.subnets.iter().map(|(subnet, _)| subnet.prefix.to_string()).collect();
-            let message = format!("{address} is in no subnet of the network");
-            let help = match subnets.as_slice() {
-                [] => "the network has no subnets".into(),
-                _ => format!("its subnets: {}", subnets.join(", ")),
-            };
-            cx.error(at.node, message, &help);
+            let subnets = segment.subnets.iter().map(|(subnet, _)| subnet.prefix);
+            let help = prefix::listed("its subnets", subnets);
+            cx.error(at.node, format!("{address} is in no subnet of the network"), &help);
         }
         return false;
     };

@@ -16,6 +16,19 @@ pub(super) fn overlap(a: IpNetwork, b: IpNetwork) -> bool {
     inside(a, b) || inside(b, a)
 }
 
+/// A prefix as it is written: a single address without its length.
+pub(super) fn shown(prefix: IpNetwork) -> String {
+    let whole = if prefix.is_ipv4() { 32 } else { 128 };
+    if prefix.prefix() == whole { prefix.ip().to_string() } else { prefix.to_string() }
+}
+
+/// The first few of some prefixes, for a help.
+pub(super) fn listed(what: &str, prefixes: impl Iterator<Item = IpNetwork>) -> String {
+    const SHOWN_MAX: usize = 10;
+    let all: Vec<_> = prefixes.take(SHOWN_MAX).map(shown).collect();
+    format!("{what}: {}", if all.is_empty() { "none".into() } else { all.join(", ") })
+}
+
 /// Each prefix that overlaps an earlier one of the list, with that one.
 pub(super) fn overlaps(list: &[(IpNetwork, NodeId)]) -> Vec<(NodeId, NodeId)> {
     let mut sorted = list.to_vec();

@@ -17,12 +17,21 @@ use crate::model::{Ix, Mac, NetworkIx, NextHop, Route, Router, RouterIx, Site, T
 pub(super) struct Legs {
     /// By router.
     of: Vec<Vec<(NetworkIx, NodeId)>>,
+    /// By router: how many interfaces are wrong.
+    lost: Vec<usize>,
     /// By router.
     pub macs: Vec<Option<Mac>>,
     routers: HashMap<NetworkIx, (RouterIx, NodeId)>,
 }
 
 impl Legs {
+    /// Whether all that a router connects is known.
+    pub fn whole(&self, router: RouterIx, segments: &[Segment]) -> bool {
+        let mut own = self.of[router.position()].iter();
+        self.lost[router.position()] == 0
+            && own.all(|(network, _)| segments[network.position()].whole)
+    }
+
     /// The router on a network.
     pub fn router(&self, network: NetworkIx) -> Option<RouterIx> {
         self.routers.get(&network).map(|(router, _)| *router)
@@ -30,7 +39,8 @@ impl Legs {
 }
 
 pub(super) fn legs(cx: &mut Context<'_>, lists: &Lists<'_>, names: &Names) -> Legs {
-    let mut legs = Legs { of: Vec::new(), macs: Vec::new(), routers: HashMap::new() };
+    let mut legs =
+        Legs { of: Vec::new(), lost: Vec::new(), macs: Vec::new(), routers: HashMap::new() };
     for (position, (tenant, router)) in lists.routers.iter().enumerate() {
         let ix = RouterIx::new(position);
         let interfaces = router.interfaces.items();
@@ -52,6 +62,8 @@ pub(super) fn legs(cx: &mut Context<'_>, lists: &Lists<'_>, names: &Names) -> Le
                 }
             }
         }
+        let unread = usize::from(!router.interfaces.whole());
+        legs.lost.push(interfaces.len() - own.len() + unread);
         legs.of.push(own);
         legs.macs.push(mac(lists, *tenant, router));
     }
@@ -96,6 +108,7 @@ pub(super) fn routers(
     let mut routers = Vec::new();
     for (position, (tenant, router)) in lists.routers.iter().enumerate() {
         let own = &legs.of[position];
+        let whole = legs.whole(RouterIx::new(position), segments);
         let items = router.routes.items();
         cx.limit(items, limit::ROUTES_PER_ROUTER);
         let mut seen: HashMap<IpNetwork, NodeId> = HashMap::new();
@@ -112,7 +125,7 @@ pub(super) fn routers(
                 let help = format!("see {}", cx.see(first));
                 cx.error(at.node, message, &help);
             }
-            let target = target(cx, names, item, own, segments);
+            let target = target(cx, names, item, &Around { own, whole, segments });
             let destination = item.destination.value();
             routes.push(
                 target
@@ -134,12 +147,18 @@ pub(super) fn routers(
     routers
 }
 
+/// What a route may lead to.
+struct Around<'a> {
+    own: &'a [(NetworkIx, NodeId)],
+    whole: bool,
+    segments: &'a [Segment],
+}
+
 fn target(
     cx: &mut Context<'_>,
     names: &Names,
     route: &file::Route,
-    own: &[(NetworkIx, NodeId)],
-    segments: &[Segment],
+    around: &Around<'_>,
 ) -> Option<Target> {
     let given = [
         !route.next_hops.is_absent(),
@@ -157,9 +176,9 @@ fn target(
     if route.blackhole.value() == Some(true) {
         return Some(Target::Blackhole);
     }
-    let hops = route.next_hops.given()?;
+    let hops = route.next_hops.items();
     cx.limit(hops, limit::NEXT_HOPS);
-    if hops.is_empty() {
+    if route.next_hops.is_empty() {
         cx.error(route.node, "the list of next hops is empty", "to drop, write blackhole: true");
     }
     let mut seen = HashMap::new();
@@ -169,7 +188,7 @@ fn target(
             let help = format!("see {}", cx.see(first));
             cx.error(hop.node, format!("the next hop {} is given twice", hop.value.0), &help);
         }
-        read.push(next_hop(cx, route, hop, own, segments));
+        read.push(next_hop(cx, route, hop, around));
     }
     super::all(read).filter(|hops: &Vec<_>| !hops.is_empty()).map(Target::NextHops)
 }
@@ -178,8 +197,7 @@ fn next_hop(
     cx: &mut Context<'_>,
     route: &file::Route,
     hop: &At<Host>,
-    own: &[(NetworkIx, NodeId)],
-    segments: &[Segment],
+    around: &Around<'_>,
 ) -> Option<NextHop> {
     let address = hop.value.0;
     let destination = route.destination.value()?.0;
@@ -188,17 +206,15 @@ fn next_hop(
         cx.error(hop.node, message, "");
         return None;
     }
-    let legs = || own.iter().map(|(network, _)| (*network, &segments[network.position()]));
+    let segment = |network: NetworkIx| &around.segments[network.position()];
+    let legs = || around.own.iter().map(|(network, _)| (*network, segment(*network)));
     let Some((network, subnet)) = legs().find_map(|(ix, leg)| Some((ix, leg.subnet_of(address)?)))
     else {
-        if legs().all(|(_, leg)| leg.whole) {
-            let prefixes: Vec<_> = legs()
-                .flat_map(|(_, leg)| {
-                    leg.subnets.iter().map(|(subnet, _)| subnet.prefix.to_string())
-                })
-                .collect();
+        if around.whole {
+            let subnets = legs().flat_map(|(_, leg)| &leg.subnets);
+            let connected = prefix::listed("connected", subnets.map(|(subnet, _)| subnet.prefix));
             let message = format!("the next hop {address} is on none of the router's subnets");
-            cx.error(hop.node, message, &format!("connected: {}", prefixes.join(", ")));
+            cx.error(hop.node, message, &connected);
         }
         return None;
     };

@@ -7,6 +7,7 @@ use ipnetwork::IpNetwork;
 use super::attachment::Attachments;
 use super::mobile::Gate;
 use super::network::Segment;
+use super::router::Legs;
 use super::{Context, Names, limit, link, prefix, router};
 use crate::config::file::{self, File};
 use crate::config::tree::NodeId;
@@ -15,13 +16,16 @@ use crate::model::{AccessIx, Export, Exporter, Ix, Owner, Router, Uplink, Uplink
 /// An uplink, as far as it could be made out.
 pub(super) struct Outside {
     /// The accesses whose pools it exports.
-    pub accesses: HashSet<AccessIx>,
+    accesses: HashSet<AccessIx>,
+    /// False: an export is wrong, so it may be one of an access.
+    whole: bool,
     pub uplink: Option<Uplink>,
 }
 
 /// What an export may be inside of.
 pub(super) struct Inside<'a> {
     pub names: &'a Names,
+    pub legs: &'a Legs,
     pub routers: &'a [Option<Router>],
     pub segments: &'a [Segment],
     pub gates: &'a [Gate],
@@ -74,11 +78,12 @@ pub(super) fn uplinks(
                 mac: uplink.mac.optional()?,
                 addresses: addresses?,
                 next_hops: next_hops?,
-                exports: super::all(exports)?,
+                exports: super::all(exports.iter().copied())?,
                 protected: uplink.protected.items().iter().map(|at| at.value.0).collect(),
             })
         };
-        uplinks.push(Outside { accesses, uplink: made() });
+        let whole = uplink.exports.whole() && exports.iter().all(Option::is_some);
+        uplinks.push(Outside { accesses, whole, uplink: made() });
     }
     uplinks
 }
@@ -88,9 +93,9 @@ fn next_hops(
     uplink: &file::Uplink,
     own: &[IpNetwork],
 ) -> Option<Vec<crate::model::Neighbour>> {
-    let items = uplink.next_hops.given()?;
+    let items = uplink.next_hops.items();
     cx.limit(items, limit::NEXT_HOPS);
-    if items.is_empty() {
+    if uplink.next_hops.is_empty() {
         cx.error(uplink.node, "next_hops is empty", "at least one is needed");
     }
     let mut seen = HashMap::new();
@@ -105,7 +110,7 @@ fn next_hops(
         }
         hops.push(hop);
     }
-    super::all(hops)
+    super::all(hops).filter(|_| uplink.next_hops.whole())
 }
 
 fn protected_apart(cx: &mut Context<'_>, uplink: &file::Uplink, exports: &[(IpNetwork, NodeId)]) {
@@ -138,7 +143,11 @@ fn export(cx: &mut Context<'_>, inside: &Inside<'_>, export: &file::Export) -> O
         let within = gate.pools.iter().any(|(pool, _)| prefix::inside(prefix.value.0, *pool));
         if gate.whole && !within {
             let message = format!("{} is in no pool of the access", prefix.value.0);
-            cx.error(prefix.node, message, &listed("its pools", gate.pools.iter().map(|p| p.0)));
+            cx.error(
+                prefix.node,
+                message,
+                &prefix::listed("its pools", gate.pools.iter().map(|p| p.0)),
+            );
             return None;
         }
         return Some(Export { prefix: prefix.value.0, exporter: Exporter::Access(access) });
@@ -148,10 +157,11 @@ fn export(cx: &mut Context<'_>, inside: &Inside<'_>, export: &file::Export) -> O
     let prefix = export.prefix.given()?;
     let made = inside.routers[router.position()].as_ref()?;
     let reached = router::reach(made, inside.segments);
-    let whole = made.interfaces.iter().all(|ix| inside.segments[ix.position()].whole);
-    if whole && !reached.iter().any(|wide| prefix::inside(prefix.value.0, *wide)) {
+    if inside.legs.whole(router, inside.segments)
+        && !reached.iter().any(|wide| prefix::inside(prefix.value.0, *wide))
+    {
         let message = format!("{} is not behind the router", prefix.value.0);
-        cx.error(prefix.node, message, &listed("behind it are", reached.into_iter()));
+        cx.error(prefix.node, message, &prefix::listed("behind it are", reached.into_iter()));
         return None;
     }
     for network in &made.interfaces {
@@ -169,12 +179,9 @@ fn export(cx: &mut Context<'_>, inside: &Inside<'_>, export: &file::Export) -> O
     Some(Export { prefix: prefix.value.0, exporter: Exporter::Router(router) })
 }
 
-fn listed(what: &str, prefixes: impl Iterator<Item = IpNetwork>) -> String {
-    let all: Vec<_> = prefixes.take(10).map(|prefix| prefix.to_string()).collect();
-    format!("{what}: {}", if all.is_empty() { "none".into() } else { all.join(", ") })
-}
-
-/// Whether an uplink shows an access's lines to the outside.
-pub(super) fn exports(uplinks: &[Outside], uplink: UplinkIx, access: AccessIx) -> bool {
-    uplinks[uplink.position()].accesses.contains(&access)
+impl Outside {
+    /// Whether it surely does not show an access's lines to the outside.
+    pub fn hides(&self, access: AccessIx) -> bool {
+        self.whole && !self.accesses.contains(&access)
+    }
 }

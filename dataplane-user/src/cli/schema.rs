@@ -3,10 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use schemars::Schema;
-use schemars::generate::SchemaSettings;
-
-use crate::config::file::File;
+use crate::config;
 
 /// Print the JSON Schema (2020-12) of the site file
 ///
@@ -16,11 +13,6 @@ pub struct Options {}
 
 /// Prints the schema.
 pub fn run(_: &Options) -> anyhow::Result<ExitCode> {
-    writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(&schema())?)?;
+    writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(&config::schema())?)?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// The schema of the site file.
-pub fn schema() -> Schema {
-    SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<File>()
 }

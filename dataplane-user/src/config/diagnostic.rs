@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use annotate_snippets::renderer::DecorStyle;
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde::Serialize;
 
 use super::tree::{NodeId, Tree};
@@ -107,46 +107,44 @@ impl Findings {
     }
 
     /// Sorted by position, with lines, columns and paths.
-    pub fn locate(mut self, text: &str, tree: Option<&Tree>) -> Vec<Diagnostic> {
-        let lines = Lines::new(text);
-        let full = self.list.len() > FINDINGS_MAX;
-        self.list.truncate(FINDINGS_MAX);
-        let mut found: Vec<_> =
-            self.list.into_iter().map(|finding| finding.locate(&lines, tree)).collect();
-        found.sort_by_key(|diagnostic| (diagnostic.span.start, diagnostic.severity as u8));
-        if full {
+    pub fn locate(mut self, text: &str, tree: &Tree) -> Vec<Diagnostic> {
+        if self.list.len() > FINDINGS_MAX {
+            self.list.truncate(FINDINGS_MAX);
             let message =
                 format!("more than {FINDINGS_MAX} findings (FINDINGS_MAX): the rest is not shown");
-            let end = text.len()..text.len();
-            found.push(
-                Finding {
-                    severity: Severity::Error,
-                    place: Place::Bytes(end),
-                    message,
-                    help: None,
-                }
-                .locate(&lines, tree),
-            );
+            self.error(Place::Bytes(text.len()..text.len()), message);
+        }
+        let mut found: Vec<_> = self.list.into_iter().map(|finding| finding.place(tree)).collect();
+        found.sort_by_key(|found| (found.span.start, found.severity as u8));
+        let lines = Lines::new(text);
+        // A line may be the whole file, so its characters are counted once.
+        let mut counted = (0, 0, 0);
+        for found in &mut found {
+            let (line, start) = lines.line_of(found.span.start);
+            if counted.0 != line {
+                counted = (line, start, 0);
+            }
+            let between = text.get(counted.1..found.span.start).unwrap_or("");
+            counted = (line, found.span.start, counted.2 + between.chars().count());
+            (found.line, found.column) = (line, counted.2 + 1);
         }
         found
     }
 }
 
 impl Finding {
-    fn locate(self, lines: &Lines<'_>, tree: Option<&Tree>) -> Diagnostic {
-        let (path, span) = match (self.place, tree) {
-            (Place::Node(id), Some(tree)) => (tree.path(id), tree.node(id).span.clone()),
-            (Place::Key(id), Some(tree)) => {
+    fn place(self, tree: &Tree) -> Diagnostic {
+        let (path, span) = match self.place {
+            Place::Node(id) => (tree.path(id), tree.node(id).span.clone()),
+            Place::Key(id) => {
                 let node = tree.node(id);
                 let key = node.key.as_ref().map_or(&node.span, |key| &key.span);
                 (tree.path(id), key.clone())
             }
-            (Place::Bytes(bytes), _) => (String::new(), bytes),
-            (Place::Node(_) | Place::Key(_), None) => (String::new(), 0..0),
+            Place::Bytes(bytes) => (String::new(), bytes),
         };
-        let (line, column) = lines.position(span.start);
         let Finding { severity, message, help, .. } = self;
-        Diagnostic { severity, line, column, path, message, help, span }
+        Diagnostic { severity, line: 0, column: 0, path, message, help, span }
     }
 }
 
@@ -164,17 +162,14 @@ impl<'a> Lines<'a> {
         Lines { text, starts: std::iter::once(0).chain(ends).collect() }
     }
 
-    /// Line and column of a byte, both from 1, the column in characters.
-    pub fn position(&self, byte: usize) -> (usize, usize) {
+    /// The line of a byte, from 1, and the line's first byte.
+    pub fn line_of(&self, byte: usize) -> (usize, usize) {
         let line = self.starts.partition_point(|start| *start <= byte).max(1);
-        let before = self.text.get(self.starts[line - 1]..byte).unwrap_or("");
-        (line, before.chars().count() + 1)
+        (line, self.starts[line - 1])
     }
 
-    /// A line's text and its first byte.
-    fn line(&self, line: usize) -> (&'a str, usize) {
-        let start = self.starts[line - 1];
-        (self.text[start..].lines().next().unwrap_or(""), start)
+    fn text_of(&self, start: usize) -> &'a str {
+        self.text[start..].lines().next().unwrap_or("")
     }
 }
 
@@ -190,22 +185,31 @@ pub fn render(file: &str, text: &str, found: &[Diagnostic]) -> String {
     shown
 }
 
-fn report<'a>(file: &'a str, lines: &Lines<'a>, diagnostic: &'a Diagnostic) -> Group<'a> {
-    let (line, start) = lines.line(diagnostic.line);
-    let from = diagnostic.span.start.saturating_sub(start).min(line.len());
-    let to = diagnostic.span.end.saturating_sub(start).clamp(from, line.trim_end().len().max(from));
-    let level = match diagnostic.severity {
+/// A longer line is not shown, only named.
+const LINE_BYTES_MAX: usize = 500;
+
+fn report<'a>(file: &'a str, lines: &Lines<'a>, found: &'a Diagnostic) -> Group<'a> {
+    let level = match found.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
-    let title = match diagnostic.path.as_str() {
-        "" => diagnostic.message.clone(),
-        path => format!("{path}: {}", diagnostic.message),
+    let title = match found.path.as_str() {
+        "" => found.message.clone(),
+        path => format!("{path}: {}", found.message),
     };
-    let snippet = Snippet::source(line).path(file).line_start(diagnostic.line);
-    let snippet = snippet.annotation(AnnotationKind::Primary.span(from..to));
-    let group = level.primary_title(title).element(snippet);
-    match &diagnostic.help {
+    let title = level.primary_title(title);
+    let (_, start) = lines.line_of(found.span.start);
+    let line = lines.text_of(start);
+    let group = if line.len() > LINE_BYTES_MAX {
+        title.element(Origin::path(file).line(found.line).char_column(found.column))
+    } else {
+        let from = (found.span.start - start).min(line.len());
+        let to = (found.span.end.max(found.span.start) - start).min(line.trim_end().len());
+        let marked = AnnotationKind::Primary.span(from..to.max(from));
+        let snippet = Snippet::source(line).path(file).line_start(found.line);
+        title.element(snippet.annotation(marked))
+    };
+    match &found.help {
         Some(help) => group.element(Level::HELP.message(help.as_str())),
         None => group,
     }

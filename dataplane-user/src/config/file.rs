@@ -8,7 +8,7 @@ use super::scalar::{
     Block, Cidr, CountryCode, Host, NumberText, NumbersText, Ordinal, Prefix, Protocol, Text,
 };
 use super::tree::NodeId;
-use super::{At, Field, Placed, Read, Reader};
+use super::{At, Field, List, Placed, Read, Reader};
 use crate::model::{Direction, Ethertype, Hook, Imsi, Interface, LineState, Mac, Name};
 
 /// A VLAN id.
@@ -28,15 +28,15 @@ record! {
         /// The country in which national telephone numbers (090-1234-5678) are read, as 81. Without it only international spellings (+81…) are accepted.
         optional country_code: At<CountryCode>,
         /// The owners of networks; addresses of two tenants may overlap.
-        optional tenants: Vec<Tenant>,
+        optional tenants: List<Tenant>,
         /// External networks.
-        optional uplinks: Vec<Uplink>,
+        optional uplinks: List<Uplink>,
         /// Attachments of the mobile network.
-        optional accesses: Vec<Access>,
+        optional accesses: List<Access>,
         /// Which tenant may register which telephone numbers.
-        optional entitlements: Vec<Entitlement>,
+        optional entitlements: List<Entitlement>,
         /// Static sessions: which addresses a line has.
-        optional sessions: Vec<Session>,
+        optional sessions: List<Session>,
     }
 }
 
@@ -46,19 +46,19 @@ record! {
         /// Unique in the site.
         required name: At<Name>,
         /// Layer-2 segments.
-        optional networks: Vec<Network>,
+        optional networks: List<Network>,
         /// What is plugged into the networks.
-        optional ports: Vec<Port>,
+        optional ports: List<Port>,
         /// What connects the networks.
-        optional routers: Vec<Router>,
+        optional routers: List<Router>,
         /// What ports and lines may send and receive. Every tenant has a group `default`; unless defined here it allows all egress, and ingress from its own members.
-        optional security_groups: Vec<SecurityGroup>,
+        optional security_groups: List<SecurityGroup>,
         /// Named sets of prefixes, for rules.
-        optional address_groups: Vec<AddressGroup>,
+        optional address_groups: List<AddressGroup>,
         /// Registered mobile lines.
-        optional lines: Vec<Line>,
+        optional lines: List<Line>,
         /// Named sets of lines, for rules.
-        optional line_groups: Vec<LineGroup>,
+        optional line_groups: List<LineGroup>,
     }
 }
 
@@ -72,7 +72,7 @@ record! {
         /// Whether it is unreachable from any uplink; false by default.
         optional mec_only: At<bool>,
         /// IPv4 and IPv6 prefixes of the segment.
-        optional subnets: Vec<Subnet>,
+        optional subnets: List<Subnet>,
     }
 }
 
@@ -100,11 +100,11 @@ record! {
         /// The MAC that it sends from; unique in the network.
         required mac: At<Mac>,
         /// Its addresses, inside the network's subnets.
-        optional fixed_ips: Vec<At<Host>>,
+        optional fixed_ips: List<At<Host>>,
         /// Further sources that it may use; at most 10.
-        optional allowed_address_pairs: Vec<AddressPair>,
+        optional allowed_address_pairs: List<AddressPair>,
         /// Its security groups. Without this field: `default`. With an empty list nothing passes but what every port needs (ARP, neighbour discovery, DHCP).
-        optional security_groups: Vec<At<Name>>,
+        optional security_groups: List<At<Name>>,
         /// Whether sources are checked and packets filtered; true by default.
         optional port_security: At<bool>,
         /// Where its interface's packets are taken: auto (default), tcx or xdp.
@@ -132,9 +132,9 @@ record! {
         /// Its MAC on all its networks; by default a locally administered one that never changes.
         optional mac: At<Mac>,
         /// The networks that it connects; it has their gateway addresses.
-        optional interfaces: Vec<RouterInterface>,
+        optional interfaces: List<RouterInterface>,
         /// Static routes beyond the connected subnets.
-        optional routes: Vec<Route>,
+        optional routes: List<Route>,
     }
 }
 
@@ -152,7 +152,7 @@ record! {
         /// The prefix, as 0.0.0.0/0.
         required destination: At<Prefix>,
         /// Up to 16 addresses on connected subnets; flows are spread over them.
-        optional next_hops: Vec<At<Host>>,
+        optional next_hops: List<At<Host>>,
         /// The uplink that it leads to.
         optional uplink: At<Name>,
         /// If true, packets are dropped.
@@ -170,7 +170,7 @@ record! {
         /// Whether replies pass without a rule; true by default. The groups of a port are all stateful, or none is.
         optional stateful: At<bool>,
         /// What is allowed.
-        optional rules: Vec<Rule>,
+        optional rules: List<Rule>,
     }
 }
 
@@ -214,7 +214,7 @@ record! {
         /// Unique among the tenant's address groups.
         required name: At<Name>,
         /// Addresses and prefixes.
-        optional addresses: Vec<At<Block>>,
+        optional addresses: List<At<Block>>,
     }
 }
 
@@ -238,9 +238,9 @@ record! {
         /// Its destination: the closed network or site behind an uplink.
         optional uplink: At<Name>,
         /// The addresses that its sessions have, inside the access's pools; for IPv6 also a prefix.
-        optional fixed_ips: Vec<At<Prefix>>,
+        optional fixed_ips: List<At<Prefix>>,
         /// Its security groups. Without this field: anything from its destination's networks, never from another line.
-        optional security_groups: Vec<At<Name>>,
+        optional security_groups: List<At<Name>>,
     }
 }
 
@@ -250,7 +250,7 @@ record! {
         /// Unique among the tenant's line groups.
         required name: At<Name>,
         /// Lines of the tenant, by number or name.
-        optional lines: Vec<At<NumberText>>,
+        optional lines: List<At<NumberText>>,
     }
 }
 
@@ -268,13 +268,13 @@ record! {
         /// Our own MAC; the interface's by default.
         optional mac: At<Mac>,
         /// Our own addresses on the link, as 192.0.2.2/24.
-        required addresses: Vec<At<Cidr>>,
+        required addresses: List<At<Cidr>>,
         /// The routers outside; flows are spread over them.
-        required next_hops: Vec<Neighbour>,
+        required next_hops: List<Neighbour>,
         /// The prefixes that the outside reaches here.
-        optional exports: Vec<Export>,
+        optional exports: List<Export>,
         /// Prefixes that no tenant or line may reach here: hosts, NASes, tunnel ends.
-        optional protected: Vec<At<Prefix>>,
+        optional protected: List<At<Prefix>>,
     }
 }
 
@@ -316,11 +316,11 @@ record! {
         /// Our own MAC; the interface's by default.
         optional mac: At<Mac>,
         /// Our own addresses on the link, as 192.0.2.2/24.
-        required addresses: Vec<At<Cidr>>,
+        required addresses: List<At<Cidr>>,
         /// The user plane function that packets to lines go to.
         required next_hop: Neighbour,
         /// The lines' addresses.
-        required pools: Vec<At<Prefix>>,
+        required pools: List<At<Prefix>>,
     }
 }
 
@@ -332,7 +332,7 @@ record! {
         /// The access.
         required access: At<Name>,
         /// Numbers and ranges of numbers.
-        required numbers: Vec<Numbers>,
+        required numbers: List<Numbers>,
     }
 }
 
@@ -354,7 +354,7 @@ record! {
         /// The line's telephone number.
         required number: At<NumberText>,
         /// Its addresses, inside the access's pools; for IPv6 also a prefix.
-        required addresses: Vec<At<Prefix>>,
+        required addresses: List<At<Prefix>>,
     }
 }
 

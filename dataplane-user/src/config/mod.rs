@@ -16,8 +16,14 @@ pub mod json;
 mod scalar;
 
 pub use diagnostic::{Diagnostic, Findings, Place, Severity};
-pub use record::{At, Field, Placed, Reader};
+pub use record::{At, Field, List, Placed, Reader};
 pub(crate) use record::{Read, nearest};
 pub use scalar::{
     Block, Cidr, CountryCode, Host, NumberText, NumbersText, Ordinal, Prefix, Protocol, Text,
 };
+
+/// The JSON Schema (2020-12) of the site file.
+pub fn schema() -> schemars::Schema {
+    let settings = schemars::generate::SchemaSettings::draft2020_12();
+    settings.into_generator().into_root_schema_for::<file::File>()
+}

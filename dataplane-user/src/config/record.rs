@@ -75,10 +75,31 @@ impl<T: Clone> Field<At<T>> {
     }
 }
 
-impl<T> Field<Vec<T>> {
+/// A list, as far as its elements could be read.
+#[derive(Debug, Clone)]
+pub struct List<T> {
+    items: Vec<T>,
+    whole: bool,
+}
+
+impl<T> Field<List<T>> {
     /// The elements; none if the list is absent or broken.
     pub fn items(&self) -> &[T] {
-        self.given().map_or(&[], Vec::as_slice)
+        self.given().map_or(&[], |list| &list.items)
+    }
+
+    /// Whether nothing of it is broken: only then does it tell what is missing.
+    pub fn whole(&self) -> bool {
+        match self {
+            Field::Absent => true,
+            Field::Broken => false,
+            Field::Given(list) => list.whole,
+        }
+    }
+
+    /// Whether it was written, and has no elements.
+    pub fn is_empty(&self) -> bool {
+        !self.is_absent() && self.whole() && self.items().is_empty()
     }
 }
 
@@ -253,14 +274,28 @@ impl<T: Scalar> JsonSchema for At<T> {
     }
 }
 
-/// A list keeps the elements that could be read.
-impl<T: Read> Read for Vec<T> {
+impl<T: Read> Read for List<T> {
     fn read(reader: &mut Reader<'_>, node: NodeId) -> Option<Self> {
         let Value::List(children) = &reader.tree.node(node).value else {
             reader.mismatch(node, "a list");
             return None;
         };
-        Some(children.iter().filter_map(|child| T::read(reader, *child)).collect())
+        let items: Vec<_> = children.iter().filter_map(|child| T::read(reader, *child)).collect();
+        Some(List { whole: items.len() == children.len(), items })
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for List<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "List".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        Vec::<T>::json_schema(generator)
     }
 }
 

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 use schemars::{Schema, json_schema};
 
-use super::record::Scalar;
-use crate::model::{Direction, Ethertype, Hook, Imsi, Interface, LineState, Mac, Name, Number};
+use super::record::{Scalar, nearest};
+use crate::model::{Direction, Ethertype, Hook, Imsi, Interface, LineState, Mac, MacError, Name};
 
 /// Free text.
 #[derive(Debug, Clone)]
@@ -153,7 +153,7 @@ impl Scalar for Mac {
     const WHAT: &'static str = "a station's MAC address";
 
     fn parse(text: &str) -> Result<Self, String> {
-        text.parse().map_err(|error: crate::model::MacError| error.to_string())
+        text.parse().map_err(|error: MacError| error.to_string())
     }
 
     fn schema() -> Schema {
@@ -178,13 +178,13 @@ impl Scalar for bool {
 }
 
 impl<const MIN: u16, const MAX: u16> Scalar for Ordinal<MIN, MAX> {
-    const WHAT: &'static str = "a whole number that is allowed here";
+    const WHAT: &'static str = "a number in range";
 
     fn parse(text: &str) -> Result<Self, String> {
         match digits(text) {
             Some(value) if (MIN..=MAX).contains(&value) => Ok(Ordinal(value)),
-            _ if MIN == MAX => Err(format!("it must be {MIN}")),
-            _ => Err(format!("it must be from {MIN} to {MAX}")),
+            _ if MIN == MAX => Err(format!("write {MIN}")),
+            _ => Err(format!("write a whole number from {MIN} to {MAX}")),
         }
     }
 
@@ -368,8 +368,14 @@ impl Scalar for Protocol {
         }
         let known = PROTOCOLS.iter().find(|(known, _)| *known == name);
         let (_, number) = known.ok_or_else(|| {
-            let names: Vec<_> = PROTOCOLS.iter().map(|(name, _)| *name).collect();
-            format!("write any, 0 to 255, or one of {}", names.join(", "))
+            let names = || PROTOCOLS.iter().map(|(name, _)| *name);
+            match nearest(&name, names()) {
+                Some(meant) => format!("did you mean {meant}?"),
+                None => {
+                    let names: Vec<_> = names().collect();
+                    format!("write any, 0 to 255, or one of {}", names.join(", "))
+                }
+            }
         })?;
         Ok(Protocol { number: Some(*number), ipv6_name: name.contains("v6") })
     }
@@ -407,10 +413,3 @@ words!(Direction, "ingress or egress", to_owned, "^(ingress|egress)$",
     "ingress" => Direction::Ingress, "egress" => Direction::Egress);
 words!(Ethertype, "IPv4 or IPv6", to_ascii_lowercase, "^[Ii][Pp][Vv][46]$",
     "ipv4" => Ethertype::Ipv4, "ipv6" => Ethertype::Ipv6);
-
-impl NumberText {
-    /// The number, read in a country.
-    pub fn number(&self, country: Option<u16>) -> Result<Number, crate::model::NumberError> {
-        Number::parse(&self.0, country)
-    }
-}

@@ -73,14 +73,20 @@ struct Open {
 }
 
 impl Tree {
-    /// Parses the text; `None` if its structure cannot be made out.
-    pub fn parse(text: &str, out: &mut Findings) -> Option<(Tree, NodeId)> {
+    /// Parses the text; no root if its structure cannot be made out, and then
+    /// the tree only tells where the findings are.
+    pub fn parse(text: &str, out: &mut Findings) -> (Tree, Option<NodeId>) {
+        let mut tree = Tree::default();
+        let root = tree.build(text, out);
+        (tree, root)
+    }
+
+    fn build(&mut self, text: &str, out: &mut Findings) -> Option<NodeId> {
         if text.len() > TEXT_BYTES_MAX {
             let found = out.error(Place::Bytes(0..0), "the file is too long");
             found.help(format!("at most {TEXT_BYTES_MAX} bytes (TEXT_BYTES_MAX) are read"));
             return None;
         }
-        let mut tree = Tree::default();
         let mut open: Vec<Open> = Vec::new();
         let mut documents = 0;
         for event in Parser::new_from_str(text) {
@@ -116,7 +122,7 @@ impl Tree {
                 }
                 Event::SequenceEnd | Event::MappingEnd => {
                     if let Some(closed) = open.pop() {
-                        tree.nodes[closed.node.0 as usize].span.end = bytes.end;
+                        self.nodes[closed.node.0 as usize].span.end = bytes.end;
                     }
                     continue;
                 }
@@ -137,35 +143,37 @@ impl Tree {
             };
             if let Some(map) = open.last_mut()
                 && map.key.is_none()
-                && matches!(tree.nodes[map.node.0 as usize].value, Value::Map(_))
+                && matches!(self.nodes[map.node.0 as usize].value, Value::Map(_))
             {
                 let Value::Scalar { text, .. } = value else {
                     out.error(Place::Bytes(bytes), "a key must be a plain word");
                     return None;
                 };
-                if !map.keys.insert(text.clone()) {
-                    let message = format!("`{}` is given twice", quote(&text));
-                    out.error(Place::Bytes(bytes.clone()), message);
-                }
                 map.key = Some(Key { text, span: bytes });
                 continue;
             }
-            tree.push(value, bytes, &mut open);
+            self.push(value, bytes, &mut open, out);
         }
-        if tree.nodes.is_empty() {
+        if self.nodes.is_empty() {
             out.error(Place::Bytes(0..0), "the file is empty").help("it begins with `version: 1`");
             return None;
         }
-        Some((tree, NodeId(0)))
+        Some(NodeId(0))
     }
 
-    fn push(&mut self, value: Value, span: Range<usize>, open: &mut Vec<Open>) {
+    fn push(&mut self, value: Value, span: Range<usize>, open: &mut Vec<Open>, out: &mut Findings) {
         // A node takes more than one byte of a text of 64 MiB, so u32 is enough.
         let id = NodeId(self.nodes.len() as u32);
         let (parent, key) = match open.last_mut() {
             Some(outer) => (Some(outer.node), outer.key.take()),
             None => (None, None),
         };
+        if let Some(key) = &key
+            && let Some(outer) = open.last_mut()
+            && !outer.keys.insert(key.text.clone())
+        {
+            out.error(Place::Key(id), format!("`{}` is given twice", quote(&key.text)));
+        }
         if let Some(parent) = parent
             && let Value::List(children) | Value::Map(children) =
                 &mut self.nodes[parent.0 as usize].value

@@ -1,0 +1,365 @@
+//! The examples are right, each mistake has its words, nothing panics.
+
+mod refusals;
+
+use std::fmt::Write;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::Severity;
+use crate::config::diagnostic::{FINDINGS_MAX, render};
+use crate::config::tree::DEPTH_MAX;
+use crate::model::{
+    Destination, Direction, Ethertype, Exporter, Hook, Match, Owner, Remote, Target,
+};
+
+const WEB: &str = include_str!("../../../../examples/web.yaml");
+const TWO: &str = include_str!("../../../../examples/two-tenants.yaml");
+const MEC: &str = include_str!("../../../../examples/mec-direct.yaml");
+
+#[test]
+fn examples_are_clean() {
+    for example in [WEB, TWO, MEC] {
+        assert_eq!(findings(example), [""; 0]);
+    }
+}
+
+#[test]
+fn refusals() {
+    for (example, old, new, expected) in refusals::ROWS {
+        assert!(example.contains(old), "the example has no {old:?}");
+        let text = example.replacen(old, new, 1);
+        assert_eq!(findings(&text), *expected, "{old:?} replaced by {new:?}");
+    }
+}
+
+#[test]
+fn every_error_at_once() {
+    let text = "version: 2
+country_cod: 81
+limits: {}
+tenants:
+  - name: Blue
+    networks:
+      - name: web
+        mtu: 100
+        subnets: [{cidr: 10.0.0.1/24}, {cidr: 10.0.0.0/24, gateway: 10.1.0.1}]
+      - name: web
+        subnet: []
+    ports:
+      - name: p1
+        network: wbe
+        interface: tapppppppppppppppppp
+        mac: 02:zz
+        security_groups: [defualt]
+      - name: p2
+        network: web
+        interface: eth0
+        vlan: 0
+        mac: 02:00:00:00:00:01
+        allowed_address_pairs: [{ip_address: 0.0.0.0/0}]
+";
+    let expected = [
+        "1:10 version: `2` is not a number in range: write 1",
+        "2:1 country_cod: unknown field `country_cod`",
+        "3:1 limits: `limits` is not supported yet",
+        "5:11 tenants.Blue.name: `Blue` is not a name: 1 to 63 of a-z, 0-9, `-`, `_`, `.`, \
+         beginning with a letter or digit",
+        "8:14 tenants.Blue.networks.web.mtu: `100` is not a number in range: write a whole \
+         number from 576 to 9216",
+        "9:26 tenants.Blue.networks.web.subnets.0.cidr: `10.0.0.1/24` is not an IPv4 or IPv6 \
+         prefix: host bits are set; did you mean 10.0.0.0/24?",
+        "9:69 tenants.Blue.networks.web.subnets.1.gateway: the gateway 10.1.0.1 is no machine's \
+         address in 10.0.0.0/24",
+        "10:15 tenants.Blue.networks.web.name: there is another network `web`",
+        "11:9 tenants.Blue.networks.web.subnet: unknown field `subnet`",
+        "14:18 tenants.Blue.ports.p1.network: no network `wbe`",
+        "15:20 tenants.Blue.ports.p1.interface: `tapppppppppppppppppp` is not an interface name: \
+         1 to 15 visible ASCII characters without `/`, `:`, `%`",
+        "16:14 tenants.Blue.ports.p1.mac: `02:zz` is not a station's MAC address: write six \
+         bytes as 02:00:00:00:00:01",
+        "17:27 tenants.Blue.ports.p1.security_groups.0: no security group `defualt`",
+        "21:15 tenants.Blue.ports.p2.vlan: `0` is not a number in range: write a whole number \
+         from 1 to 4094",
+        "23:46 tenants.Blue.ports.p2.allowed_address_pairs.0.ip_address: the port may send from \
+         any address (0.0.0.0/0)",
+    ];
+    assert_eq!(findings(text), expected);
+}
+
+#[test]
+fn shown_as_a_compiler_would() {
+    let text = WEB.replace("network: back\n        int", "network: bakc\n        int");
+    let shown = anstream::adapter::strip_str(&render("web.yaml", &text, &check(&text).diagnostics))
+        .to_string();
+    let expected = "\
+error: tenants.shop.ports.db-1.network: no network `bakc`
+  --> web.yaml:37:18
+   |
+37 |         network: bakc
+   |                  ^^^^
+   |
+   = help: did you mean `back`?
+
+";
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn not_yaml() {
+    let deep = "[".repeat(DEPTH_MAX + 1) + &"]".repeat(DEPTH_MAX + 1);
+    let many = "x: 1\n".repeat(FINDINGS_MAX + 2);
+    for (text, line, message) in [
+        ("", 1, "the file is empty"),
+        ("version: 1\ntenants: [\n", 2, "the file is not YAML"),
+        ("- version: 1\n", 1, "a list is not a map of version, country_code"),
+        ("version: 1\n---\nversion: 1\n", 2, "a file holds one document"),
+        ("version: 1\n? [a]\n: b\n", 2, "a key must be a plain word"),
+        ("tenants: &a []\nuplinks: *a\n", 2, "aliases are not supported"),
+        ("version: !!int 1\n", 1, "tags are not supported"),
+        ("version: 1\nx: \"\u{1b}[31m\"\n", 2, "the file is not YAML"),
+        ("version: 1\n\"\\e[31m\": 1\n", 2, "unknown field `\\u{1b}[31m`"),
+        (&deep, 1, "lists and maps nest too deep"),
+        (&many, FINDINGS_MAX + 3, "more than 1000 findings"),
+    ] {
+        let found = check(text).diagnostics;
+        let hit = |found: &&Diagnostic| found.line == line && found.message.contains(message);
+        assert!(found.iter().any(|found| hit(&found)), "{text:.40?}: {found:#.9?}");
+    }
+    assert_eq!(check("version: 1\n").diagnostics, []);
+    assert_eq!(check("\u{feff}version: 1\r\n").diagnostics, []);
+}
+
+#[test]
+fn limits() {
+    let listed = |many: usize, item: fn(usize) -> String| {
+        (0..many).map(|n| format!("\n          - {}", item(n))).collect::<String>()
+    };
+    for (limit, example, old, new) in [
+        (
+            limit::ADDRESS_PAIRS_PER_PORT,
+            WEB,
+            "\n          - ip_address: 192.0.2.10",
+            (|n| format!("{{ip_address: 192.0.3.{n}}}")) as fn(usize) -> String,
+        ),
+        (limit::SUBNETS_PER_NETWORK, TWO, " [{cidr: 192.0.2.0/28}]", |n| {
+            format!("{{cidr: 192.0.{}.0/28}}", n + 2)
+        }),
+        (limit::ROUTES_PER_ROUTER, TWO, " [{destination: 0.0.0.0/0, uplink: outside}]", |n| {
+            format!("{{destination: 172.{}.{}.0/24, blackhole: true}}", 16 + n / 256, n % 256)
+        }),
+        (limit::PREFIXES_PER_ADDRESS_GROUP, WEB, " [198.51.100.7, 203.0.113.0/28]", |n| {
+            format!("11.0.{}.{}", n / 256, n % 256)
+        }),
+    ] {
+        let with = |many| check(&example.replacen(old, &listed(many, new), 1));
+        assert!(with(limit.max).site.is_some(), "{}", limit.name);
+        let over = with(limit.max + 1).diagnostics;
+        assert_eq!(over.len(), 1, "{over:?}");
+        assert!(over[0].help.as_deref().is_some_and(|help| help.contains(limit.name)), "{over:?}");
+    }
+}
+
+#[test]
+fn policy_limit() {
+    let mut rules = String::new();
+    for port in 1..=limit::RULES_PER_POLICY.max {
+        let _ = write!(
+            rules,
+            "
+          - {{direction: egress, protocol: tcp, port_range_min: {port}, port_range_max: {port}}}"
+        );
+    }
+    let old =
+        "        rules:\n          - {direction: ingress, protocol: tcp, port_range_min: 8080";
+    let text =
+        |extra| TWO.replacen(old, &old.replacen("rules:", &format!("rules:{rules}{extra}"), 1), 1);
+    // With the three rules that were there.
+    let found = findings(&text(""));
+    assert_eq!(found.len(), 1);
+    assert!(found[0].ends_with("the groups up to here have 1003 rules"), "{found:?}");
+}
+
+#[test]
+fn site_of_web() {
+    let site = check(WEB).site.unwrap();
+    let (_, front) = site.networks.iter().next().unwrap();
+    assert_eq!(front.mtu, 1500);
+    assert_eq!(front.subnets[0].gateway, "192.0.2.1".parse::<std::net::IpAddr>().unwrap());
+    assert_eq!(front.subnets[1].gateway, "2001:db8:1::1".parse::<std::net::IpAddr>().unwrap());
+    assert_eq!(front.router.map(|ix| site.routers[ix].name.as_str()), Some("edge"));
+
+    let web = site.groups.values().next().unwrap();
+    let members: Vec<_> = web.ports.iter().map(|ix| site.ports[*ix].name.as_str()).collect();
+    assert_eq!(members, ["web-1", "web-2"]);
+    let rule = &web.rules[0];
+    assert_eq!((rule.direction, rule.ethertype), (Direction::Ingress, Ethertype::Ipv4));
+    assert_eq!(rule.matches, Match::Ports { protocol: 6, min: 80, max: 80 });
+    assert_eq!(rule.remote, Remote::Any);
+    assert_eq!(web.rules[3].matches, Match::Icmp { kind: 8, code: None });
+    assert_eq!(web.rules[4].matches, Match::Protocol(58));
+
+    let port = site.ports.values().next().unwrap();
+    assert_eq!(port.address_pairs[0].mac, port.mac);
+    let attachment = &site.attachments[port.attachment];
+    assert_eq!((attachment.vlan, attachment.hook), (None, Hook::Auto));
+    assert!(matches!(attachment.owner, Owner::Network(ix) if ix == port.network));
+
+    let router = site.routers.values().next().unwrap();
+    assert_eq!(router.mac, crate::model::Mac::derived(&["shop", "edge"]));
+    assert_eq!(router.routes[2].target, Target::Blackhole);
+}
+
+#[test]
+fn site_of_two_tenants() {
+    let site = check(TWO).site.unwrap();
+    let by_name =
+        |name: &'static str| site.ports.values().filter(move |port| port.name.as_str() == name);
+    let groups: Vec<_> = by_name("a")
+        .map(|port| match &port.security {
+            Security::On { groups, stateful: true } => &site.groups[groups[0]],
+            Security::Off | Security::On { .. } => panic!("{port:?}"),
+        })
+        .collect();
+    assert_eq!(groups[0].name, crate::model::Name::default_group());
+    assert_ne!(groups[0].tenant, groups[1].tenant);
+    assert_eq!(groups[0].rules.len(), 4);
+    assert!(by_name("gw-1").all(|port| port.security == Security::Off));
+    let shared: Vec<_> = ["gw-1", "gw-2"].iter().flat_map(|name| by_name(name)).collect();
+    assert_eq!(shared[0].attachment, shared[1].attachment);
+    let uplink = site.uplinks.values().next().unwrap();
+    assert_eq!(site.attachments[uplink.attachment].hook, Hook::Xdp);
+    assert_eq!(uplink.exports.len(), 2);
+}
+
+#[test]
+fn site_of_mec_direct() {
+    let site = check(MEC).site.unwrap();
+    let lines: Vec<_> = site.lines.values().collect();
+    assert_eq!(lines[0].number.to_string(), "+819012345601");
+    assert_eq!(lines[0].fixed_ips.len(), 2);
+    assert!(matches!(lines[0].destination, Destination::Network { .. }));
+    assert!(lines[2].groups.is_none());
+    assert!(matches!(lines[4].destination, Destination::Uplink(_)));
+    assert_eq!(site.line_groups.values().next().unwrap().lines.len(), 2);
+    assert_eq!(site.sessions[0].addresses, lines[0].fixed_ips);
+    let uplink = site.uplinks.values().next().unwrap();
+    assert!(matches!(uplink.exports[0].exporter, Exporter::Access(_)));
+}
+
+#[test]
+fn full_port_range_is_the_protocol() {
+    let text = TWO.replacen(
+        "port_range_min: 8080, port_range_max: 8080",
+        "port_range_min: 1, port_range_max: 65535",
+        1,
+    );
+    let site = check(&text).site.unwrap();
+    assert_eq!(site.groups.values().next().unwrap().rules[0].matches, Match::Protocol(6));
+}
+
+#[test]
+fn json_is_as_good() {
+    let compact = serde_json::to_string as fn(&serde_json::Value) -> _;
+    for example in [WEB, TWO, MEC] {
+        let site = check(example).site;
+        assert!(site.is_some());
+        let value = json(example);
+        for text in [compact(&value), serde_json::to_string_pretty(&value)] {
+            let text = text.unwrap();
+            assert_eq!(check(&text).site, site, "{:?}", findings(&text));
+            assert_eq!(check(&text.replace("  ", "\t")).site, site, "tabs");
+        }
+    }
+}
+
+#[test]
+fn schema_accepts_the_examples() {
+    let schema = serde_json::to_value(crate::config::schema()).unwrap();
+    let validator = jsonschema::draft202012::new(&schema).unwrap();
+    for example in [WEB, TWO, MEC] {
+        let errors: Vec<_> = validator.iter_errors(&json(example)).map(|e| e.to_string()).collect();
+        assert_eq!(errors, [""; 0]);
+    }
+    for wrong in ["version: 2\n", "{}\n", "version: 1\ntenant: []\n", "version: 1\ntenants: [{}]\n"]
+    {
+        assert!(!validator.is_valid(&json(wrong)), "{wrong}");
+    }
+    described(&schema);
+}
+
+/// Every field has a description.
+fn described(schema: &serde_json::Value) {
+    if let Some(properties) = schema.get("properties").and_then(|fields| fields.as_object()) {
+        for (name, field) in properties {
+            assert!(field.get("description").is_some(), "{name}: {field}");
+        }
+    }
+    if let Some(map) = schema.as_object() {
+        map.values().for_each(described);
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_judged(text in any::<String>()) {
+        judged(&text);
+    }
+
+    #[test]
+    fn yaml_like_text_is_judged(text in "([a-z:\\-\\[\\]{}&*!|>#'\", \n\t0-9]{0,60}\n){0,6}") {
+        judged(&text);
+    }
+
+    #[test]
+    fn mutated_examples_are_judged(
+        example in prop::sample::select(vec![WEB, TWO, MEC]),
+        edits in prop::collection::vec((any::<prop::sample::Index>(), 0..4_usize, any::<char>()), 1..6),
+    ) {
+        let mut chars: Vec<char> = example.chars().collect();
+        for (at, kind, c) in edits {
+            let at = at.index(chars.len());
+            match kind {
+                0 => chars[at] = c,
+                1 => chars.insert(at, c),
+                2 => { chars.remove(at); }
+                _ => { chars.drain(at..chars.len().min(at + 40)); }
+            }
+        }
+        judged(&chars.into_iter().collect::<String>());
+    }
+
+    #[test]
+    fn mutated_lines_are_judged(
+        example in prop::sample::select(vec![WEB, TWO, MEC]),
+        other in prop::sample::select(vec![WEB, TWO, MEC]),
+        from in any::<prop::sample::Index>(),
+        to in any::<prop::sample::Index>(),
+    ) {
+        let donor: Vec<_> = other.lines().collect();
+        let mut lines: Vec<_> = example.lines().collect();
+        let at = to.index(lines.len());
+        lines[at] = donor[from.index(donor.len())];
+        judged(&lines.join("\n"));
+    }
+}
+
+/// There is a site or an error, never both, and the findings can be shown.
+fn judged(text: &str) {
+    let checked = check(text);
+    let errors = checked.diagnostics.iter().any(|d| d.severity == Severity::Error);
+    assert_eq!(checked.site.is_none(), errors, "{text}");
+    render("file", text, &checked.diagnostics);
+}
+
+fn findings(text: &str) -> Vec<String> {
+    let shown = |d: &Diagnostic| format!("{}:{} {}: {}", d.line, d.column, d.path, d.message);
+    check(text).diagnostics.iter().map(shown).collect()
+}
+
+/// The same file as JSON.
+fn json(text: &str) -> serde_json::Value {
+    let (tree, root) = Tree::parse(text, &mut Findings::default());
+    crate::config::json::of(&tree, root.unwrap())
+}
