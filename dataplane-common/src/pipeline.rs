@@ -81,29 +81,36 @@ pub fn first<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Next {
 #[inline(always)]
 fn unknown<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<(), Stop> {
     admit::admit(t, w)?;
-    let is_error = w.is(flags::ICMP_ERROR);
-    if is_error {
+    if w.is(flags::ICMP_ERROR) {
         related::relate(p, t, w)?;
     } else {
         conntrack::read_scale(p, w)?;
+        if !flow::find(t, w) || !flow::is_continued(t, w) {
+            w.flow_status = 0;
+        }
     }
-    let is_known = is_error || flow::find(t, w) && flow::is_continued(t, w);
-    if is_known {
+    // What is known by now is asked of the work, not kept in variables: the verifier
+    // would follow each combination of their values through all that comes.
+    if w.flow_status != 0 {
         t.note(Note { what: note::READMIT, id: w.flow, ..Note::default() });
         w.leg = flow::original(t, w)?;
     } else {
-        w.flow_status = 0;
         w.leg = Leg { key: w.key, sender: w.sender, ..Leg::default() };
     }
     let judged = judge(t, w);
     let verdict = w.blur(judged);
     flow::charge(t, w);
-    // An error uses its flow and changes nothing about it.
     let is_stateless = verdict.is_ok() && w.leg.flags & leg::STATELESS != 0;
-    if is_error || is_stateless {
-        return verdict;
+    if w.is(flags::ICMP_ERROR) {
+        // An error uses its flow and changes nothing about it; one that belongs to no
+        // flow may be for an end without state, by its rules.
+        let is_related = w.flow_status != 0 || is_stateless;
+        return if is_related { verdict } else { Err(Stop::IcmpUnrelated) };
     }
-    if !is_known {
+    if is_stateless {
+        return Ok(());
+    }
+    if w.flow_status == 0 {
         verdict?;
         // A flow begins only with a packet that may begin one.
         conntrack::next(w, conntrack::state::NONE, false)?;
@@ -155,8 +162,9 @@ fn judge<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
 #[inline(always)]
 fn leave<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next, Stop> {
     rewrite::rewrite(p, t, w)?;
-    flow::count(p, t, w);
+    let (packets, bytes) = (p.segments(), flow::wire_bytes(p, w));
     emit::emit(p, t, w, Counter::Sent)?;
+    flow::count(t, w, packets, bytes);
     Ok(Next::Emit)
 }
 

@@ -144,8 +144,6 @@ pub mod flags {
     pub const WHOLE_ONLY: u32 = 128;
     /// The frame was broadcast or multicast.
     pub const GROUP_FRAME: u32 = 256;
-    /// The leg is the flow's original direction, the packet its answer.
-    pub const REVERSED: u32 = 512;
 }
 
 /// What the `answer` program makes.

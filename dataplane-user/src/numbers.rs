@@ -64,6 +64,11 @@ fn newest(image: &Image) -> u32 {
     endpoints.chain(zones).chain(policies).max().unwrap_or(0)
 }
 
+/// Both files, for whoever removes them.
+pub fn paths(place: &Place) -> [PathBuf; 2] {
+    [path(place, 0), path(place, 1)]
+}
+
 fn path(place: &Place, version: u32) -> PathBuf {
     place.state.join(format!("numbers-{}.json", version % 2))
 }

@@ -6,6 +6,7 @@ use crate::stop::Stop;
 use crate::table::endpoint::Endpoint;
 use crate::table::flow::{BUCKET_LINES, FlowCold, FlowKey, FlowLine, action, buckets, status};
 use crate::tables::{Note, Tables, note};
+use crate::wire::ethernet::ETHERNET_BYTES;
 use crate::wire::protocol;
 use crate::work::{Leg, Work, flags, leg};
 
@@ -459,24 +460,25 @@ fn settle_duplicate<T: Tables>(t: &T, words: &[u64; 5], homes: [u32; 2], own: u3
     None
 }
 
-/// Counts the packet on its half-flow, as it looks on the wire.
+/// Counts packets and bytes on the packet's half-flow.
 #[inline(always)]
-pub fn count<P: Packet, T: Tables>(p: &P, t: &T, w: &Work) {
+pub fn count<T: Tables>(t: &T, w: &Work, packets: u32, bytes: u32) {
     if w.flow_status & status::LIFE != status::LIVE {
         return;
     }
     if let Some(cold) = t.flow_cold(w.flow) {
-        t.flow_count(cold, p.segments(), wire_bytes(p, w));
+        t.flow_count(cold, packets, bytes);
     }
 }
 
-/// Bytes on the wire: each segment of a GSO packet has headers of its own.
+/// Bytes on the wire without a tag: each segment of a GSO packet has headers of its own.
 #[inline(always)]
 pub fn wire_bytes<P: Packet>(p: &P, w: &Work) -> u32 {
+    let bytes = p.bytes() - w.l3 + ETHERNET_BYTES;
     let more = p.segments() - 1;
     if more == 0 {
-        return p.bytes();
+        return bytes;
     }
-    let headers = w.l3 + w.l3_bytes - w.payload_bytes;
-    p.bytes().saturating_add(more.saturating_mul(headers))
+    let headers = ETHERNET_BYTES + w.l3_bytes - w.payload_bytes;
+    bytes.saturating_add(more.saturating_mul(headers))
 }

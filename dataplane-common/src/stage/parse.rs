@@ -248,7 +248,9 @@ fn transport<P: Packet>(p: &mut P, w: &mut Work) -> Result<(), Stop> {
         protocol::ICMPV6 if w.is(flags::V6) => icmp(p, w, left_bytes, short)?,
         _ => {}
     }
-    Ok(())
+    // Only these have segments; a guest may say what it likes of its frame.
+    let has_segments = matches!(w.key.protocol, protocol::TCP | protocol::UDP);
+    if p.segment_bytes() != 0 && !has_segments { Err(Stop::BadTransport) } else { Ok(()) }
 }
 
 #[inline(always)]

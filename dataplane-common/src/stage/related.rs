@@ -21,7 +21,8 @@ use crate::work::{Work, flags};
 /// Bytes of a quoted packet that are looked at: the largest IPv4 header and eight more.
 const QUOTE_BYTES: u32 = 68;
 
-/// Finds the half-flow and puts its key into the work in place of the error's own.
+/// Finds the half-flow and puts its key into the work in place of the error's own,
+/// which stays if there is none.
 #[inline(always)]
 pub fn relate<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<(), Stop> {
     p.need(w.l4 + ICMP_BYTES + QUOTE_BYTES)?;
@@ -34,9 +35,13 @@ pub fn relate<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<()
     if w.attachment_kind == attachment_kind::UPLINK && route::is_inside(t, w.link, &w.key.src) {
         return Err(Stop::ReversePath);
     }
+    let own = w.key;
     w.key = flow::inverse(&quoted, is_v6);
     if !flow::find(t, w) {
-        return Err(Stop::IcmpUnrelated);
+        // By itself it is a message of its type, which rules may permit.
+        w.key = own;
+        w.key.dst_port = w.icmp;
+        return Ok(());
     }
     let cold = t.flow_cold(w.flow).ok_or(Stop::TableMissing)?;
     let is_reply = w.flow_status & status::REPLY != 0;

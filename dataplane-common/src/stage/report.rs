@@ -65,7 +65,11 @@ pub fn report<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<()
     if own_missing {
         return Err(Stop::ToRouter);
     }
-    let quote_bytes = (if w.l3_bytes < quote_max { w.l3_bytes } else { quote_max }) & !3;
+    let mut quote_bytes = (if w.l3_bytes < quote_max { w.l3_bytes } else { quote_max }) & !3;
+    if p.segment_bytes() != 0 && quote_bytes == w.l3_bytes {
+        // A frame that is not cut stays a frame of several segments.
+        quote_bytes -= 4;
+    }
     p.need(w.l3 + quote_bytes)?;
     p.set_bytes(w.l3 + quote_bytes)?;
     p.need(w.l3 + quote_bytes)?;

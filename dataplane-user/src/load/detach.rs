@@ -93,6 +93,9 @@ pub fn detach(place: &Place, leave_open: bool) -> Result<Outcome, Error> {
     }
     if outcome.failed.is_empty() {
         forget_file(&place.state_file())?;
+        for path in crate::numbers::paths(place) {
+            forget_file(&path)?;
+        }
         forget_file(&place.state.join("lock"))?;
         drop(lock);
         // Somebody else's files stay, and the folder with them.
