@@ -91,7 +91,14 @@ impl Compiler {
         let rustup = ["nightly", "stable"].into_iter().filter_map(|toolchain| {
             output(Command::new("rustup").args(["which", "--toolchain", toolchain, "rustc"]))
         });
-        rustup.chain(["/usr/bin/rustc".into()]).find_map(|rustc| Self::at(rustc.into(), target))
+        let found = rustup
+            .chain(["/usr/bin/rustc".into()])
+            .filter_map(|rustc| Self::at(rustc.into(), target));
+        // One with a finished `core` first: it and its linker were made for each other,
+        // while a nightly's LLVM may be newer than any linker's.
+        let mut found: Vec<_> = found.collect();
+        found.sort_by_key(|compiler| compiler.build_std);
+        found.into_iter().next()
     }
 
     /// Where its linter is, if it is installed.

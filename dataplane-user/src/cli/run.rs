@@ -107,7 +107,7 @@ async fn reload(daemon: api::Shared) -> std::io::Result<()> {
                 eprintln!("sekisho: in force as site version {}", applied.site_version);
             }
             Ok(Err(error)) => {
-                eprintln!("sekisho: the site in force is unchanged: {}", message::of(&error))
+                eprintln!("sekisho: the site in force is unchanged: {}", message::of(&error));
             }
             Err(error) => eprintln!("sekisho: {error}"),
         }
