@@ -1,6 +1,11 @@
 //! Does the loader put into the kernel what it is given, and take all of it away again?
 
-use std::{collections::HashSet, fs, net::IpAddr, time::Instant};
+use std::{
+    collections::HashSet,
+    fs,
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result};
 use dataplane_common::{
@@ -381,14 +386,119 @@ fn frames_are_tried_and_traced() -> Result<()> {
 }
 
 #[test]
+fn no_packet_is_lost_while_images_and_programs_are_replaced() -> Result<()> {
+    kernel_tests!();
+    let lab = Lab::new("hitless")?;
+    let site = Site::build(&lab)?;
+    let options = options(&lab)?;
+    let mut dataplane = Dataplane::load(&options)?;
+    let mut image = site.image(output_kind::NIC);
+    dataplane.install(&image)?;
+    site.attach(&lab, &mut dataplane, Hook::Auto)?;
+    site.works()?;
+
+    let to = site.internet.v4()?.to_string();
+    let pings = site.blue_a.spawn(&["ping", "-q", "-n", "-i", "0.002", "-c", "2000", &to])?;
+    let near = site.blue_b.v4()?.to_string();
+    let near = site.blue_a.spawn(&["ping", "-q", "-n", "-i", "0.002", "-c", "2000", &near])?;
+    let start = Instant::now();
+    let (mut installs, mut restarts) = (0, 0);
+    while start.elapsed() < Duration::from_secs(4) {
+        for _ in 0..10 {
+            // Every other image has every flow judged again.
+            image.tenants[1].epoch += 1;
+            image.endpoints[1].generation += installs % 2;
+            dataplane.install(&image)?;
+            dataplane.sweep()?;
+            installs += 1;
+        }
+        drop(dataplane);
+        dataplane = Dataplane::load(&options)?;
+        restarts += 1;
+    }
+    eprintln!("{installs} installs and {restarts} restarts");
+    assert!(installs >= 10 && restarts >= 1);
+    for pings in [pings, near] {
+        let summary = pings.wait(2 * PATIENCE)?.ok()?;
+        assert!(summary.contains("2000 received, 0% packet loss"), "{summary}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_nic_works_at_tcx_too() -> Result<()> {
+    kernel_tests!();
+    let lab = Lab::new("tcx")?;
+    let site = Site::build(&lab)?;
+    let options = options(&lab)?;
+    let mut dataplane = Dataplane::load(&options)?;
+    let attached = site.attach(&lab, &mut dataplane, Hook::Tcx)?;
+    assert_eq!((attached[2].hooked, attached[2].output_kind), (Hooked::Tcx, output_kind::DEVICE));
+    // Attached, and nothing installed: nothing passes, and everything is counted.
+    assert_eq!(ping(&site.blue_a, site.blue_b.v4()?, 1, &[])?.received, 0);
+    assert!(dataplane.stops(1)?.iter().all(|count| count.stop == Stop::NoAttachment));
+    dataplane.install(&site.image(output_kind::DEVICE))?;
+    site.works()?;
+
+    drop(dataplane);
+    lab.dut().run(&["ip", "link", "del", "blue-b"])?.ok()?;
+    let outcome = lab.dut().in_ns(|| detach(&options.place, true))??;
+    assert_eq!(outcome.failed.len(), 0, "{:?}", outcome.failed);
+    assert!(outcome.done.contains(&Done::Gone { interface: "blue-b".into() }), "{outcome:?}");
+    assert!(!outcome.done.iter().any(|done| matches!(done, Done::SetDown { .. })));
+    Ok(())
+}
+
+#[test]
 fn expired_flows_are_swept_from_the_kernels_table() -> Result<()> {
     kernel_tests!();
+    const FLOWS: u32 = 40_000;
     let lab = Lab::new("sweep")?;
-    let options = Options { flow_lines: limits::FLOW_LINES, ..options(&lab)? };
+    let site = Site::build(&lab)?;
+    let options = Options { flow_lines: 1 << 18, ..options(&lab)? };
     let mut dataplane = Dataplane::load(&options)?;
-    let start = Instant::now();
+    let mut image = site.image(output_kind::NIC);
+    image.tenants[1].flows_max = 1 << 18;
+    dataplane.install(&image)?;
+    let empty = Instant::now();
     dataplane.sweep()?;
-    eprintln!("sweep of {} empty lines: {:?}", limits::FLOW_LINES, start.elapsed());
+    eprintln!("{} lines: {:?}", options.flow_lines, empty.elapsed());
+
+    let mut frame = udp(mac(&site.blue_a), mac(&site.blue_b), [10, 0, 1, 11], [10, 0, 1, 12]);
+    lab.dut().in_ns(|| -> Result<()> {
+        for port in 0..FLOWS {
+            // The source port; an IPv4 datagram without checksum needs none.
+            frame[34..36].copy_from_slice(&(port as u16).to_be_bytes());
+            frame[36..38].copy_from_slice(&(6000 + (port >> 16) as u16).to_be_bytes());
+            frame[40..42].fill(0);
+            let verdict =
+                dataplane.test_run(TestFrame::new(Hooked::Tcx, site.indexes[0], &frame))?;
+            assert_eq!(verdict.code, TC_ACT_REDIRECT, "flow {port}");
+        }
+        Ok(())
+    })??;
+    assert_eq!(dataplane.flows().count() as u32, 2 * FLOWS);
+    assert_eq!(flows_of_tenant(&options.place)?, u64::from(2 * FLOWS));
+
+    let start = Instant::now();
+    let swept = dataplane.sweep()?;
+    eprintln!("{} lines, {} live: {:?}", options.flow_lines, swept.live, start.elapsed());
+    assert_eq!((swept.live as u32, swept.expired), (2 * FLOWS, 0));
+    let total = dataplane.totals().tenants[&1];
+    assert_eq!(
+        (total.packets, total.bytes),
+        (u64::from(FLOWS), u64::from(FLOWS) * frame.len() as u64)
+    );
+
+    // As if every other flow had been silent for a minute.
+    let old = age(&options.place, &dataplane)?;
+    let start = Instant::now();
+    let swept = dataplane.sweep()?;
+    eprintln!("{swept:?}: {:?}", start.elapsed());
+    assert_eq!((swept.expired, swept.emptied), (old, old));
+    assert_eq!(dataplane.flows().count(), swept.live);
+    assert_eq!(flows_of_tenant(&options.place)?, swept.live as u64);
+    assert_eq!(dataplane.totals().tenants[&1], total);
     Ok(())
 }
 
@@ -610,6 +720,30 @@ fn entries(place: &Place, name: &str) -> Result<usize> {
             LpmTrie::<_, [u8; 28], [u8; 80]>::try_from(map)?.keys().filter_map(Result::ok).count()
         }
     })
+}
+
+/// Half-flows that tenant 1 has, as its quota is reckoned.
+fn flows_of_tenant(place: &Place) -> Result<u64> {
+    use aya::maps::{Array, Map, MapData};
+    let map = Map::from_map_data(MapData::from_pin(place.map("FLOWS_OF_TENANT"))?)?;
+    Ok(Array::<_, u64>::try_from(map)?.get(&1, 0)?)
+}
+
+/// Lets every other flow have been silent for a minute; answers how many halves those have.
+fn age(place: &Place, dataplane: &Dataplane) -> Result<usize> {
+    use aya::maps::{Array, Map, MapData};
+    const SEEN_TICKS: std::ops::Range<usize> = 44..48;
+    let map = Map::from_map_data(MapData::from_pin(place.map("FLOWS"))?)?;
+    let mut lines = Array::<_, [u8; 64]>::try_from(map)?;
+    let openers = dataplane.flows().filter(|flow| !flow.is_reply).step_by(2);
+    let old: Vec<_> = openers.flat_map(|flow| [flow.index, flow.partner]).collect();
+    for &index in &old {
+        let mut line = lines.get(&index, 0)?;
+        let seen = u32::from_ne_bytes(line[SEEN_TICKS].try_into()?);
+        line[SEEN_TICKS].copy_from_slice(&seen.wrapping_sub(60_000).to_ne_bytes());
+        lines.set(index, line, 0)?;
+    }
+    Ok(old.len())
 }
 
 /// Fills the table of stations with what is no version's.
