@@ -121,16 +121,16 @@ fn add(total: &mut Tally, more: Tally) {
 /// other.
 fn is_over(table: FlowTable<'_>, index: usize, now_ticks: u32) -> bool {
     let Some(line) = table.lines.get(index) else { return false };
-    let idle = idle_ticks(line, now_ticks);
-    let Some(partner) = table.lines.get(line.partner.load() as usize) else {
-        return idle >= idle_max(line);
-    };
-    let other = partner.status.load();
-    // The halves of a flow name each other. Without the other one a half is alone, but
-    // the programs ask after the line that it names all the same.
-    let idle = idle.min(idle_ticks(partner, now_ticks));
-    let is_pair = partner.partner.load() as usize == index && other & status::LIFE == status::LIVE;
-    idle >= if is_pair { idle_max(line).max(idle_max(partner)) } else { idle_max(line) }
+    let (idle, idle_max) = (idle_ticks(line, now_ticks), idle_max(line));
+    match table.lines.get(line.partner.load() as usize) {
+        Some(partner) if partner.partner.load() as usize == index => {
+            let idle = idle.min(idle_ticks(partner, now_ticks));
+            let is_live = partner.status.load() & status::LIFE == status::LIVE;
+            idle >= if is_live { idle_max.max(self::idle_max(partner)) } else { idle_max }
+        }
+        // A line that was given to another flow says nothing about this one.
+        _ => idle >= idle_max,
+    }
 }
 
 fn idle_ticks(line: &FlowLine, now_ticks: u32) -> u32 {
@@ -227,6 +227,8 @@ mod tests {
         let mut memory = Memory::new(4);
         memory.open(0, 1, state::UNREPLIED, 101);
         assert_eq!(memory.sweep(100).live, 2);
+        memory.open(2, 3, state::UNREPLIED, 5);
+        assert_eq!(memory.sweep(u32::MAX - 5).live, 4);
     }
 
     #[test]
@@ -245,8 +247,10 @@ mod tests {
         memory.open(0, 1, state::UNREPLIED, 500);
         memory.lines[1].status.store(status::DEAD);
         assert_eq!(memory.sweep(600), Swept { live: 1, expired: 0, emptied: 1 });
-        memory.lines[0].partner.store(u32::MAX);
-        assert_eq!(memory.sweep(500 + UNREPLIED_TICKS).emptied, 1);
+        // The line of the other half is another flow's now.
+        memory.open(1, 3, state::REPLIED, 10_000);
+        assert_eq!(memory.sweep(499 + UNREPLIED_TICKS), Swept { live: 3, ..Swept::default() });
+        assert_eq!(memory.sweep(500 + UNREPLIED_TICKS), Swept { live: 2, expired: 1, emptied: 1 });
     }
 
     #[test]
