@@ -109,7 +109,8 @@ impl Dataplane {
         let place = &options.place;
         place.prepare()?;
         let lock = place.lock()?;
-        let is_new = !place.map("ROOT").exists();
+        // Programs are pinned once the tables are complete, and attached only then.
+        let is_new = place.generations()?.is_empty();
         let state = if is_new { Self::begin(options)? } else { Self::go_on(place)? };
         let loaded = Self::load_on(place.clone(), state, lock);
         if loaded.is_err() && is_new {
@@ -134,7 +135,7 @@ impl Dataplane {
 
     fn go_on(place: &Place) -> Result<State, Error> {
         let path = place.state_file();
-        let Some(mut state) = State::read(&path)? else {
+        let Some(state) = State::read(&path)? else {
             return Err(Error::StateMissing { pin: place.pin.clone(), state: path });
         };
         if state.layout != LAYOUT_VERSION {
@@ -142,18 +143,20 @@ impl Dataplane {
             return Err(Error::Layout { path: place.pin.clone(), found, own });
         }
         maps::compare(place, state.flow_lines)?;
-        state.generation = state.generation.wrapping_add(1);
         Ok(state)
     }
 
     fn load_on(place: Place, state: State, lock: Lock) -> Result<Self, Error> {
         let mut ebpf = programs::load(&place, &state, Purpose::Packets)?;
-        let folder = place.programs(state.generation);
-        programs::pin(&mut ebpf, &folder)?;
+        // A process may have ended between any two steps of this, so a number is taken
+        // that no attached program has.
+        let before = place.generations()?;
+        let own = before.iter().max().map_or(0, |last| last.wrapping_add(1));
+        programs::pin(&mut ebpf, &place.programs(own))?;
         attach::renew(&place, &mut ebpf)?;
-        // From here on the programs before are nobody's.
-        state.write(&place.state_file())?;
-        programs::forget(&place.programs(state.generation.wrapping_sub(1)))?;
+        for generation in before {
+            programs::forget(&place.programs(generation))?;
+        }
 
         let mut take = |name| ebpf.take_map(name).ok_or(Error::MapMissing { name });
         let tables = VersionedTables::new(&mut take)?;

@@ -133,7 +133,8 @@ pub enum Warning {
     #[error("{refusal}; tcx is used, at which a dropped packet costs more")]
     FellBack { refusal: Error },
     #[error(
-        "{wanted_by}: XDP on port {interface}: what a server leaves to its NIC (checksums, segmentation) is lost on the way to NICs and other ports; switch it off in the server"
+        "{wanted_by}: XDP on port {interface}: what a server leaves to its NIC (checksums, \
+         segmentation) is lost on the way to NICs and other ports; switch it off in the server"
     )]
     XdpOnPort { interface: String, wanted_by: String },
 }

@@ -31,9 +31,16 @@ pub enum Error {
     // Where things are kept.
     #[error("{}: {source}", path.display())]
     File { path: PathBuf, source: io::Error },
-    #[error("{}: not on a BPF file system; mount one: `mount -t bpf bpf /sys/fs/bpf`", path.display())]
+    #[error(
+        "{}: not on a BPF file system; mount one: `mount -t bpf bpf /sys/fs/bpf`",
+        path.display()
+    )]
     NotBpffs { path: PathBuf },
-    #[error("{}: owned by user {owner}, not by user {own} who runs this; remove it or name another folder", path.display())]
+    #[error(
+        "{}: owned by user {owner}, not by user {own} who runs this; remove it or name another \
+         folder",
+        path.display()
+    )]
     Owner { path: PathBuf, owner: u32, own: u32 },
     #[error("{}: may be entered by others (mode {mode:o}); it has to be 700", path.display())]
     Mode { path: PathBuf, mode: u32 },
@@ -53,7 +60,8 @@ pub enum Error {
     )]
     Layout { path: PathBuf, found: u32, own: u32 },
     #[error(
-        "pinned map {name}: {what} is {found}, this sekisho needs {own}; `sekisho detach` removes it"
+        "pinned map {name}: {what} is {found}, this sekisho needs {own}; `sekisho detach` \
+         removes it"
     )]
     MapShape { name: &'static str, what: &'static str, found: u32, own: u32 },
 
@@ -81,13 +89,15 @@ pub enum Error {
 
     // Images.
     #[error(
-        "{table}: {count} records, {max} fit into the table; fewer have to be configured, or the site split"
+        "{table}: {count} records, {max} fit into the table; fewer have to be configured, or \
+         the site split"
     )]
     Limit { table: &'static str, count: usize, max: u32 },
     #[error("{table}: record {index} names {field} {value}, which has to be below {end}")]
     Range { table: &'static str, index: u32, field: &'static str, value: u32, end: u32 },
     #[error(
-        "policy {policy}: {count} {direction} rules, {max} are looked at; spread them over more ports, or merge them"
+        "policy {policy}: {count} {direction} rules, {max} are looked at; spread them over \
+         more ports, or merge them"
     )]
     PolicyRules { policy: u32, direction: &'static str, count: u32, max: u32 },
     #[error(
@@ -105,11 +115,13 @@ pub enum Error {
     #[error("{wanted_by}: there is no interface {interface}{}", similar(names))]
     InterfaceMissing { interface: String, wanted_by: String, names: Vec<String> },
     #[error(
-        "{wanted_by}: interface {interface} has the address {address}; an interface that is given to sekisho has none: `ip address flush dev {interface}`"
+        "{wanted_by}: interface {interface} has the address {address}; an interface that is \
+         given to sekisho has none: `ip address flush dev {interface}`"
     )]
     HostAddress { interface: String, wanted_by: String, address: IpAddr },
     #[error(
-        "{wanted_by}: interface {interface} belongs to {master}; take it out: `ip link set {interface} nomaster`"
+        "{wanted_by}: interface {interface} belongs to {master}; take it out: `ip link set \
+         {interface} nomaster`"
     )]
     Master { interface: String, wanted_by: String, master: String },
     #[error("{wanted_by}: interface {interface} is a loopback, which carries nobody's packets")]
@@ -117,7 +129,8 @@ pub enum Error {
     #[error("{wanted_by}: interface {interface} is named twice; its VLANs share one attachment")]
     InterfaceTwice { interface: String, wanted_by: String },
     #[error(
-        "{wanted_by}: interface {interface} is attached already, as {role} by {hooked}; detach it first"
+        "{wanted_by}: interface {interface} is attached already, as {role} by {hooked}; \
+         detach it first"
     )]
     AttachedOtherwise {
         interface: String,
@@ -125,7 +138,11 @@ pub enum Error {
         role: &'static str,
         hooked: &'static str,
     },
-    #[error("{wanted_by}: interface {interface} is in use by another XDP program{}; `ip link set {interface} xdp off` removes it", known(*id))]
+    #[error(
+        "{wanted_by}: interface {interface} is in use by another XDP program{}; `ip link set \
+         {interface} xdp off` removes it",
+        known(*id)
+    )]
     XdpInUse { interface: String, wanted_by: String, id: Option<u32> },
     #[error(
         "{wanted_by}: interface {interface} has no native XDP: {}; say `hook: tcx` or `hook: auto`",
@@ -146,13 +163,15 @@ pub enum Error {
     #[error("interface {interface}: {setting}: {source}")]
     Setting { interface: String, setting: &'static str, source: io::Error },
     #[error(
-        "interface {interface}: the program `ethtool` is needed to change its offloads and cannot be run: {source}; install the package `ethtool`"
+        "interface {interface}: the program `ethtool` is needed to change its offloads and \
+         cannot be run: {source}; install the package `ethtool`"
     )]
     EthtoolMissing { interface: String, source: io::Error },
     #[error("interface {interface}: `ethtool {arguments}` failed: {message}")]
     Ethtool { interface: String, arguments: String, message: String },
     #[error(
-        "interface {interface}: {feature} cannot be switched off; with it XDP would not see VLAN tags or single packets, so `hook: tcx` is what is left"
+        "interface {interface}: {feature} cannot be switched off; with it XDP would not see \
+         VLAN tags or single packets, so `hook: tcx` is what is left"
     )]
     FeatureFixed { interface: String, feature: String },
 

@@ -96,12 +96,8 @@ fn read(index: u32, line: &FlowLine, cold: &FlowCold, now_ticks: u32) -> Option<
 /// Ticks from `then` to `now`; none if a packet was quicker than our look at the clock.
 pub(super) fn since(now_ticks: u32, then_ticks: u32) -> u32 {
     let ticks = now_ticks.wrapping_sub(then_ticks);
-    if ticks > u32::MAX - AHEAD_TICKS_MAX { 0 } else { ticks }
+    if ticks as i32 >= 0 { ticks } else { 0 }
 }
-
-/// How far the clock of a packet may be ahead of ours: the time of a walk through the
-/// table, and more.
-const AHEAD_TICKS_MAX: u32 = 60_000;
 
 /// The clock of the packet programs: steps of 2^20 ns of the coarse monotonic clock.
 pub(super) fn now_ticks() -> u32 {

@@ -58,13 +58,17 @@ pub enum Peer {
     Elsewhere,
 }
 
+/// IFNAMSIZ without its closing zero (linux/if.h).
+const NAME_BYTES_MAX: usize = 15;
+
 impl Interface {
     /// The interface of this name, which `wanted_by` asks for.
     pub fn find(name: &str, wanted_by: &str) -> Result<Self, Error> {
         let netlink = |source| Error::Netlink { source };
         let route = Route::open().map_err(netlink)?;
-        // The kernel would take a longer name for an alternative one.
-        let link = route.link(name).map_err(netlink)?;
+        let is_possible = (1..=NAME_BYTES_MAX).contains(&name.len());
+        let link = if is_possible { route.link(name).map_err(netlink)? } else { None };
+        // The kernel answers to alternative names too, which settings and pins do not.
         let Some(link) = link.filter(|link| name_of(link) == Some(name)) else {
             let all = route.links().map_err(netlink)?;
             return Err(Error::InterfaceMissing {
@@ -228,6 +232,14 @@ mod tests {
         assert!(
             refusal.to_string().starts_with("uplink internet: there is no interface no-such-if")
         );
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_is_a_missing_interface() {
+        for name in ["", "sixteen-letters-"] {
+            let refusal = Interface::find(name, "a test");
+            assert!(matches!(refusal, Err(Error::InterfaceMissing { .. })), "{refusal:?}");
+        }
     }
 
     #[test]

@@ -95,6 +95,13 @@ impl Place {
         self.pin.join(format!("programs-{generation}"))
     }
 
+    /// The generations that are there, complete or not.
+    pub fn generations(&self) -> Result<Vec<u32>, Error> {
+        let names = fs::read_dir(&self.pin).map_err(Error::file(&self.pin))?.flatten();
+        let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+        Ok(names.filter_map(|name| name.strip_prefix("programs-")?.parse().ok()).collect())
+    }
+
     /// What holds programs on interfaces.
     #[must_use]
     pub fn links(&self) -> PathBuf {

@@ -116,8 +116,6 @@ fn fill_stages(ebpf: &mut Ebpf) -> Result<(), Error> {
 /// Keeps a generation's programs, and the arrays by which they call each other: an
 /// array that no process holds and that is not pinned is emptied by the kernel.
 pub fn pin(ebpf: &mut Ebpf, folder: &Path) -> Result<(), Error> {
-    // A generation that was not finished has left what nobody uses.
-    forget(folder)?;
     super::place::own_folder(folder)?;
     for (name, _) in STAGES {
         let path = folder.join(name);
@@ -170,17 +168,19 @@ pub fn array(map: &Map) -> Option<&MapData> {
     if let Map::Array(data) = map { Some(data) } else { None }
 }
 
-/// The end of the verifier's log says why.
 fn refused(name: &'static str, error: ProgramError) -> Error {
-    const LINES: usize = 24;
     if let ProgramError::LoadError { io_error: source, verifier_log } = error {
-        let log = verifier_log.to_string();
-        let lines: Vec<_> = log.trim_end().lines().collect();
-        let tail = lines[lines.len().saturating_sub(LINES)..].join("\n");
-        Error::Verifier { name, source, tail }
+        Error::Verifier { name, source, tail: tail(&verifier_log.to_string()) }
     } else {
         Error::Program { name, source: Box::new(error) }
     }
+}
+
+/// The end of the verifier's log says why.
+fn tail(log: &str) -> String {
+    const LINES: usize = 24;
+    let lines: Vec<_> = log.trim_end().lines().collect();
+    lines[lines.len().saturating_sub(LINES)..].join("\n")
 }
 
 #[cfg(test)]
@@ -198,5 +198,14 @@ mod tests {
             let refusal = check_flow_lines(lines).expect_err("unusable").to_string();
             assert!(refusal.contains(&lines.to_string()), "{refusal}");
         }
+    }
+
+    #[test]
+    fn the_verifiers_last_words_are_kept() {
+        assert_eq!(tail(""), "");
+        assert_eq!(tail("R1 !read_ok\n\n"), "R1 !read_ok");
+        let log: Vec<_> = (0..1000).map(|line| line.to_string()).collect();
+        let tail = tail(&log.join("\n"));
+        assert_eq!((tail.lines().next(), tail.lines().last()), (Some("976"), Some("999")));
     }
 }

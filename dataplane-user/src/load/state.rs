@@ -20,8 +20,6 @@ pub struct State {
     pub flow_lines: u32,
     /// What its keys are hashed with.
     pub secret: [u64; 2],
-    /// Which programs are in use.
-    pub generation: u32,
     /// What is attached, and how it was before, by interface.
     pub interfaces: BTreeMap<String, Before>,
 }
@@ -49,13 +47,7 @@ impl State {
     /// Of tables that are made now.
     #[must_use]
     pub fn new(flow_lines: u32, secret: [u64; 2]) -> Self {
-        Self {
-            layout: LAYOUT_VERSION,
-            flow_lines,
-            secret,
-            generation: 0,
-            interfaces: BTreeMap::new(),
-        }
+        Self { layout: LAYOUT_VERSION, flow_lines, secret, interfaces: BTreeMap::new() }
     }
 
     /// What is in the file, if there is one.

@@ -121,16 +121,16 @@ fn add(total: &mut Tally, more: Tally) {
 /// other.
 fn is_over(table: FlowTable<'_>, index: usize, now_ticks: u32) -> bool {
     let Some(line) = table.lines.get(index) else { return false };
-    let idle = idle_ticks(line, now_ticks);
-    let Some(partner) = table.lines.get(line.partner.load() as usize) else {
-        return idle >= idle_max(line);
-    };
-    let other = partner.status.load();
-    // The halves of a flow name each other. Without the other one a half is alone, but
-    // the programs ask after the line that it names all the same.
-    let idle = idle.min(idle_ticks(partner, now_ticks));
-    let is_pair = partner.partner.load() as usize == index && other & status::LIFE == status::LIVE;
-    idle >= if is_pair { idle_max(line).max(idle_max(partner)) } else { idle_max(line) }
+    let (idle, idle_max) = (idle_ticks(line, now_ticks), idle_max(line));
+    match table.lines.get(line.partner.load() as usize) {
+        Some(partner) if partner.partner.load() as usize == index => {
+            let idle = idle.min(idle_ticks(partner, now_ticks));
+            let is_live = partner.status.load() & status::LIFE == status::LIVE;
+            idle >= if is_live { idle_max.max(self::idle_max(partner)) } else { idle_max }
+        }
+        // A line that was given to another flow says nothing about this one.
+        _ => idle >= idle_max,
+    }
 }
 
 fn idle_ticks(line: &FlowLine, now_ticks: u32) -> u32 {
@@ -165,9 +165,11 @@ fn empty(line: &FlowLine, cold: &FlowCold, of_tenant: &[Word64], totals: &mut To
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
+    use std::{convert::Infallible, sync::RwLock, thread};
 
-    use dataplane_common::{stage::conntrack::state, table::flow::FlowKey, wire::protocol};
+    use dataplane_common::{
+        stage::conntrack::state, table::flow::FlowKey, wire::protocol, word::Word32,
+    };
 
     use super::*;
 
@@ -225,6 +227,8 @@ mod tests {
         let mut memory = Memory::new(4);
         memory.open(0, 1, state::UNREPLIED, 101);
         assert_eq!(memory.sweep(100).live, 2);
+        memory.open(2, 3, state::UNREPLIED, 5);
+        assert_eq!(memory.sweep(u32::MAX - 5).live, 4);
     }
 
     #[test]
@@ -243,8 +247,10 @@ mod tests {
         memory.open(0, 1, state::UNREPLIED, 500);
         memory.lines[1].status.store(status::DEAD);
         assert_eq!(memory.sweep(600), Swept { live: 1, expired: 0, emptied: 1 });
-        memory.lines[0].partner.store(u32::MAX);
-        assert_eq!(memory.sweep(500 + UNREPLIED_TICKS).emptied, 1);
+        // The line of the other half is another flow's now.
+        memory.open(1, 3, state::REPLIED, 10_000);
+        assert_eq!(memory.sweep(499 + UNREPLIED_TICKS), Swept { live: 3, ..Swept::default() });
+        assert_eq!(memory.sweep(500 + UNREPLIED_TICKS), Swept { live: 2, expired: 1, emptied: 1 });
     }
 
     #[test]
@@ -298,6 +304,53 @@ mod tests {
         assert_eq!(memory.of_tenant[TENANT as usize].load(), 0);
     }
 
+    /// Packets on other threads open, use and give up flows while they are swept. A lock
+    /// that every packet holds for reading plays the grace period.
+    #[test]
+    fn nothing_is_lost_among_packets_of_other_threads() {
+        const THREADS: u64 = 3;
+        const PACKETS: u64 = 100_000;
+        let memory = Memory::new(512);
+        let under_way = RwLock::new(());
+        let (now, done) = (Word32::default(), Word32::default());
+        let mut totals = Totals::default();
+        let grace = || {
+            drop(under_way.write());
+            Ok::<_, Infallible>(())
+        };
+        let forwarded = thread::scope(|scope| {
+            let packet = |random: u64| {
+                let _guard = under_way.read();
+                memory.packet((random >> 40) as usize % 256, now.load())
+            };
+            let workers: Vec<_> = (1..=THREADS)
+                .map(|seed| {
+                    let done = &done;
+                    scope.spawn(move || {
+                        let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                        let mut forwarded = 0;
+                        for _ in 0..PACKETS {
+                            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                            forwarded += u64::from(packet(random));
+                        }
+                        done.add(1);
+                        forwarded
+                    })
+                })
+                .collect();
+            let mut emptied = 0;
+            while done.load() < THREADS as u32 {
+                now.add(UNREPLIED_TICKS);
+                emptied += sweep(memory.table(), &mut totals, now.load(), grace).unwrap().emptied;
+            }
+            assert!(emptied > 0);
+            workers.into_iter().map(|worker| worker.join().expect("no panic")).sum::<u64>()
+        });
+        sweep(memory.table(), &mut totals, now.load() + UNREPLIED_TICKS, grace).unwrap();
+        assert_eq!(totals.tenants[&TENANT], Tally { packets: forwarded, bytes: forwarded * 60 });
+        assert_eq!(memory.of_tenant[TENANT as usize].load(), 0);
+    }
+
     impl Memory {
         fn new(lines: usize) -> Self {
             Self {
@@ -332,6 +385,51 @@ mod tests {
                 line.status.store((9 * status::SEQUENCE) | status::LIVE | half | state);
             }
             self.of_tenant[TENANT as usize].add(2);
+        }
+
+        /// A packet of flow `index`, as the programs treat it: it uses its line, or takes
+        /// an empty one with its other half, or is stopped. Was it forwarded?
+        fn packet(&self, index: usize, now_ticks: u32) -> bool {
+            let line = &self.lines[index];
+            let status = line.status.load();
+            if status & status::LIFE == status::LIVE {
+                line.seen_ticks.store(now_ticks);
+                self.forward(index, 1, 60);
+                return true;
+            }
+            let quota = &self.of_tenant[TENANT as usize];
+            quota.add(2);
+            let Some(seen) = self.take(index, now_ticks) else {
+                quota.add(0_u64.wrapping_sub(2));
+                return false;
+            };
+            if self.take(index + 256, now_ticks).is_none() {
+                quota.add(0_u64.wrapping_sub(1));
+                line.status.swap(seen, seen | status::DEAD);
+                return false;
+            }
+            line.partner.store(index as u32 + 256);
+            self.lines[index + 256].partner.store(index as u32);
+            self.forward(index, 1, 60);
+            true
+        }
+
+        fn take(&self, index: usize, now_ticks: u32) -> Option<u32> {
+            let (line, cold) = (&self.lines[index], &self.cold[index]);
+            let old = line.status.load();
+            let sequence = old.wrapping_add(status::SEQUENCE) & !0xffff;
+            if old & status::LIFE != status::EMPTY
+                || !line.status.swap(old, sequence | status::BUSY)
+            {
+                return None;
+            }
+            line.set_key(&FlowKey { protocol: protocol::UDP, ..FlowKey::default() }.words());
+            line.seen_ticks.store(now_ticks);
+            line.partner.store(0);
+            cold.tenant.store(TENANT);
+            let live = sequence | status::LIVE | state::UNREPLIED;
+            line.status.store(live);
+            Some(live)
         }
 
         fn forward(&self, index: usize, packets: u64, bytes: u64) {
