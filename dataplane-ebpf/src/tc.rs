@@ -11,6 +11,7 @@ use aya_ebpf::{
     maps::ProgramArray,
     programs::TcContext,
 };
+use aya_log_ebpf::error;
 use dataplane_common::{
     Stop, Tables, Work,
     pipeline::{self, Next},
@@ -89,13 +90,25 @@ fn go_on(frame: &TcContext, tables: &KernelTables, work: &mut Work, next: Next) 
                 None => TC_ACT_SHOT,
             };
         }
-        Next::Stopped(_) => return TC_ACT_SHOT,
+        Next::Stopped(stop) => {
+            if stop == Stop::TableMissing {
+                error!(
+                    frame,
+                    "table_missing: attachment {}, endpoint {}, zone {}",
+                    work.attachment,
+                    work.sender,
+                    work.key.zone()
+                );
+            }
+            return TC_ACT_SHOT;
+        }
         Next::First => program::FIRST,
         Next::Answer => program::ANSWER,
     };
     // SAFETY: the array holds programs of this type only; a call that succeeds does not return.
     unsafe { TC_STAGES.tail_call(frame, stage) };
     tables.count_stop(work.tenant, Stop::StageMissing);
+    error!(frame, "stage_missing: {}", stage);
     TC_ACT_SHOT
 }
 

@@ -14,6 +14,7 @@ use aya_ebpf::{
     maps::{ProgramArray, xdp::DevMapHash},
     programs::XdpContext,
 };
+use aya_log_ebpf::error;
 use dataplane_common::{
     Stop, Tables, Work, limits,
     pipeline::{self, Next},
@@ -66,13 +67,25 @@ pub fn sekisho_xdp_answer(frame: XdpContext) -> u32 {
 fn go_on(frame: &XdpContext, tables: &KernelTables, work: &mut Work, next: Next) -> u32 {
     let stage = match next {
         Next::Emit => return emit(frame, tables, work),
-        Next::Stopped(_) => return XDP_DROP,
+        Next::Stopped(stop) => {
+            if stop == Stop::TableMissing {
+                error!(
+                    frame,
+                    "table_missing: attachment {}, endpoint {}, zone {}",
+                    work.attachment,
+                    work.sender,
+                    work.key.zone()
+                );
+            }
+            return XDP_DROP;
+        }
         Next::First => program::FIRST,
         Next::Answer => program::ANSWER,
     };
     // SAFETY: the array holds programs of this type only; a call that succeeds does not return.
     unsafe { XDP_STAGES.tail_call(frame, stage) };
     tables.count_stop(work.tenant, Stop::StageMissing);
+    error!(frame, "stage_missing: {}", stage);
     XDP_DROP
 }
 
@@ -84,7 +97,10 @@ fn emit(frame: &XdpContext, tables: &KernelTables, work: &Work) -> u32 {
     if output.kind == output_kind::NIC {
         return match NICS.redirect(output.ifindex, u64::from(XDP_DROP)) {
             Ok(_) => XDP_REDIRECT,
-            Err(_) => XDP_DROP,
+            Err(_) => {
+                tables.count_stop(work.tenant, Stop::OutputAbsent);
+                XDP_DROP
+            }
         };
     }
     let delivery = Delivery::new(output);

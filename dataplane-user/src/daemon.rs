@@ -32,6 +32,8 @@ pub struct Options {
     pub flow_lines: u32,
     /// Half-flows that a tenant may have.
     pub flows_per_tenant: u32,
+    /// What the programs tell of themselves.
+    pub program_log: load::LogLevel,
 }
 
 /// The running daemon.
@@ -61,6 +63,7 @@ impl Daemon {
         let mut dataplane = Dataplane::load(&load::Options {
             place: options.place.clone(),
             flow_lines: options.flow_lines,
+            log: options.program_log,
         })?;
         let is_new = dataplane.version() == 0;
         let before = numbers::read(&options.place, &dataplane)?;

@@ -20,6 +20,7 @@ mod check;
 mod features;
 mod grace;
 mod keyed;
+mod log;
 mod mapping;
 mod maps;
 mod netlink;
@@ -40,8 +41,9 @@ use dataplane_common::{
 };
 
 use self::{
-    attach::Attaching, counters::Counters, install::VersionedTables, mapping::Mapping, place::Lock,
-    programs::Purpose, state::State, sweep::FlowTable, testrun::Twin,
+    attach::Attaching, counters::Counters, install::VersionedTables, log::ProgramLog,
+    mapping::Mapping, place::Lock, programs::Purpose, state::State, sweep::FlowTable,
+    testrun::Twin,
 };
 pub use self::{
     attach::{Attach, Attached, Hook, Hooked, Role, Warning},
@@ -64,13 +66,25 @@ pub struct Options {
     /// Size of the flow table in half-flows, a power of two. Tables that are there
     /// already keep the size that they were made with.
     pub flow_lines: u32,
+    /// What the programs tell of themselves: rare events, which are defects of ours.
+    pub log: LogLevel,
+}
+
+/// How much the programs log. What they do not log, the verifier deletes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, clap::ValueEnum)]
+pub enum LogLevel {
+    /// Nothing: it costs nothing.
+    #[default]
+    Off,
+    /// What should never happen.
+    Error,
 }
 
 impl Options {
     /// In the usual place, with the usual flow table.
     #[must_use]
     pub fn named(name: &str) -> Self {
-        Self { place: Place::named(name), flow_lines: limits::FLOW_LINES }
+        Self { place: Place::named(name), flow_lines: limits::FLOW_LINES, log: LogLevel::Off }
     }
 }
 
@@ -87,6 +101,7 @@ pub struct Dataplane {
     counters: Counters,
     totals: Totals,
     twin: Option<Twin>,
+    log: Option<ProgramLog>,
     _lock: Lock,
 }
 
@@ -112,7 +127,7 @@ impl Dataplane {
         // Programs are pinned once the tables are complete, and attached only then.
         let is_new = place.generations()?.is_empty();
         let state = if is_new { Self::begin(options)? } else { Self::go_on(place)? };
-        let loaded = Self::load_on(place.clone(), state, lock);
+        let loaded = Self::load_on(place.clone(), state, lock, options.log);
         if loaded.is_err() && is_new {
             // Tables without programs are nobody's.
             let _ = detach::detach(place, true);
@@ -146,8 +161,9 @@ impl Dataplane {
         Ok(state)
     }
 
-    fn load_on(place: Place, state: State, lock: Lock) -> Result<Self, Error> {
-        let mut ebpf = programs::load(&place, &state, Purpose::Packets)?;
+    fn load_on(place: Place, state: State, lock: Lock, log: LogLevel) -> Result<Self, Error> {
+        let mut ebpf = programs::load(&place, &state, Purpose::Packets, log)?;
+        let log = (log != LogLevel::Off).then(|| ProgramLog::of(&mut ebpf)).flatten();
         // A process may have ended between any two steps of this, so a number is taken
         // that no attached program has.
         let before = place.generations()?;
@@ -179,6 +195,7 @@ impl Dataplane {
             counters,
             totals: Totals::default(),
             twin: None,
+            log,
             _lock: lock,
         })
     }
@@ -237,8 +254,11 @@ impl Dataplane {
         flows::in_force(self.flows.shared(), self.flows_cold.shared(), flows::now_ticks())
     }
 
-    /// One pass of the sweeper.
+    /// One pass of the sweeper; what the programs logged since the last is told.
     pub fn sweep(&mut self) -> Result<Swept, Error> {
+        if let Some(log) = &mut self.log {
+            log.tell();
+        }
         let table = FlowTable {
             lines: self.flows.shared(),
             cold: self.flows_cold.shared(),
@@ -261,7 +281,7 @@ impl Dataplane {
     /// Runs the tracing twin on a frame; no table changes.
     pub fn trace_run(&mut self, frame: TestFrame<'_>) -> Result<Trace, Error> {
         if self.twin.is_none() {
-            let ebpf = programs::load(&self.place, &self.state, Purpose::Trace)?;
+            let ebpf = programs::load(&self.place, &self.state, Purpose::Trace, LogLevel::Off)?;
             self.twin = Some(Twin::new(ebpf)?);
         }
         match &mut self.twin {

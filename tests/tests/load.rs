@@ -25,8 +25,8 @@ use dataplane_common::{
 };
 use dataplane_user::{
     load::{
-        Attach, Dataplane, Error, Hook, Hooked, Interface, Options, Place, Role, StopCount,
-        TestFrame, Warning,
+        Attach, Dataplane, Error, Hook, Hooked, Interface, LogLevel, Options, Place, Role,
+        StopCount, TestFrame, Warning,
         detach::{Done, detach},
         interface::Peer,
     },
@@ -668,12 +668,12 @@ fn attach(
 
 fn options(lab: &Lab) -> Result<Options> {
     let place = Place { pin: lab.bpffs()?.join("own"), state: lab.folder().join("state") };
-    Ok(Options { place, flow_lines: FLOW_LINES })
+    Ok(Options { place, flow_lines: FLOW_LINES, log: LogLevel::Off })
 }
 
 fn other_options(lab: &Lab) -> Result<Options> {
     let place = Place { pin: lab.bpffs()?.join("other"), state: lab.folder().join("other") };
-    Ok(Options { place, flow_lines: FLOW_LINES })
+    Ok(Options { place, flow_lines: FLOW_LINES, log: LogLevel::Off })
 }
 
 fn mac(host: &Host) -> Mac {

@@ -18,6 +18,7 @@ use super::place::PlaceOptions;
 use crate::{
     api, client,
     daemon::{self, Daemon},
+    load::LogLevel,
     message,
 };
 
@@ -41,6 +42,9 @@ pub struct Options {
     /// Half-flows that there is room for, a power of two (192 bytes each)
     #[arg(long, value_name = "N", default_value_t = limits::FLOW_LINES)]
     flows: u32,
+    /// What the packet programs tell of themselves: events that should never happen
+    #[arg(long, value_enum, default_value_t = LogLevel::Off)]
+    program_log: LogLevel,
     /// Half-flows that one tenant may have
     #[arg(long, value_name = "N", default_value_t = limits::FLOWS_PER_TENANT)]
     flows_per_tenant: u32,
@@ -55,6 +59,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         place: options.place.place(),
         flow_lines: options.flows,
         flows_per_tenant: options.flows_per_tenant,
+        program_log: options.program_log,
     })?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(options, Arc::new(Mutex::new(daemon))))

@@ -12,7 +12,7 @@ use dataplane_common::{
     tables::program::{ANSWER, FIRST},
 };
 
-use super::{Error, ProgramFacts, maps, object, place::Place, state::State};
+use super::{Error, LogLevel, ProgramFacts, maps, object, place::Place, state::State};
 
 /// A program that a packet meets first at a hook.
 pub const XDP: &str = "sekisho_xdp";
@@ -63,9 +63,10 @@ pub fn check_flow_lines(lines: u32) -> Result<(), Error> {
 
 /// Loads every program on top of the place's tables, which are made if they are not
 /// there yet.
-pub fn load(place: &Place, state: &State, purpose: Purpose) -> Result<Ebpf, Error> {
+pub fn load(place: &Place, state: &State, purpose: Purpose, log: LogLevel) -> Result<Ebpf, Error> {
     let [secret_low, secret_high] = state.secret;
     let trace = u8::from(purpose == Purpose::Trace);
+    let log = log as u8;
     let shared = maps::shared(state.flow_lines);
     let mut loader = EbpfLoader::new();
     loader
@@ -75,7 +76,7 @@ pub fn load(place: &Place, state: &State, purpose: Purpose) -> Result<Ebpf, Erro
         .override_global("SECRET_HIGH", &secret_high, true)
         .override_global("TRACE", &trace, true)
         // Absent where no program logs.
-        .override_global("AYA_LOG_LEVEL", &0_u8, false)
+        .override_global("AYA_LOG_LEVEL", &log, false)
         .map_max_entries("FLOWS", state.flow_lines)
         .map_max_entries("FLOWS_COLD", state.flow_lines);
     for map in &shared {

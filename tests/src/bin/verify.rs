@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, fs, path::Path, process::ExitCode};
 
 use anyhow::{Context, Result};
-use dataplane_user::load::{Dataplane, Options, Place};
+use dataplane_user::load::{Dataplane, LogLevel, Options, Place};
 use sekisho_tests::lab::Lab;
 
 /// Where the numbers are, beside the kernel that they were measured on.
@@ -50,7 +50,7 @@ fn main() -> Result<ExitCode> {
 fn measure() -> Result<BTreeMap<String, u32>> {
     let lab = Lab::new("verify")?;
     let place = Place { pin: lab.bpffs()?.join("sekisho"), state: lab.folder().join("state") };
-    let dataplane = Dataplane::load(&Options { place, flow_lines: 1 << 10 })?;
+    let dataplane = Dataplane::load(&Options { place, flow_lines: 1 << 10, log: LogLevel::Off })?;
     let programs = dataplane.programs()?;
     Ok(programs.into_iter().map(|facts| (facts.name.to_owned(), facts.verified)).collect())
 }
