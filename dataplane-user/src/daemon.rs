@@ -1,24 +1,21 @@
-//! What runs: the site in force, the dataplane that it is in force in, and the
-//! answers to questions about both.
+//! What runs: the site in force, and the dataplane that it is in force in.
+
+mod answers;
 
 use std::{collections::HashMap, fs, net::IpAddr, path::PathBuf, time::Instant};
 
 use anyhow::{Context, bail};
-use dataplane_common::{addr::Mac, limits, stage::conntrack::state, tables::Tally};
+use dataplane_common::addr::Mac;
 use ipnetwork::IpNetwork;
 
 use crate::{
     check,
-    compile::{self, Compiled, Facts, Interface, ids::Kind, plan},
-    config::{self, Findings, diagnostic::render, tree::Tree},
-    frame,
-    load::{self, Attach, Attached, Dataplane, Hook, Hooked, Place, Role, TestFrame},
+    compile::{self, Compiled, Facts, Interface, plan},
+    config::diagnostic::render,
+    load::{self, Attach, Attached, Dataplane, Hook, Place, Role},
     model::{self, AttachmentIx, Owner, Site},
-    neighbour, numbers, protocol, trace,
-    view::{
-        Amount, Applied, Attachment, AttachmentCounters, Counters, Drop, Fill, Flow, RuleCounters,
-        Session, Status, Trace,
-    },
+    neighbour, numbers,
+    view::Applied,
 };
 
 /// What the daemon is started with.
@@ -159,205 +156,6 @@ fn warn(what: impl std::fmt::Display) {
     eprintln!("sekisho: warning: {what}");
 }
 
-/// Answers.
-impl Daemon {
-    /// `sekisho status`.
-    pub fn status(&self) -> anyhow::Result<Status> {
-        let mut attachments: Vec<_> = self
-            .in_force
-            .site
-            .attachments
-            .iter()
-            .map(|(ix, at)| Attachment {
-                interface: at.interface.to_string(),
-                vlan: at.vlan,
-                object: self.owner(ix),
-                hook: self.hook(at.interface.as_str()).to_owned(),
-            })
-            .collect();
-        attachments.sort_by(|a, b| (&a.interface, a.vlan).cmp(&(&b.interface, b.vlan)));
-        Ok(Status {
-            program: env!("CARGO_PKG_VERSION").to_owned(),
-            site_version: self.dataplane.version(),
-            config: self.options.config.display().to_string(),
-            uptime_s: self.started.elapsed().as_secs(),
-            attachments,
-            tables: self.tables()?,
-        })
-    }
-
-    fn tables(&self) -> anyhow::Result<Vec<Fill>> {
-        let image = &self.in_force.compiled.image;
-        let fill = |table: &str, used: usize, max: u32| Fill {
-            table: table.to_owned(),
-            used: used as u64,
-            max: u64::from(max),
-        };
-        let flows = self.dataplane.flows().count();
-        Ok(vec![
-            fill("half_flows", flows, self.options.flow_lines),
-            fill("attachments", image.attachments.len(), limits::ATTACHMENTS_MAX),
-            fill("endpoints", image.endpoints.len(), limits::ENDPOINTS_MAX),
-            fill("stations", image.stations.len(), limits::STATIONS_MAX),
-            fill("locations", image.locations.len(), limits::LOCATIONS_MAX),
-            fill("permits", image.permits.len(), limits::PERMITS_MAX),
-            fill("sessions", image.sessions.len(), limits::SESSIONS_MAX),
-            fill("zones", image.zones.len(), limits::ZONES_MAX),
-            fill("routes", image.routes.len(), limits::ROUTES_MAX),
-            fill("next_hops", image.next_hops.len(), limits::NEXT_HOPS_MAX),
-            fill("policies", image.policies.len(), limits::POLICIES_MAX),
-            fill("rules", image.rules.len(), limits::RULES_MAX),
-            fill("members", image.members.len(), limits::MEMBERS_MAX),
-            fill("group_prefixes", image.group_prefixes.len(), limits::GROUP_PREFIXES_MAX),
-        ])
-    }
-
-    /// `sekisho counters`.
-    pub fn counters(&self) -> anyhow::Result<Counters> {
-        let ids = &self.in_force.compiled.ids;
-        let attachments_max = ids.all(Kind::Attachment).map(|(_, id)| id + 1).max().unwrap_or(0);
-        let counted = self.dataplane.counters(attachments_max)?;
-        let mut attachments = Vec::new();
-        for (ix, at) in self.in_force.site.attachments.iter() {
-            let vlan = at.vlan.unwrap_or(0);
-            let name = compile::attachment_name(at.interface.as_str(), vlan);
-            let id = self.in_force.compiled.ids.number(Kind::Attachment, &name).unwrap_or(0);
-            let of = counted.get(id as usize).copied().unwrap_or_default();
-            attachments.push(AttachmentCounters {
-                object: self.owner(ix),
-                interface: at.interface.to_string(),
-                vlan: at.vlan,
-                received: amount(of.received),
-                sent: amount(of.sent),
-                answered: amount(of.answered),
-                reported: amount(of.reported),
-            });
-        }
-        attachments.sort_by(|a, b| (&a.interface, a.vlan).cmp(&(&b.interface, b.vlan)));
-        let totals = self.dataplane.totals();
-        let rules = self.in_force.compiled.ids.all(Kind::Rule).map(|(name, id)| RuleCounters {
-            rule: name.to_owned(),
-            amount: totals.rules.get(&id).copied().map(amount).unwrap_or_default(),
-        });
-        Ok(Counters { attachments, rules: rules.collect() })
-    }
-
-    /// `sekisho drops`.
-    pub fn drops(&self) -> anyhow::Result<Vec<Drop>> {
-        let tenants = self.in_force.compiled.image.tenants.len() as u32;
-        let stops = self.dataplane.stops(tenants)?;
-        let drops = stops.iter().filter(|count| count.packets > 0).map(|count| Drop {
-            tenant: self.tenant(count.tenant),
-            reason: count.stop.name().to_owned(),
-            sentence: count.stop.sentence().trim().to_owned(),
-            packets: count.packets,
-        });
-        Ok(drops.collect())
-    }
-
-    /// `sekisho flows`.
-    pub fn flows(&self) -> anyhow::Result<Vec<Flow>> {
-        let ids = &self.in_force.compiled.ids;
-        let rule = |id: u32| (id != 0).then(|| ids.name(Kind::Rule, id).to_owned());
-        let flows = self.dataplane.flows().map(|half| Flow {
-            tenant: self.tenant(half.tenant),
-            zone: ids.name(Kind::Zone, half.key.zone()).to_owned(),
-            src: trace::ip(half.key.src).to_string(),
-            dst: trace::ip(half.key.dst).to_string(),
-            protocol: protocol::name(half.key.protocol),
-            src_port: u16::from_be_bytes(half.key.src_port),
-            dst_port: u16::from_be_bytes(half.key.dst_port),
-            direction: if half.is_reply { "reply" } else { "original" }.to_owned(),
-            state: state::name(half.state).to_owned(),
-            denied: half.denied.map(|stop| stop.name().to_owned()),
-            amount: Amount { packets: half.packets, bytes: half.bytes },
-            // A tick is 2^20 ns.
-            idle_s: (u64::from(half.idle_ticks) << 20) / 1_000_000_000,
-            egress_rule: rule(half.rule_egress),
-            ingress_rule: rule(half.rule_ingress),
-        });
-        Ok(flows.collect())
-    }
-
-    /// `sekisho sessions`.
-    pub fn sessions(&self, reveal: bool) -> anyhow::Result<Vec<Session>> {
-        let site = &self.in_force.site;
-        let sessions = site.sessions.iter().map(|session| {
-            let line = &site.lines[session.line];
-            let number = line.number.to_string();
-            Session {
-                access: site.accesses[line.access].name.to_string(),
-                tenant: site.tenants[line.tenant].name.to_string(),
-                number: if reveal { number } else { mask(&number) },
-                addresses: session.addresses.iter().map(ToString::to_string).collect(),
-                state: match line.state {
-                    model::LineState::Active => "active",
-                    model::LineState::Suspended => "suspended",
-                }
-                .to_owned(),
-                destination: self.destination(line),
-            }
-        });
-        Ok(sessions.collect())
-    }
-
-    fn destination(&self, line: &model::Line) -> String {
-        match line.destination {
-            model::Destination::Router(ix) => {
-                format!("router {}", self.in_force.site.routers[ix].name)
-            }
-            model::Destination::Network { network, .. } => {
-                format!("network {}", self.in_force.site.networks[network].name)
-            }
-            model::Destination::Uplink(ix) => {
-                format!("uplink {}", self.in_force.site.uplinks[ix].name)
-            }
-        }
-    }
-
-    /// `sekisho get`: the site file in force.
-    pub fn site(&self) -> anyhow::Result<serde_json::Value> {
-        let (tree, root) = Tree::parse(&self.in_force.text, &mut Findings::default());
-        Ok(root.map_or(serde_json::Value::Null, |root| config::json::of(&tree, root)))
-    }
-
-    /// `sekisho trace`.
-    pub fn trace(&mut self, question: &trace::Question) -> anyhow::Result<Trace> {
-        let site = &self.in_force.compiled;
-        let asked = match question {
-            trace::Question::Described(described) => trace::frame(site, described)?,
-            trace::Question::Captured { interface, vlan, frame } => {
-                trace::captured(site, interface, *vlan, frame)?
-            }
-        };
-        let interface =
-            self.in_force.attached.iter().find(|at| at.interface.index == asked.at.ifindex);
-        let hooked = interface.map_or(Hooked::Tcx, |at| at.hooked);
-        let frame = TestFrame::new(hooked, asked.at.ifindex, &asked.bytes);
-        let traced = self.dataplane.trace_run(frame)?;
-        let site = &self.in_force.compiled;
-        Ok(trace::tell(site, frame::describe(&asked.bytes), &traced.notes))
-    }
-
-    fn tenant(&self, id: u32) -> String {
-        if id == 0 {
-            "-".to_owned()
-        } else {
-            self.in_force.compiled.ids.name(Kind::Tenant, id).to_owned()
-        }
-    }
-
-    fn hook(&self, interface: &str) -> &'static str {
-        let at = self.in_force.attached.iter().find(|at| at.interface.name == interface);
-        at.map_or("-", |at| at.hooked.name())
-    }
-
-    /// What is plugged in there.
-    fn owner(&self, ix: AttachmentIx) -> String {
-        owner(&self.in_force.site, ix)
-    }
-}
-
 fn owner(site: &Site, ix: AttachmentIx) -> String {
     match site.attachments[ix].owner {
         Owner::Network(network) => {
@@ -462,27 +260,4 @@ fn read(options: &Options, text: Option<String>) -> anyhow::Result<(Site, String
 
 fn fact(at: &Attached) -> Interface {
     Interface { ifindex: at.interface.index, mac: at.mac(), output_kind: at.output_kind }
-}
-
-fn amount(tally: Tally) -> Amount {
-    Amount { packets: tally.packets, bytes: tally.bytes }
-}
-
-/// The number with its middle hidden: enough to recognise, not to call.
-fn mask(number: &str) -> String {
-    let shown = number.len() / 3;
-    let (head, tail) = (&number[..shown.min(5)], &number[number.len() - shown.min(3)..]);
-    let hidden = number.len() - head.len() - tail.len();
-    format!("{head}{}{tail}", "*".repeat(hidden))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_masked() {
-        assert_eq!(mask("+819012345678"), "+819******678");
-        assert_eq!(mask("+8112"), "+***2");
-    }
 }

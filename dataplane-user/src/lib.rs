@@ -5,6 +5,7 @@ pub mod check;
 pub mod config;
 pub mod model;
 
+pub mod address;
 pub mod compile;
 pub mod protocol;
 pub mod tables;

@@ -4,7 +4,7 @@
 //! pins before the version that they are of is put in force, in one of two files in
 //! turn, so that at any moment the file of the version in force is whole.
 
-use std::{fs, io, path::PathBuf};
+use std::{fs, io};
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,7 @@ struct File {
 
 /// Writes the numbers of the version that comes next.
 pub fn write(place: &Place, version: u32, ids: &Ids) -> anyhow::Result<()> {
-    let path = path(place, version);
+    let path = place.numbers_file(version);
     let text = serde_json::to_vec(&File { version, objects: ids.keep() })?;
     let new = path.with_extension("new");
     fs::write(&new, text)
@@ -43,7 +43,7 @@ pub fn read(place: &Place, dataplane: &Dataplane) -> anyhow::Result<Compiled> {
         return Ok(Compiled::default());
     }
     let image = dataplane.read_back()?;
-    let path = path(place, version);
+    let path = place.numbers_file(version);
     let ids = match fs::read(&path) {
         Ok(text) => serde_json::from_slice::<File>(&text)
             .ok()
@@ -62,13 +62,4 @@ fn newest(image: &Image) -> u32 {
     let zones = image.zones.iter().map(|zone| zone.generation);
     let policies = image.policies.iter().map(|policy| policy.generation);
     endpoints.chain(zones).chain(policies).max().unwrap_or(0)
-}
-
-/// Both files, for whoever removes them.
-pub fn paths(place: &Place) -> [PathBuf; 2] {
-    [path(place, 0), path(place, 1)]
-}
-
-fn path(place: &Place, version: u32) -> PathBuf {
-    place.state.join(format!("numbers-{}.json", version % 2))
 }

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 
 use dataplane_common::{
     Stop,
-    addr::{Addr, Mac},
     stage::conntrack::state,
     table::{AttachmentKey, LocationKey, attachment_kind, flow::status},
     tables::{Note, note},
@@ -15,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
+    address::{addr, ip},
     compile::{Compiled, ids::Kind},
     frame::{self, Payload},
     view::{Step, Trace},
@@ -239,27 +239,6 @@ fn source_of(site: &Compiled, sender: u32, to: IpAddr) -> Option<IpAddr> {
         .chain(sessions)
         .find(|addr| addr.is_v4() == to.is_ipv4() && !addr.is_link_local())
         .map(ip)
-}
-
-/// The address in the tables' form.
-#[must_use]
-pub fn addr(ip: IpAddr) -> Addr {
-    match ip {
-        IpAddr::V4(ip) => Addr::v4(ip.octets()),
-        IpAddr::V6(ip) => Addr::v6(ip.octets()),
-    }
-}
-
-/// The address in the standard library's form.
-#[must_use]
-pub fn ip(addr: Addr) -> IpAddr {
-    if addr.is_v4() { addr.v4_bytes().into() } else { addr.bytes().into() }
-}
-
-/// The MAC in writing.
-#[must_use]
-pub fn mac(mac: Mac) -> String {
-    mac.0.map(|byte| format!("{byte:02x}")).join(":")
 }
 
 /// The program's notes as sentences.

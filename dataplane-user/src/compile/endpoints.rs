@@ -54,7 +54,7 @@ fn port(b: &mut Builder<'_>, ix: PortIx, port: &Port) {
     macs.dedup();
     let mut hops = Vec::new();
     for &dst in &macs {
-        let station = format!("{name} {}", crate::trace::mac(dst));
+        let station = format!("{name} {}", crate::address::mac(dst));
         let owner = b.numbering.number(Kind::Owner, &station);
         let key = StationKey { attachment, mac: dst, zero: [0; 6] };
         b.image.stations.insert(key, Station { endpoint: id, owner });

@@ -15,11 +15,11 @@ use ipnetwork::IpNetwork;
 
 use super::{Builder, Kind, endpoints, mac, prefix, put};
 use crate::{
+    address::addr,
     model::{
         Access, AccessIx, Destination, Exporter, Network, NetworkIx, NextHop, Router, RouterIx,
         Target, Uplink, UplinkIx,
     },
-    trace::addr,
 };
 
 /// Zones and routes.

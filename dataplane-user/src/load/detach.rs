@@ -93,8 +93,8 @@ pub fn detach(place: &Place, leave_open: bool) -> Result<Outcome, Error> {
     }
     if outcome.failed.is_empty() {
         forget_file(&place.state_file())?;
-        for path in crate::numbers::paths(place) {
-            forget_file(&path)?;
+        for version in 0..2 {
+            forget_file(&place.numbers_file(version))?;
         }
         forget_file(&place.state.join("lock"))?;
         drop(lock);

@@ -115,6 +115,12 @@ impl Place {
         self.links().join(format!("{interface}-{hook}"))
     }
 
+    /// The numbers of the objects of a version, in one of two files in turn.
+    #[must_use]
+    pub fn numbers_file(&self, version: u32) -> PathBuf {
+        self.state.join(format!("numbers-{}.json", version % 2))
+    }
+
     /// What else has to be known.
     #[must_use]
     pub fn state_file(&self) -> PathBuf {
