@@ -20,6 +20,7 @@ pub struct Sekisho<'lab> {
     site: PathBuf,
     socket: String,
     pins: String,
+    state: String,
     process: Option<Process>,
 }
 
@@ -33,6 +34,8 @@ impl<'lab> Sekisho<'lab> {
             program: program()?,
             socket: lab.folder().join("sekisho.sock").display().to_string(),
             pins: lab.bpffs()?.join("sekisho").display().to_string(),
+            // It goes with the lab, also when nobody comes to detach.
+            state: lab.folder().join("state").display().to_string(),
             site,
             process: None,
         };
@@ -46,6 +49,8 @@ impl<'lab> Sekisho<'lab> {
             &sekisho.socket,
             "--pin-path",
             &sekisho.pins,
+            "--state-path",
+            &sekisho.state,
         ])?;
         process.wait_for_line(READY)?;
         sekisho.process = Some(process);
@@ -76,7 +81,8 @@ impl<'lab> Sekisho<'lab> {
 impl Drop for Sekisho<'_> {
     fn drop(&mut self) {
         drop(self.process.take());
-        let detach = [self.program.as_str(), "detach", "--pin-path", &self.pins];
+        let Self { program, pins, state, .. } = self;
+        let detach: [&str; 6] = [program, "detach", "--pin-path", pins, "--state-path", state];
         if let Err(error) = self.lab.dut().run(&detach).and_then(Output::ok) {
             eprintln!("detaching failed: {error:#}");
         }
