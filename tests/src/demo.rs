@@ -5,6 +5,7 @@
 
 mod matrix;
 mod probe;
+mod server;
 
 use std::thread;
 use std::time::Instant;
@@ -13,11 +14,12 @@ use anyhow::{Context, Result};
 
 use crate::lab::{Host, Lab};
 use crate::plug::{self, Hosts};
-use crate::process::{Output, Process};
+use crate::process::Output;
 use crate::sekisho::Sekisho;
 
 use matrix::{ROWS, Row, TARGETS};
 use probe::Sender;
+use server::Server;
 
 /// The site that is shown.
 const SITE: &str = include_str!("../../examples/demo.yaml");
@@ -84,7 +86,7 @@ pub fn run() -> Result<bool> {
     let sekisho = Sekisho::start(&lab, SITE)?;
     let _servers = SERVERS
         .into_iter()
-        .map(|(at, name, address)| serve(host(&hosts, at)?, name, address))
+        .map(|(at, name, address)| Server::start(host(&hosts, at)?, name, address))
         .collect::<Result<Vec<_>>>()?;
 
     say("who answers? everybody pings (p) every address, and asks by TCP (t) and UDP (u)\n");
@@ -107,24 +109,6 @@ fn say(what: &str) {
 
 fn host<'h>(hosts: &'h Hosts, name: &str) -> Result<&'h Host> {
     hosts.get(name).with_context(|| format!("the site names no interface {name}"))
-}
-
-/// A TCP and a UDP server that answer with their name, and are up when this returns.
-fn serve(host: &Host, name: &str, address: &str) -> Result<[Process; 2]> {
-    let address = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
-    let answer = format!("SYSTEM:echo {name}");
-    let version = if address.starts_with('[') { 6 } else { 4 };
-    // And what socat notes once its socket is there.
-    let listen = |what: &str, port: &str, ready: &str| -> Result<Process> {
-        let socket = format!("{what}:{port},bind={address},reuseaddr,fork");
-        let server = host.spawn(&["socat", "-d", "-d", &socket, &answer])?;
-        server.wait_for_line(ready)?;
-        Ok(server)
-    };
-    Ok([
-        listen(&format!("TCP{version}-LISTEN"), "80", "listening on")?,
-        listen(&format!("UDP{version}-RECVFROM"), "53", "receiving on")?,
-    ])
 }
 
 /// All at once, since what is not answered takes seconds to find out.
