@@ -12,7 +12,11 @@ pub mod lab;
 
 pub mod sekisho;
 
+pub mod plug;
+
 pub mod traffic;
+
+pub mod demo;
 
 pub mod capture;
 

@@ -20,6 +20,7 @@ pub struct Sekisho<'lab> {
     site: PathBuf,
     socket: String,
     pins: String,
+    state: String,
     process: Option<Process>,
 }
 
@@ -33,6 +34,8 @@ impl<'lab> Sekisho<'lab> {
             program: program()?,
             socket: lab.folder().join("sekisho.sock").display().to_string(),
             pins: lab.bpffs()?.join("sekisho").display().to_string(),
+            // It goes with the lab, also when nobody comes to detach.
+            state: lab.folder().join("state").display().to_string(),
             site,
             process: None,
         };
@@ -46,6 +49,8 @@ impl<'lab> Sekisho<'lab> {
             &sekisho.socket,
             "--pin-path",
             &sekisho.pins,
+            "--state-path",
+            &sekisho.state,
         ])?;
         process.wait_for_line(READY)?;
         sekisho.process = Some(process);
@@ -59,10 +64,14 @@ impl<'lab> Sekisho<'lab> {
         self.cli(&["apply"])
     }
 
+    /// Runs a verb that needs no daemon, such as `&["check", "site.yaml"]`.
+    pub fn verb(&self, arguments: &[&str]) -> Result<Output> {
+        self.lab.dut().run(&[&[self.program.as_str()], arguments].concat())
+    }
+
     /// Asks the running daemon, for instance `&["counters", "-o", "json"]`.
     pub fn cli(&self, arguments: &[&str]) -> Result<Output> {
-        let command = [&[self.program.as_str()], arguments, &["--socket", &self.socket]].concat();
-        self.lab.dut().run(&command)
+        self.verb(&[arguments, &["--socket", &self.socket]].concat())
     }
 
     /// Ends the daemon as an operator would, and returns what it wrote.
@@ -71,13 +80,22 @@ impl<'lab> Sekisho<'lab> {
         process.signal(Signal::SIGTERM)?;
         process.wait(PATIENCE)
     }
+
+    /// Ends the daemon, and returns what `sekisho detach` says that it gave back.
+    pub fn detach(mut self) -> Result<String> {
+        drop(self.process.take());
+        self.give_back()?.ok()
+    }
+
+    fn give_back(&self) -> Result<Output> {
+        self.verb(&["detach", "--pin-path", &self.pins, "--state-path", &self.state])
+    }
 }
 
 impl Drop for Sekisho<'_> {
     fn drop(&mut self) {
         drop(self.process.take());
-        let detach = [self.program.as_str(), "detach", "--pin-path", &self.pins];
-        if let Err(error) = self.lab.dut().run(&detach).and_then(Output::ok) {
+        if let Err(error) = self.give_back().and_then(Output::ok) {
             eprintln!("detaching failed: {error:#}");
         }
     }
