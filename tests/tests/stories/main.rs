@@ -13,3 +13,9 @@ mod replay;
 mod cut;
 
 mod groups;
+
+mod errors;
+
+mod router;
+
+mod spoofing;
