@@ -36,4 +36,4 @@ pub mod check;
 
 pub use capture::{Capture, Pcap};
 pub use lab::{Host, Lab};
-pub use sekisho::Sekisho;
+pub use sekisho::{Sekisho, Tally};

@@ -1,10 +1,13 @@
-//! How is `sekisho` itself run in a lab, and how is it gone afterwards?
+//! How is `sekisho` itself run in a lab, what does it count, and how is it gone afterwards?
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
+use dataplane_user::view::{Amount, AttachmentCounters, Counters, Drop as Dropped, Flow, Status};
 use nix::sys::signal::Signal;
+use serde::de::DeserializeOwned;
 
 use crate::lab::Lab;
 use crate::process::{Output, PATIENCE, Process};
@@ -27,9 +30,16 @@ pub struct Sekisho<'lab> {
 impl<'lab> Sekisho<'lab> {
     /// Runs a site file, and returns once it is in force.
     pub fn start(lab: &'lab Lab, site_yaml: &str) -> Result<Self> {
+        let mut sekisho = Self::new(lab, site_yaml)?;
+        sekisho.start_again()?;
+        Ok(sekisho)
+    }
+
+    /// A daemon that does not run yet.
+    pub fn new(lab: &'lab Lab, site_yaml: &str) -> Result<Self> {
         let site = lab.folder().join("site.yaml");
         fs::write(&site, site_yaml)?;
-        let mut sekisho = Self {
+        Ok(Self {
             lab,
             program: program()?,
             socket: lab.folder().join("sekisho.sock").display().to_string(),
@@ -38,29 +48,35 @@ impl<'lab> Sekisho<'lab> {
             state: lab.folder().join("state").display().to_string(),
             site,
             process: None,
-        };
-        let config = sekisho.site.display().to_string();
-        let process = lab.dut().spawn(&[
-            &sekisho.program,
-            "run",
-            "--config",
-            &config, //
-            "--socket",
-            &sekisho.socket,
-            "--pin-path",
-            &sekisho.pins,
-            "--state-path",
-            &sekisho.state,
-        ])?;
+        })
+    }
+
+    /// Runs the daemon (again) on the site file that is there.
+    pub fn start_again(&mut self) -> Result<()> {
+        let process = self.spawn(&self.socket)?;
         process.wait_for_line(READY)?;
-        sekisho.process = Some(process);
-        Ok(sekisho)
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// Runs a daemon on the same files and pins that is to be refused: how it ended.
+    pub fn refused(&self) -> Result<Output> {
+        let output = self.spawn(&format!("{}-2", self.socket))?.wait(PATIENCE)?;
+        ensure!(!output.status.success(), "it was not refused: {output:?}");
+        Ok(output)
+    }
+
+    fn spawn(&self, socket: &str) -> Result<Process> {
+        let config = self.site.display().to_string();
+        let verb = [self.program.as_str(), "run", "--config", &config, "--socket", socket];
+        let place = ["--pin-path", &self.pins, "--state-path", &self.state];
+        self.lab.dut().spawn(&[verb.as_slice(), &place].concat())
     }
 
     /// Puts another site file in its place and asks for it to be read; a refusal is for the
     /// test to look at.
     pub fn apply(&self, site_yaml: &str) -> Result<Output> {
-        fs::write(&self.site, site_yaml)?;
+        self.write(site_yaml)?;
         self.cli(&["apply"])
     }
 
@@ -69,36 +85,152 @@ impl<'lab> Sekisho<'lab> {
         self.lab.dut().run(&[&[self.program.as_str()], arguments].concat())
     }
 
+    /// Puts another site file in force.
+    pub fn change(&self, site_yaml: &str) -> Result<()> {
+        self.apply(site_yaml)?.ok().map(drop)
+    }
+
+    /// Puts another site file in its place, and says nothing.
+    pub fn write(&self, site_yaml: &str) -> Result<()> {
+        Ok(fs::write(&self.site, site_yaml)?)
+    }
+
     /// Asks the running daemon, for instance `&["counters", "-o", "json"]`.
     pub fn cli(&self, arguments: &[&str]) -> Result<Output> {
         self.verb(&[arguments, &["--socket", &self.socket]].concat())
     }
 
+    /// What a verb says as JSON.
+    fn ask<T: DeserializeOwned>(&self, verb: &str) -> Result<T> {
+        let text = self.cli(&[verb, "-o", "json"])?.ok()?;
+        serde_json::from_str(&text).with_context(|| format!("`sekisho {verb}` wrote {text}"))
+    }
+
+    /// `sekisho status`.
+    pub fn status(&self) -> Result<Status> {
+        self.ask("status")
+    }
+
+    /// `sekisho flows`.
+    pub fn flows(&self) -> Result<Vec<Flow>> {
+        self.ask("flows")
+    }
+
+    /// What `sekisho counters` and `sekisho drops` say now.
+    pub fn tally(&self) -> Result<Tally> {
+        let counters: Counters = self.ask("counters")?;
+        let drops: Vec<Dropped> = self.ask("drops")?;
+        let stops = drops.into_iter().map(|drop| ((drop.tenant, drop.reason), drop.packets));
+        Ok(Tally { attachments: counters.attachments, stops: stops.collect() })
+    }
+
+    /// The running daemon.
+    pub fn process(&self) -> Result<&Process> {
+        self.process.as_ref().context("it does not run")
+    }
+
+    /// Kills the daemon, which gets no chance to do anything.
+    pub fn kill(&mut self) -> Result<()> {
+        let process = self.process.take().context("it does not run")?;
+        process.signal(Signal::SIGKILL)?;
+        process.wait(PATIENCE).map(drop)
+    }
+
     /// Ends the daemon as an operator would, and returns what it wrote.
-    pub fn stop(mut self) -> Result<Output> {
+    pub fn stop(&mut self) -> Result<Output> {
         let process = self.process.take().context("it does not run")?;
         process.signal(Signal::SIGTERM)?;
         process.wait(PATIENCE)
     }
 
     /// Ends the daemon, and returns what `sekisho detach` says that it gave back.
-    pub fn detach(mut self) -> Result<String> {
+    pub fn end(mut self) -> Result<String> {
         drop(self.process.take());
-        self.give_back()?.ok()
+        self.detach(&[])?.ok()
     }
 
-    fn give_back(&self) -> Result<Output> {
-        self.verb(&["detach", "--pin-path", &self.pins, "--state-path", &self.state])
+    /// Gives everything back, with further options such as `&["--leave-open"]`.
+    pub fn detach(&self, options: &[&str]) -> Result<Output> {
+        let place = ["detach", "--pin-path", &self.pins, "--state-path", &self.state];
+        self.verb(&[place.as_slice(), options].concat())
     }
 }
 
 impl Drop for Sekisho<'_> {
     fn drop(&mut self) {
         drop(self.process.take());
-        if let Err(error) = self.give_back().and_then(Output::ok) {
+        if let Err(error) = self.detach(&[]).and_then(Output::ok) {
             eprintln!("detaching failed: {error:#}");
         }
     }
+}
+
+/// What was counted up to a moment, or between two.
+#[derive(Clone, Debug)]
+pub struct Tally {
+    attachments: Vec<AttachmentCounters>,
+    stops: BTreeMap<(String, String), u64>,
+}
+
+impl Tally {
+    /// What was counted between an earlier moment and this one.
+    pub fn since(&self, before: &Self) -> Result<Self> {
+        let mut between = self.clone();
+        for at in &mut between.attachments {
+            let same = |other: &&AttachmentCounters| {
+                (&other.interface, other.vlan) == (&at.interface, at.vlan)
+            };
+            if let Some(earlier) = before.attachments.iter().find(same) {
+                at.received = minus(at.received, earlier.received)?;
+                at.sent = minus(at.sent, earlier.sent)?;
+                at.answered = minus(at.answered, earlier.answered)?;
+                at.reported = minus(at.reported, earlier.reported)?;
+            }
+        }
+        for (what, packets) in &mut between.stops {
+            let earlier = before.stops.get(what).copied().unwrap_or(0);
+            *packets = packets.checked_sub(earlier).context("a counter went back")?;
+        }
+        between.stops.retain(|_, packets| *packets > 0);
+        Ok(between)
+    }
+
+    /// How many packets of a tenant (`-`: of nobody) were stopped for a reason.
+    #[must_use]
+    pub fn stopped(&self, tenant: &str, reason: &str) -> u64 {
+        self.stops.get(&(tenant.to_owned(), reason.to_owned())).copied().unwrap_or(0)
+    }
+
+    /// All stops: tenant, reason, packets.
+    pub fn stops(&self) -> impl Iterator<Item = (&str, &str, u64)> {
+        self.stops.iter().map(|((tenant, reason), count)| (&**tenant, &**reason, *count))
+    }
+
+    /// What an attachment counted: `eth0`, or `eth0.5` for a VLAN.
+    pub fn at(&self, name: &str) -> Result<&AttachmentCounters> {
+        let named = |at: &&AttachmentCounters| match at.vlan {
+            Some(vlan) => format!("{}.{vlan}", at.interface) == name,
+            None => at.interface == name,
+        };
+        let Some(found) = self.attachments.iter().find(named) else {
+            bail!("nothing is counted at {name}")
+        };
+        Ok(found)
+    }
+
+    /// Every attachment.
+    #[must_use]
+    pub fn attachments(&self) -> &[AttachmentCounters] {
+        &self.attachments
+    }
+}
+
+fn minus(now: Amount, before: Amount) -> Result<Amount> {
+    let less = |now: u64, before: u64| now.checked_sub(before).context("a counter went back");
+    Ok(Amount {
+        packets: less(now.packets, before.packets)?,
+        bytes: less(now.bytes, before.bytes)?,
+    })
 }
 
 /// The program under test: `SEKISHO_BIN`, or what cargo built beside this one.

@@ -51,9 +51,8 @@ fn run(file: &Path) -> Result<()> {
     let version = ask(&["status", "-o", "json"])?;
     let refused = sekisho.apply(&yaml.replacen("version: 1", "version: 1\nmistake: 1", 1))?;
     ensure!(!refused.status.success() && refused.stderr.contains("mistake"), "{refused:?}");
-    let of = |status: &str| {
-        status.lines().find(|line| line.contains("site_version")).map(str::to_owned)
-    };
+    let of =
+        |status: &str| status.lines().find(|line| line.contains("site_version")).map(str::to_owned);
     ensure!(of(&ask(&["status", "-o", "json"])?) == of(&version), "the version changed");
 
     let counters = ask(&["counters"])?;
@@ -64,11 +63,12 @@ fn run(file: &Path) -> Result<()> {
     ask(&["flows"])?;
     ask(&["sessions"])?;
     for (port, to) in questions(&site)? {
-        let trace = ask(&["trace", "--port", &port, "--to", &to, "--proto", "tcp", "--dport", "80"])?;
+        let trace =
+            ask(&["trace", "--port", &port, "--to", &to, "--proto", "tcp", "--dport", "80"])?;
         ensure!(trace.contains("came in at") && trace.contains("\n→ "), "{port}: {trace}");
     }
 
-    let given_back = sekisho.detach()?;
+    let given_back = sekisho.end()?;
     for interface in hosts.keys() {
         ensure!(given_back.contains(interface.as_str()), "{interface} is not in {given_back}");
         let link = lab.dut().run(&["ip", "-d", "link", "show", "dev", interface])?.ok()?;

@@ -1,0 +1,21 @@
+//! Does it do its work? Real programs' traffic in network namespaces, judged at the receiver.
+//!
+//! A story has a site, hosts with everything at the kernel's defaults, and what they say to each
+//! other. What is to arrive is captured where it arrives and judged; what is not to arrive is
+//! looked for there too, and its one reason is in `sekisho drops`.
+
+mod town;
+
+mod isolation;
+
+mod replay;
+
+mod cut;
+
+mod groups;
+
+mod errors;
+
+mod router;
+
+mod spoofing;
