@@ -1,1 +1,4 @@
-//! Criterion benchmarks: how long does a packet take?
+//! How long does a packet take? What the benchmarks share.
+
+pub mod report;
+pub mod site;

@@ -22,6 +22,8 @@ pub mod capture;
 
 pub mod process;
 
+pub mod program;
+
 mod sys;
 
 pub mod build;

@@ -3,8 +3,8 @@
 //! The loader under test is not used here: the lab must not depend on what it judges.
 
 use std::io;
-use std::mem::size_of_val;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use nix::libc;
@@ -69,14 +69,25 @@ pub(crate) const fn exit() -> Instruction {
 /// Where a program is attached (`enum bpf_attach_type`).
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Attach {
+    Xdp = 37,
     TcxIngress = 46,
     TcxEgress = 47,
 }
 
-/// Commands of bpf(2) and the one program type that is used.
+/// What a program is for (`enum bpf_prog_type`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    SchedCls = 3,
+    Xdp = 6,
+}
+
+/// Commands of bpf(2).
 const PROG_LOAD: libc::c_int = 5;
+const PROG_TEST_RUN: libc::c_int = 10;
 const LINK_CREATE: libc::c_int = 28;
-const SCHED_CLS: u32 = 3;
+
+/// BPF_F_TEST_XDP_LIVE_FRAMES: what the program decides is done.
+pub(crate) const LIVE_FRAMES: u32 = 2;
 
 /// The beginning of `union bpf_attr` for BPF_PROG_LOAD; the kernel takes the rest as zero.
 #[repr(C)]
@@ -85,6 +96,28 @@ struct ProgLoad {
     count: u32,
     instructions: u64,
     license: u64,
+}
+
+/// The beginning of `union bpf_attr` for BPF_PROG_TEST_RUN.
+#[derive(Default)]
+#[repr(C)]
+struct TestRun {
+    program: u32,
+    verdict: u32,
+    in_bytes: u32,
+    out_bytes: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration_ns: u32,
+    context_in_bytes: u32,
+    context_out_bytes: u32,
+    context_in: u64,
+    context_out: u64,
+    flags: u32,
+    cpu: u32,
+    batch: u32,
+    zero: u32,
 }
 
 /// The beginning of `union bpf_attr` for BPF_LINK_CREATE.
@@ -96,42 +129,82 @@ struct LinkCreate {
     flags: u32,
 }
 
-/// Attaches a program to an interface of the calling thread's namespace, for as long as the
-/// returned link is kept.
-pub(crate) fn attach(program: &[Instruction], interface: &str, attach: Attach) -> Result<OwnedFd> {
-    let index = if_nametoindex(interface).with_context(|| format!("looking for {interface}"))?;
-    let load = ProgLoad {
-        kind: SCHED_CLS,
+/// Loads a program.
+pub(crate) fn load(kind: Kind, program: &[Instruction]) -> Result<OwnedFd> {
+    let mut load = ProgLoad {
+        kind: kind as u32,
         count: program.len().try_into()?,
         instructions: program.as_ptr().expose_provenance() as u64,
         license: c"Apache-2.0".as_ptr().expose_provenance() as u64,
     };
-    let program = bpf(PROG_LOAD, &load).context("loading a program")?;
-    let link = LinkCreate {
+    owned(bpf(PROG_LOAD, &mut load).context("loading a program")?)
+}
+
+/// Attaches a program to an interface of the calling thread's namespace, for as long as the
+/// returned link is kept.
+pub(crate) fn link(program: &OwnedFd, interface: &str, attach: Attach) -> Result<OwnedFd> {
+    let index = if_nametoindex(interface).with_context(|| format!("looking for {interface}"))?;
+    let mut link = LinkCreate {
         program: program.as_raw_fd().try_into()?,
         interface: index,
         attach: attach as u32,
         flags: 0,
     };
-    bpf(LINK_CREATE, &link).with_context(|| format!("attaching a program to {interface}"))
+    owned(
+        bpf(LINK_CREATE, &mut link)
+            .with_context(|| format!("attaching a program to {interface}"))?,
+    )
 }
 
-fn bpf<T>(command: libc::c_int, attributes: &T) -> Result<OwnedFd> {
+/// Loads and attaches.
+pub(crate) fn attach(program: &[Instruction], interface: &str, attach: Attach) -> Result<OwnedFd> {
+    link(&load(Kind::SchedCls, program)?, interface, attach)
+}
+
+/// Runs a program on a frame, again and again, and returns how long one run took.
+pub(crate) fn test_run(
+    program: &OwnedFd,
+    frame: &[u8],
+    repeat: u32,
+    flags: u32,
+    batch: u32,
+) -> Result<Duration> {
+    let mut run = TestRun {
+        program: program.as_raw_fd().try_into()?,
+        in_bytes: frame.len().try_into()?,
+        data_in: frame.as_ptr().expose_provenance() as u64,
+        repeat,
+        flags,
+        batch,
+        ..TestRun::default()
+    };
+    bpf(PROG_TEST_RUN, &mut run).context("running a program")?;
+    Ok(Duration::from_nanos(run.duration_ns.into()))
+}
+
+/// Both commands that return a descriptor return a new one.
+fn owned(fd: libc::c_long) -> Result<OwnedFd> {
+    let fd = RawFd::try_from(fd)?;
+    #[expect(unsafe_code, reason = "the descriptor gets its owner")]
+    // SAFETY: the kernel has just made it, and it is nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn bpf<T>(command: libc::c_int, attributes: &mut T) -> Result<libc::c_long> {
     #[expect(unsafe_code, reason = "bpf(2) has no safe wrapper")]
     // SAFETY: the attributes are a prefix of bpf_attr of the length that is passed, and what
-    // they point to (instructions, licence) lives through the call and is only read.
-    let fd = unsafe {
+    // they point to (instructions, licence, frame) lives through the call and is only read;
+    // the kernel writes into the attributes themselves, which are borrowed mutably.
+    let done = unsafe {
         libc::syscall(
             libc::SYS_bpf,
             command,
-            std::ptr::from_ref(attributes),
-            size_of_val(attributes),
+            std::ptr::from_mut(attributes),
+            size_of::<T>(),
         )
     };
-    if fd < 0 {
+    if done < 0 {
         return Err(io::Error::last_os_error().into());
     }
-    #[expect(unsafe_code, reason = "the descriptor gets its owner")]
-    // SAFETY: both commands return a new descriptor, which is nobody else's.
-    Ok(unsafe { OwnedFd::from_raw_fd(RawFd::try_from(fd)?) })
+    Ok(done)
 }

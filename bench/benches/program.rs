@@ -1,0 +1,161 @@
+//! How long does the loaded program take for a packet, by the kernel's own clock?
+//!
+//! BPF_PROG_TEST_RUN on the shipped object with the demo's tables. A program that does nothing
+//! is measured beside each and subtracted. The same packet again and again is the hot-cache
+//! case. The kernel does not restore a packet between repetitions, so a packet that leaves
+//! changed (routed, answered) is run once a call: that includes what the call before left of
+//! the caches, and is dearer for it.
+
+use std::cell::{Cell, RefCell};
+use std::hint::black_box;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use criterion::Criterion;
+use dataplane_common::Stop;
+use dataplane_user::{
+    frame::Payload,
+    load::{Hooked, Place},
+    trace::Sender,
+};
+use sekisho_bench::{
+    report::{self, Line},
+    site::{self, Loaded, Question, goes_on},
+};
+use sekisho_tests::{build::Frame, plug::Hosts, program::Program};
+
+/// Runs a call, where the packet can be used again as it left.
+const REPEAT: u32 = 20_000;
+
+/// First packets of a sample at most: they fill the flow table.
+const FIRST_MAX: u64 = 500;
+
+fn main() -> Result<()> {
+    if !site::may_load() {
+        return Ok(());
+    }
+    site::in_lab("bench", measure)
+}
+
+struct Row {
+    name: &'static str,
+    question: Question,
+    repeat: u32,
+    /// Takes other ports for each packet.
+    is_first: bool,
+}
+
+fn measure(place: Place, hosts: &Hosts) -> Result<()> {
+    let loaded = Loaded::new(place, hosts)?;
+    let mut criterion = report::criterion();
+    let rows = rows(&loaded)?;
+    let empty = [Program::empty_xdp()?, Program::empty_tc()?];
+    let mut lines = Vec::new();
+    for row in rows {
+        let samples = RefCell::new(Vec::new());
+        bench(&mut criterion, &loaded, &empty, &row, &samples);
+        lines.extend(Line::of(row.name, samples.into_inner()));
+    }
+    report::print("loaded program, net of an empty one", &lines);
+    criterion.final_summary();
+    Ok(())
+}
+
+fn rows(loaded: &Loaded) -> Result<Vec<Row>> {
+    let udp = |src, dst| Payload::Udp { src, dst };
+    let port = |name: &str| Sender::Port(name.to_owned());
+    let internet = || Sender::Uplink("internet".to_owned());
+    let outside = Some("198.51.100.9");
+    let inside = |payload| loaded.frame(port("red/pc"), None, "10.0.0.20", payload);
+    let inside_v6 = |payload| loaded.frame(port("red/pc"), None, "fd00:0:0:1::20", payload);
+    let web = |payload| loaded.frame(port("blue/pc"), None, "192.0.2.2", payload);
+    let web_v6 = |payload| loaded.frame(port("blue/pc"), None, "2001:db8:1::2", payload);
+    let from_nic = |payload| loaded.frame(internet(), outside, "192.0.2.2", payload);
+
+    let known = |name, question: Question, repeat| -> Result<Row> {
+        ensure!(goes_on(&question, &loaded.run(&question, 1)?), "{name}: it does not go on");
+        Ok(Row { name, question, repeat, is_first: false })
+    };
+    let stopped = |name, question: Question, stop: Stop| -> Result<Row> {
+        let count = || -> Result<u64> {
+            let stops = loaded.dataplane.stops(16)?;
+            Ok(stops.iter().filter(|of| of.stop == stop).map(|of| of.packets).sum())
+        };
+        let before = count()?;
+        loaded.run(&question, 2)?;
+        ensure!(count()? == before + 2, "{name}: not stopped as {stop:?}");
+        Ok(Row { name, question, repeat: REPEAT, is_first: false })
+    };
+    let first = |name, question| Row { name, question, repeat: 1, is_first: true };
+
+    let arp = {
+        let frame = web(udp(1, 53))?;
+        let src = <[u8; 6]>::try_from(&frame.bytes[6..12])?;
+        let arp = Frame::new(src, [0xff; 6]).arp(1, (src, "10.0.0.10"), ([0; 6], "10.0.0.1"));
+        loaded.question(frame.ifindex, arp.build())?
+    };
+    Ok(vec![
+        known("tcx, known flow, same segment, IPv4", inside(udp(2, 53))?, REPEAT)?,
+        known("tcx, known flow, same segment, IPv6", inside_v6(udp(2, 53))?, REPEAT)?,
+        stopped("tcx, denied flow, IPv4", web(udp(3, 99))?, Stop::IngressDenied)?,
+        stopped("tcx, denied flow, IPv6", web_v6(udp(3, 99))?, Stop::IngressDenied)?,
+        stopped(
+            "xdp, unknown line",
+            loaded.frame(line(), Some("100.64.0.3"), "192.0.2.2", udp(4, 53))?,
+            Stop::NoSession,
+        )?,
+        known("tcx, known flow, routed, IPv4, one a call", web(udp(5, 53))?, 1)?,
+        known("tcx, known flow, routed, IPv6, one a call", web_v6(udp(5, 53))?, 1)?,
+        known("xdp, known flow, NIC to port, one a call", from_nic(udp(6, 53))?, 1)?,
+        known("tcx, ARP answer, one a call", arp, 1)?,
+        first("tcx, first packet, same segment, IPv4, one a call", inside(udp(7, 53))?),
+        first("tcx, first packet, same segment, IPv6, one a call", inside_v6(udp(7, 53))?),
+    ])
+}
+
+/// The registered line.
+fn line() -> Sender {
+    Sender::Line("+819012345601".to_owned())
+}
+
+fn bench(
+    criterion: &mut Criterion,
+    loaded: &Loaded,
+    [empty_xdp, empty_tc]: &[Program; 2],
+    row: &Row,
+    samples: &RefCell<Vec<f64>>,
+) {
+    let empty = if row.question.hooked == Hooked::Xdp { empty_xdp } else { empty_tc };
+    let number = Cell::new(0_u32);
+    let once = |repeat| -> Result<Duration> {
+        let mut question = row.question.clone();
+        if row.is_first {
+            renumber(&mut question, &number);
+        }
+        let verdict = loaded.run(black_box(&question), repeat)?;
+        ensure!(!row.is_first || goes_on(&question, &verdict), "the flow table is full");
+        let nothing = empty.time(&question.bytes, repeat)?;
+        Ok(verdict.duration.saturating_sub(nothing))
+    };
+    criterion.bench_function(row.name, |bencher| {
+        bencher.iter_custom(|packets| {
+            let calls = packets.div_ceil(u64::from(row.repeat));
+            let calls = if row.is_first { calls.min(FIRST_MAX) } else { calls };
+            let sum: Result<Duration> = (0..calls).map(|_| once(row.repeat)).sum();
+            let mean = match sum {
+                Ok(sum) => sum.as_nanos() as f64 / calls as f64,
+                Err(error) => panic!("{}: {error:#}", row.name),
+            };
+            samples.borrow_mut().push(mean);
+            Duration::from_nanos((mean * packets as f64) as u64)
+        });
+    });
+}
+
+/// Ports that no packet before had; all are permitted between these two.
+fn renumber(question: &mut Question, number: &Cell<u32>) {
+    let l4 = if question.bytes[12..14] == [0x86, 0xdd] { 14 + 40 } else { 14 + 20 };
+    number.set(number.get() + 1);
+    let [a, b, c, d] = number.get().to_be_bytes();
+    question.bytes[l4..l4 + 4].copy_from_slice(&[c, d, 0x80 | a, b]);
+}

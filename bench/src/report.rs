@@ -1,0 +1,44 @@
+//! How are the figures shown? As a table of nanoseconds and packets a second.
+
+use std::time::Duration;
+
+use criterion::Criterion;
+
+/// As short as such a machine allows: its noise does not shrink with patience.
+#[must_use]
+pub fn criterion() -> Criterion {
+    Criterion::default()
+        .without_plots()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_secs(1))
+        .configure_from_args()
+}
+
+/// A line of a table; `None`: it was filtered out.
+pub struct Line {
+    /// What was measured.
+    pub name: String,
+    /// Nanoseconds a packet: the median, and the quartiles.
+    pub ns: [f64; 3],
+}
+
+impl Line {
+    /// Of these samples, nanoseconds a packet each.
+    #[must_use]
+    pub fn of(name: &str, mut samples: Vec<f64>) -> Option<Self> {
+        samples.sort_by(f64::total_cmp);
+        let at = |quarter: usize| samples.get(samples.len() * quarter / 4).copied();
+        let ns = [at(2)?, at(1)?, at(3)?];
+        Some(Self { name: name.to_owned(), ns })
+    }
+}
+
+/// Prints the lines.
+pub fn print(title: &str, lines: &[Line]) {
+    println!("\n{title:<52}{:>8}{:>16}{:>12}", "ns/packet", "(quartiles)", "packets/s");
+    for Line { name, ns: [median, low, high] } in lines {
+        let range = format!("({low:.0}–{high:.0})");
+        println!("{name:<52}{median:>9.0}{range:>16}{:>12.0}", 1e9 / median.max(1.0));
+    }
+}

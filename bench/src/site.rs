@@ -1,0 +1,166 @@
+//! Which site is measured, and how does it get into the kernel?
+//!
+//! That of the demo, with its hosts; the same tables as `sekisho run` makes, but in this
+//! process, which can then ask the kernel to run the programs.
+
+use std::net::IpAddr;
+
+use anyhow::{Context, Result, ensure};
+use dataplane_common::addr::Mac;
+use dataplane_user::{
+    check,
+    compile::{self, Compiled, Facts, Interface},
+    frame::Payload,
+    load::{self, Attach, Dataplane, Hook, Hooked, Place, Role, TestFrame, Verdict},
+    model::{Neighbour, Owner, Site},
+    trace::{self, Described, Sender},
+};
+use sekisho_tests::{Lab, plug, plug::Hosts};
+
+/// The demo's site.
+pub const SITE: &str = include_str!("../../examples/demo.yaml");
+
+/// Room for every first packet that is measured.
+const FLOW_LINES: u32 = 1 << 20;
+
+/// Whether the kernel can be asked; says so if not.
+#[must_use]
+pub fn may_load() -> bool {
+    let may = std::fs::read_to_string("/proc/self/status")
+        .is_ok_and(|status| status.lines().any(|line| line.starts_with("Uid:\t0\t0")));
+    if !may {
+        println!("skipped: it needs root and BPF; see README.md, Requirements");
+    }
+    may
+}
+
+/// The site in the kernel, in a lab of its own.
+pub struct Loaded {
+    /// Its programs and tables.
+    pub dataplane: Dataplane,
+    compiled: Compiled,
+    hooked: Vec<(u32, Hooked)>,
+}
+
+impl Loaded {
+    /// Puts the site in force. To be called in the lab's device under test.
+    pub fn new(place: Place, hosts: &Hosts) -> Result<Self> {
+        let site = check::check(SITE).site.context("the site file has errors")?;
+        let options = load::Options { place, flow_lines: FLOW_LINES };
+        let mut dataplane = Dataplane::load(&options)?;
+        let attached = dataplane.attach(&interfaces(&site))?;
+        let mut facts = Facts { flows_per_tenant: FLOW_LINES, ..Facts::default() };
+        for at in &attached {
+            let interface = Interface {
+                ifindex: at.interface.index,
+                mac: at.mac(),
+                output_kind: at.output_kind,
+            };
+            facts.interfaces.insert(at.interface.name.clone(), interface);
+        }
+        for uplink in site.uplinks.values() {
+            for hop in &uplink.next_hops {
+                let mac = mac_of(&site, hosts, uplink.attachment, hop)?;
+                facts.neighbours.insert((uplink.attachment, hop.address), mac);
+            }
+        }
+        for access in site.accesses.values() {
+            let mac = mac_of(&site, hosts, access.attachment, &access.next_hop)?;
+            facts.neighbours.insert((access.attachment, access.next_hop.address), mac);
+        }
+        let compiled = compile::compile(&site, &facts, &Compiled::default());
+        dataplane.install(&compiled.image)?;
+        let hooked = attached.iter().map(|at| (at.interface.index, at.hooked)).collect();
+        Ok(Self { dataplane, compiled, hooked })
+    }
+
+    /// The frame that a sender would send, as it comes in.
+    pub fn frame(
+        &self,
+        from: Sender,
+        source: Option<&str>,
+        to: &str,
+        payload: Payload,
+    ) -> Result<Question> {
+        let source = source.map(str::parse).transpose()?;
+        let to: IpAddr = to.parse()?;
+        let described = Described { from, source, to, payload, ttl: 255 };
+        let frame = trace::frame(&self.compiled, &described)?;
+        self.question(frame.at.ifindex, frame.bytes)
+    }
+
+    /// Any frame that comes in there.
+    pub fn question(&self, ifindex: u32, bytes: Vec<u8>) -> Result<Question> {
+        let of = |(index, _): &&(u32, Hooked)| *index == ifindex;
+        let (_, hooked) = self.hooked.iter().find(of).context("no interface of the site")?;
+        Ok(Question { hooked: *hooked, ifindex, bytes })
+    }
+
+    /// Runs the program so many times on it.
+    pub fn run(&self, question: &Question, repeat: u32) -> Result<Verdict> {
+        let Question { hooked, ifindex, bytes } = question;
+        let frame = TestFrame { repeat, ..TestFrame::new(*hooked, *ifindex, bytes) };
+        Ok(self.dataplane.test_run(frame)?)
+    }
+}
+
+/// A frame, and where it comes in.
+#[derive(Clone)]
+pub struct Question {
+    /// At which hook.
+    pub hooked: Hooked,
+    /// Which interface.
+    pub ifindex: u32,
+    /// From the Ethernet header on.
+    pub bytes: Vec<u8>,
+}
+
+/// The codes of XDP and tcx for a packet that goes on: XDP_PASS with a decision for the
+/// delivering program, XDP_REDIRECT, TC_ACT_REDIRECT.
+#[must_use]
+pub fn goes_on(question: &Question, verdict: &Verdict) -> bool {
+    match question.hooked {
+        Hooked::Xdp => verdict.code == 4 || verdict.code == 2 && !verdict.metadata.is_empty(),
+        Hooked::Tcx => verdict.code == 7,
+    }
+}
+
+fn mac_of(
+    site: &Site,
+    hosts: &Hosts,
+    at: dataplane_user::model::AttachmentIx,
+    hop: &Neighbour,
+) -> Result<Mac> {
+    let interface = site.attachments[at].interface.as_str();
+    let text = hosts.get(interface).with_context(|| format!("no host {interface}"))?.mac();
+    let bytes: Vec<u8> =
+        text.split(':').map(|byte| u8::from_str_radix(byte, 16)).collect::<Result<_, _>>()?;
+    ensure!(bytes.len() == 6, "{text} of {} is no MAC", hop.address);
+    Ok(Mac(bytes.try_into().unwrap_or_default()))
+}
+
+/// Each interface of the site, which has one attachment on each.
+fn interfaces(site: &Site) -> Vec<Attach> {
+    let attach = |at: &dataplane_user::model::Attachment| Attach {
+        interface: at.interface.to_string(),
+        wanted_by: "the benchmark".to_owned(),
+        role: match at.owner {
+            Owner::Network(_) => Role::Port,
+            Owner::Uplink(_) => Role::Uplink,
+            Owner::Access(_) => Role::Access,
+        },
+        hook: Hook::Auto,
+    };
+    site.attachments.values().map(attach).collect()
+}
+
+/// A lab with the demo's hosts, in which `work` is done: it is told where it may pin.
+pub fn in_lab<T: Send>(
+    name: &str,
+    work: impl FnOnce(Place, &Hosts) -> Result<T> + Send,
+) -> Result<T> {
+    let lab = Lab::new(name)?;
+    let hosts = plug::hosts(&lab, SITE)?;
+    let place = Place { pin: lab.bpffs()?.join("bench"), state: lab.folder().join("bench") };
+    lab.dut().in_ns(|| work(place, &hosts))?
+}
