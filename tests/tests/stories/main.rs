@@ -19,3 +19,5 @@ mod errors;
 mod router;
 
 mod spoofing;
+
+mod mec;
