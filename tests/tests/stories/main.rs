@@ -21,3 +21,5 @@ mod router;
 mod spoofing;
 
 mod mec;
+
+mod mixed;
