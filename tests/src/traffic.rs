@@ -10,7 +10,7 @@ mod udp;
 
 pub use icmp::{Hop, IcmpError, PingResult, ping, traceroute};
 pub use tcp::{TcpConn, TcpEchoServer, tcp_exchange};
-pub use udp::{UdpArrival, UdpProbe, udp_probe};
+pub use udp::{UdpArrival, UdpProbe, udp_probe, udp_send};
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};

@@ -72,6 +72,24 @@ pub fn udp_probe<'host>(
     Ok(probe)
 }
 
+/// Sends one datagram, and asks nobody whether it arrived.
+pub fn udp_send<'host>(
+    client: impl Into<Client<'host>>,
+    to: SocketAddr,
+    payload: &[u8],
+) -> Result<()> {
+    let Client { namespace, source } = client.into();
+    let any: IpAddr = match to {
+        SocketAddr::V4(_) => [0; 4].into(),
+        SocketAddr::V6(_) => [0; 16].into(),
+    };
+    let socket = namespace
+        .in_ns(|| UdpSocket::bind((source.unwrap_or(any), 0)))?
+        .context("binding the client")?;
+    let sent = socket.send_to(payload, to);
+    sent.with_context(|| format!("{}: sending to {to}", namespace.name())).map(drop)
+}
+
 /// A datagram, if one comes in a hundredth of a second.
 fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> std::io::Result<Option<(usize, SocketAddr)>> {
     socket.set_read_timeout(Some(Duration::from_millis(10)))?;

@@ -19,3 +19,7 @@ mod errors;
 mod router;
 
 mod spoofing;
+
+mod mec;
+
+mod mixed;
