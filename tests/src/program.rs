@@ -43,12 +43,8 @@ impl Program {
     /// One that sends every frame to an interface of the calling thread's namespace.
     pub fn redirecting(interface: &str) -> Result<Self> {
         let index = if_nametoindex(interface)?.try_into()?;
-        let program = [
-            bpf::mov(bpf::R1, index),
-            bpf::mov(bpf::R2, 0),
-            bpf::call(REDIRECT),
-            bpf::exit(),
-        ];
+        let program =
+            [bpf::mov(bpf::R1, index), bpf::mov(bpf::R2, 0), bpf::call(REDIRECT), bpf::exit()];
         Ok(Self(bpf::load(Kind::Xdp, &program)?))
     }
 

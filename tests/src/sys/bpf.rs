@@ -196,12 +196,7 @@ fn bpf<T>(command: libc::c_int, attributes: &mut T) -> Result<libc::c_long> {
     // they point to (instructions, licence, frame) lives through the call and is only read;
     // the kernel writes into the attributes themselves, which are borrowed mutably.
     let done = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            command,
-            std::ptr::from_mut(attributes),
-            size_of::<T>(),
-        )
+        libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<T>())
     };
     if done < 0 {
         return Err(io::Error::last_os_error().into());
