@@ -46,7 +46,7 @@ impl Loaded {
     /// Puts the site in force. To be called in the lab's device under test.
     pub fn new(place: Place, hosts: &Hosts) -> Result<Self> {
         let site = check::check(SITE).site.context("the site file has errors")?;
-        let options = load::Options { place, flow_lines: FLOW_LINES };
+        let options = load::Options { place, flow_lines: FLOW_LINES, log: load::LogLevel::Off };
         let mut dataplane = Dataplane::load(&options)?;
         let attached = dataplane.attach(&interfaces(&site))?;
         let mut facts = Facts { flows_per_tenant: FLOW_LINES, ..Facts::default() };
