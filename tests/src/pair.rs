@@ -23,6 +23,7 @@ use dataplane_common::{
     Stop, Tables,
     table::next_hop::output_kind,
     tables::{Counter, Note, Tally, note},
+    word::Word64,
 };
 use dataplane_user::{
     load::{Dataplane, Hooked, Options, Place, TestFrame, Verdict, flows},
@@ -233,7 +234,7 @@ impl Pair {
         for tenant in 0..TENANTS {
             let (ours, theirs) = (
                 u64::from(self.host.halves_of(tenant)),
-                table.of_tenant.get(tenant as usize).map_or(0, |count| count.load()),
+                table.of_tenant.get(tenant as usize).map_or(0, Word64::load),
             );
             ensure!(ours == theirs, "halves of tenant {tenant}: {ours} and {theirs}");
         }

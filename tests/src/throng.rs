@@ -153,13 +153,23 @@ impl<'s> Throng<'s> {
 
     /// Two who may speak to each other, more often than not.
     fn two(&mut self) -> (Peer, Peer) {
+        let is_good = self.chance.below(4) < 3;
         loop {
             let (one, other) = (*self.chance.of(&self.peers), *self.chance.of(&self.peers));
             let is_one_family = ip(one.addr).is_ipv4() == ip(other.addr).is_ipv4();
+            if is_good && !(self.is_open(one) && self.is_open(other)) {
+                continue;
+            }
             if is_one_family && one.end.attachment != other.end.attachment {
                 return (one, other);
             }
         }
+    }
+
+    /// Is it somebody who gets through to most of the others?
+    fn is_open(&self, peer: Peer) -> bool {
+        let s = self.site;
+        [s.a, s.b, s.free, s.c, s.uplink, s.line_a].iter().any(|end| end.id == peer.end.id)
     }
 
     /// A packet to anywhere.

@@ -147,7 +147,7 @@ impl Row {
             hook: Hook::Tc,
             ifindex: self.from.ifindex,
             frame: self.frame.build(),
-            segment_bytes: segment_bytes,
+            segment_bytes,
         }
     }
 

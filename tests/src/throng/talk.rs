@@ -40,15 +40,17 @@ impl Talk {
     pub fn new(one: Peer, other: Peer, ports: u16, chance: &mut Chance) -> Self {
         let is_v4 = ip(one.addr).is_ipv4();
         let kind = match chance.below(20) {
-            0..9 => Kind::Tcp,
-            9..15 => Kind::Udp,
+            0..12 => Kind::Tcp,
+            12..15 => Kind::Udp,
             15..18 => Kind::Echo,
             18 if is_v4 => Kind::Timestamp,
             _ => Kind::Other(*chance.of(&[132, 47, 33, 136, 50])),
         };
         let service = match kind {
-            Kind::Tcp => *chance.of(&[80, 80, 80, 443]),
-            _ => *chance.of(&[53, 53, 53, 5000]),
+            Kind::Tcp => *chance.of(&[80, 80, 80, 80, 80, 443]),
+            Kind::Udp | Kind::Echo | Kind::Timestamp | Kind::Other(_) => {
+                *chance.of(&[53, 53, 53, 5000])
+            }
         };
         let client = 1000 + chance.below(usize::from(ports)) as u16;
         Self {
@@ -109,11 +111,13 @@ impl Talk {
     fn choose_flags(&mut self, chance: &mut Chance) {
         self.flags = match (self.sent, chance.below(20)) {
             (1, 0..19) => SYN,
-            (2, 0..17) => SYN | ACK,
-            (3, 0..17) => ACK,
-            (_, 0..9) => ACK,
-            (_, 9..13) => FIN | ACK,
-            (_, 13..15) => SYN,
+            (2, 0..14) => SYN | ACK,
+            (2, 14..17) => SYN,
+            (3, 0..14) => ACK,
+            (_, 0..8) => ACK,
+            (_, 8..12) => FIN | ACK,
+            (_, 12..14) => SYN,
+            (_, 14) => SYN | FIN,
             (_, 15) => SYN | ACK,
             (_, 16) => RST | ACK,
             (_, 17) => FIN,

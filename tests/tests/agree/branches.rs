@@ -43,7 +43,8 @@ impl Histogram {
                 job::ECHO => "answered echo",
                 _ => "told",
             };
-            self.add(format!("{what}: {hook} {}", if is_parsed { family } else { "" }));
+            let family = if is_parsed { family } else { "no IP" };
+            self.add(format!("{what}: {hook} {family}"));
             let output = image.outputs.get(work.output as usize).copied().unwrap_or_default();
             let tag_in = if work.is(flags::INLINE_TAG) { "tagged" } else { "untagged" };
             let tag_out = if output.vlan == 0 { "untagged" } else { "tagged" };

@@ -157,7 +157,7 @@ const CHANGES: &[Change] = &[
         apply: |s, image| {
             image.routes.retain(|(key, bits, route)| {
                 key.zone != s.uplink.zone || *bits != 120 || route.zone != s.router
-            })
+            });
         },
         date: |s, world| {
             world.touch_zone(s.uplink.zone);
