@@ -76,7 +76,8 @@ pub trait Tables {
     fn flow_swap(&self, line: &FlowLine, old: u32, new: u32) -> bool;
     /// Counts a forwarded packet on a half-flow.
     fn flow_count(&self, cold: &FlowCold, packets: u32, bytes: u32);
-    /// Takes `halves` from the tenant's quota of half-flows, or answers false.
+    /// Takes `halves` from the tenant's quota of half-flows, or answers false; a tracer
+    /// only answers.
     fn flow_reserve(&self, tenant: u32, halves: u32, max: u32) -> bool;
     /// Gives back what [`flow_reserve`](Self::flow_reserve) took.
     fn flow_release(&self, tenant: u32, halves: u32);

@@ -353,7 +353,9 @@ impl Tables for KernelTables {
         if count.load() + u64::from(halves) > u64::from(max) {
             return false;
         }
-        add(count, u64::from(halves));
+        if !self.is_tracing() {
+            add(count, u64::from(halves));
+        }
         true
     }
 

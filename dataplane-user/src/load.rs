@@ -42,8 +42,7 @@ use dataplane_common::{
 
 use self::{
     attach::Attaching, counters::Counters, install::VersionedTables, log::ProgramLog,
-    mapping::Mapping, place::Lock, programs::Purpose, state::State, sweep::FlowTable,
-    testrun::Twin,
+    mapping::Mapping, place::Lock, programs::Purpose, state::State, testrun::Twin,
 };
 pub use self::{
     attach::{Attach, Attached, Hook, Hooked, Role, Warning},
@@ -53,7 +52,7 @@ pub use self::{
     install::Installed,
     interface::Interface,
     place::Place,
-    sweep::{Swept, Totals},
+    sweep::{FlowTable, Swept, Totals},
     testrun::{TestFrame, Trace, Verdict},
 };
 use crate::tables::Image;
@@ -252,6 +251,22 @@ impl Dataplane {
     /// Every half-flow in force.
     pub fn flows(&self) -> impl Iterator<Item = HalfFlow> {
         flows::in_force(self.flows.shared(), self.flows_cold.shared(), flows::now_ticks())
+    }
+
+    /// The flow table as programs and userland share it.
+    #[must_use]
+    pub fn flow_table(&self) -> FlowTable<'_> {
+        FlowTable {
+            lines: self.flows.shared(),
+            cold: self.flows_cold.shared(),
+            of_tenant: self.flows_of_tenant.shared(),
+        }
+    }
+
+    /// What flow keys are hashed with.
+    #[must_use]
+    pub const fn flow_secret(&self) -> [u64; 2] {
+        self.state.secret
     }
 
     /// One pass of the sweeper; what the programs logged since the last is told.

@@ -86,6 +86,12 @@ impl Frame {
         self
     }
 
+    /// What another frame carries, with these MACs and tags.
+    #[must_use]
+    pub fn like(self, other: &Self) -> Self {
+        Self { src: self.src, dst: self.dst, tags: self.tags, ..other.clone() }
+    }
+
     /// One more customer tag, inside those before.
     #[must_use]
     pub fn vlan(self, tci: u16) -> Self {

@@ -43,26 +43,48 @@ pub enum End {
 const PROGRAMS_MAX: u32 = 3;
 
 /// Runs the packet through the pipeline.
-pub fn run(tables: &HostTables, mut packet: HostPacket) -> Outcome {
+pub fn run(tables: &HostTables, packet: HostPacket) -> Outcome {
     tables.take_counters();
+    let passed = pass(tables, packet);
+    let end = match passed.stop {
+        None => {
+            let (frame, bytes) = (passed.packet.wire(), passed.packet.bytes());
+            End::Left { output: passed.work.output, frame, bytes }
+        }
+        Some(stop) => End::Stopped(stop),
+    };
+    Outcome { end, counters: tables.take_counters(), programs: passed.programs }
+}
+
+/// A packet at the end of its journey.
+pub struct Passed {
+    /// Why it was not forwarded; `None`: it leaves.
+    pub stop: Option<Stop>,
+    /// As the programs left it.
+    pub packet: HostPacket,
+    /// What was known about it.
+    pub work: Work,
+    /// Programs that ran.
+    pub programs: u32,
+}
+
+/// Runs the packet through the pipeline on any tables.
+pub fn pass<T: Tables>(tables: &T, mut packet: HostPacket) -> Passed {
     let mut work = poisoned();
     work.begin(1);
     let mut next = pipeline::enter(&mut packet, tables, &mut work);
     let mut programs = 1;
-    let end = loop {
+    let stop = loop {
         next = match next {
-            Next::Emit => {
-                let (frame, bytes) = (packet.wire(), packet.bytes());
-                break End::Left { output: work.output, frame, bytes };
-            }
-            Next::Stopped(stop) => break End::Stopped(stop),
+            Next::Emit => break None,
+            Next::Stopped(stop) => break Some(stop),
             Next::First => pipeline::first(&mut packet, tables, &mut work),
             Next::Answer => pipeline::answer(&mut packet, tables, &mut work),
         };
         programs += 1;
         assert!(programs <= PROGRAMS_MAX, "a packet goes round in circles");
     };
-    Outcome { end, counters: tables.take_counters(), programs }
+    Passed { stop, packet, work, programs }
 }
 
 /// A live half-flow.

@@ -36,6 +36,14 @@ pub mod drive;
 
 pub mod check;
 
+pub mod rows;
+
+pub mod chance;
+
+pub mod pair;
+
+pub mod throng;
+
 pub use capture::{Capture, Pcap};
 pub use lab::{Host, Lab};
 pub use sekisho::{Sekisho, Tally};

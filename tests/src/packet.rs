@@ -84,6 +84,21 @@ impl HostPacket {
         }
     }
 
+    /// The frame as BPF_PROG_TEST_RUN lays it before a program: its tag is in place at tcx
+    /// too, all of it can be read, and its checksums are complete.
+    #[must_use]
+    pub fn of_test_run(hook: Hook, ifindex: u32, frame: &[u8]) -> Self {
+        let mut packet = Self::new(Hook::Xdp, ifindex, frame);
+        packet.hook = hook;
+        packet
+    }
+
+    /// The frame without the tag that lies beside it.
+    #[must_use]
+    pub fn laid_out(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Only so many bytes can be read before somebody asks for more.
     #[must_use]
     pub fn linear(mut self, bytes: usize) -> Self {

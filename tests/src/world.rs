@@ -23,7 +23,7 @@ use dataplane_user::tables::Image;
 use crate::build::ip;
 
 mod site;
-pub use site::Site;
+pub use site::{Event, Sent, Site};
 
 /// An image in the making.
 #[derive(Clone)]

@@ -325,9 +325,6 @@ pub fn date<T: Tables>(t: &T, leg: &mut Leg) {
 /// Makes both halves of a new flow; the answering half has no owner yet and is
 /// judged when its first packet comes.
 pub fn open<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
-    if t.is_tracing() {
-        return Ok(());
-    }
     let reply_zone = reply_zone(t, w)?;
     let payer = if w.tenant != 0 {
         w.tenant
@@ -338,12 +335,17 @@ pub fn open<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
     if !t.flow_reserve(payer, 2, quota) {
         return Err(Stop::FlowQuota);
     }
+    let answer = inverse(&w.key, w.is(flags::V6)).in_zone(reply_zone);
+    if t.is_tracing() {
+        // A tracer makes no flow, but tells whether there is room for one.
+        let has_room = [w.key, answer].iter().all(|key| line_for(t, &key.words()).is_some());
+        return if has_room { Ok(()) } else { Err(Stop::FlowTableFull) };
+    }
     let forward = place(t, w, &w.key, payer, 0);
     let Some(forward) = forward else {
         t.flow_release(payer, 2);
         return Err(Stop::FlowTableFull);
     };
-    let answer = inverse(&w.key, w.is(flags::V6)).in_zone(reply_zone);
     let Some(reply) = place(t, w, &answer, payer, status::REPLY) else {
         t.flow_release(payer, 1);
         // The half that was made is worth nothing alone.
@@ -384,11 +386,11 @@ pub(crate) fn inverse(key: &FlowKey, is_v6: bool) -> FlowKey {
     FlowKey { src: key.dst, dst: key.src, src_port, dst_port, ..*key }
 }
 
-/// Takes a line for the key and makes it live: the key's own, if it has one, else
-/// a free one of the emptier bucket.
-fn place<T: Tables>(t: &T, w: &Work, key: &FlowKey, payer: u32, half: u32) -> Option<u32> {
-    let words = key.words();
-    let homes = buckets(&words, t.flow_secret(), t.flow_lines());
+/// The line that the key may have: its own, if it has one, else a free one of the
+/// emptier bucket.
+#[inline(always)]
+fn line_for<T: Tables>(t: &T, words: &[u64; 5]) -> Option<Room> {
+    let homes = buckets(words, t.flow_secret(), t.flow_lines());
     let (mut own, mut free) = (None, [None; 2]);
     let mut room = [0_u32; 2];
     for home in 0..2 {
@@ -401,20 +403,35 @@ fn place<T: Tables>(t: &T, w: &Work, key: &FlowKey, payer: u32, half: u32) -> Op
                     room[home] += 1;
                     free[home] = Some((index, status));
                 }
-                status::LIVE if line.has(&words) => own = Some((index, status)),
+                status::LIVE if line.has(words) => own = Some((index, status)),
                 _ => {}
             }
         }
     }
     let fresh = if room[1] > room[0] { free[1] } else { free[0].or(free[1]) };
-    let (index, old) = own.or(fresh)?;
+    let (index, status) = own.or(fresh)?;
+    Some(Room { homes, index, status, is_own: own.is_some() })
+}
+
+/// Where a key may live.
+struct Room {
+    homes: [u32; 2],
+    index: u32,
+    status: u32,
+    is_own: bool,
+}
+
+/// Takes a line for the key and makes it live.
+fn place<T: Tables>(t: &T, w: &Work, key: &FlowKey, payer: u32, half: u32) -> Option<u32> {
+    let words = key.words();
+    let Room { homes, index, status: old, is_own } = line_for(t, &words)?;
     let line = t.flow(index)?;
     let cold = t.flow_cold(index)?;
     let sequence = old.wrapping_add(status::SEQUENCE) & !0xffff;
     if !t.flow_swap(line, old, sequence | status::BUSY) {
         return None;
     }
-    if own.is_some() {
+    if is_own {
         // The old record's payer is freed of it.
         t.flow_release(cold.tenant.load(), 1);
     }

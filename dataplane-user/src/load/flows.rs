@@ -100,7 +100,8 @@ pub(super) fn since(now_ticks: u32, then_ticks: u32) -> u32 {
 }
 
 /// The clock of the packet programs: steps of 2^20 ns of the coarse monotonic clock.
-pub(super) fn now_ticks() -> u32 {
+#[must_use]
+pub fn now_ticks() -> u32 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
     let now_ns = (now.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as u64);
     (now_ns >> 20) as u32

@@ -83,6 +83,13 @@ impl HostTables {
         tables
     }
 
+    /// Hashes flow keys with this secret instead of a fixed one; no flow may be there yet.
+    #[must_use]
+    pub const fn with_secret(mut self, secret: [u64; 2]) -> Self {
+        self.secret = secret;
+        self
+    }
+
     /// Puts another version of the site into force; flows and counters stay.
     pub fn replace(&mut self, image: Image) {
         let permits = image.permits.iter();
@@ -280,7 +287,9 @@ impl Tables for HostTables {
         if *count + halves > max {
             return false;
         }
-        *count += halves;
+        if !self.is_tracing() {
+            *count += halves;
+        }
         true
     }
 

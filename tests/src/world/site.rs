@@ -12,6 +12,8 @@
 //! uplink line: line_up, attached to the uplink itself           100.65.0.0/24
 //! ```
 
+use std::cell::RefCell;
+
 use dataplane_common::{
     Stop, Tables,
     table::{
@@ -21,7 +23,7 @@ use dataplane_common::{
         route::kind,
     },
 };
-use dataplane_user::tables::HostTables;
+use dataplane_user::tables::{HostTables, Image};
 
 use super::{End, MTU_BYTES, Network, World, any, everything, mac, only, to, via};
 use crate::{
@@ -68,6 +70,30 @@ pub struct Site {
     pub group: u32,
     /// Tables with this world.
     pub tables: HostTables,
+    /// What happened so far, for whoever wants to do the same elsewhere.
+    pub past: RefCell<Vec<Event>>,
+}
+
+/// What a test did to the site.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// It put another world into force.
+    Changed(Box<Image>),
+    /// It sent a packet.
+    Sent(Sent),
+}
+
+/// A packet on its way in.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// Where it is seen.
+    pub hook: Hook,
+    /// Where it comes in.
+    pub ifindex: u32,
+    /// Its bytes on the wire.
+    pub frame: Vec<u8>,
+    /// The payload of each segment that it stands for; 0: it is one.
+    pub segment_bytes: u32,
 }
 
 /// Lines of the flow table.
@@ -202,6 +228,7 @@ impl Site {
             server,
             group,
             tables,
+            past: RefCell::default(),
         }
     }
 
@@ -209,6 +236,7 @@ impl Site {
     pub fn change<T>(&mut self, change: impl FnOnce(&mut World) -> T) {
         change(&mut self.world);
         self.tables.replace(self.world.image.clone());
+        self.past.get_mut().push(Event::Changed(Box::new(self.world.image.clone())));
     }
 
     /// A frame of this end to our MAC on its link.
@@ -241,7 +269,11 @@ impl Site {
             .iter()
             .any(|nic| nic.attachment == from.attachment);
         let hook = if is_nic { Hook::Xdp } else { Hook::Tc };
-        drive::run(&self.tables, HostPacket::new(hook, from.ifindex, &frame.build()))
+        let frame = frame.build();
+        let packet = HostPacket::new(hook, from.ifindex, &frame);
+        let sent = Sent { hook, ifindex: from.ifindex, frame, segment_bytes: 0 };
+        self.past.borrow_mut().push(Event::Sent(sent));
+        drive::run(&self.tables, packet)
     }
 
     /// Sends the frame and asserts that it arrives there.

@@ -3,32 +3,10 @@
 //! little of the packet readable as the kernel may leave, and at tcx with a checksum
 //! that a device is to complete.
 
-mod answers;
-mod errors;
-mod forward;
-mod frames;
-mod parse;
-mod row;
-mod stops;
-
 use std::collections::BTreeSet;
 
 use dataplane_common::Stop;
-use row::Row;
-use sekisho_tests::world::Site;
-
-fn rows() -> Vec<Row> {
-    let site = Site::new();
-    [
-        frames::rows(&site),
-        parse::rows(&site),
-        answers::rows(&site),
-        forward::rows(&site),
-        stops::rows(&site),
-        errors::rows(&site),
-    ]
-    .concat()
-}
+use sekisho_tests::rows::{Row, rows};
 
 #[test]
 fn every_row_holds() {

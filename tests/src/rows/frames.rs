@@ -1,9 +1,9 @@
 //! Where a frame came in: attachments, tags, stations.
 
+use crate::world::{End, Site};
 use dataplane_common::Stop;
-use sekisho_tests::world::{End, Site};
 
-use crate::row::{Row, row};
+use super::row::{Row, row};
 
 pub fn rows(s: &Site) -> Vec<Row> {
     let dns = s.switched(s.a, s.b).ip("10.1.0.10", "10.1.0.20").udp(1000, 53).payload(b"who?");

@@ -1,12 +1,12 @@
 //! What we say ourselves: ARP, neighbour discovery, echo.
 
-use dataplane_common::Stop;
-use sekisho_tests::{
+use crate::{
     build::Frame,
     world::{End, Site},
 };
+use dataplane_common::Stop;
 
-use crate::row::{Row, row};
+use super::row::{Row, row};
 
 const NOBODY: [u8; 6] = [0; 6];
 const EVERYBODY: [u8; 6] = [0xff; 6];

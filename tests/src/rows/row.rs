@@ -1,17 +1,17 @@
 //! A row of the packet table, and how it is judged.
 
+use crate::{
+    build::Frame,
+    check,
+    drive::{self, End as Ended},
+    packet::{Hook, HostPacket},
+    world::{End, Sent, Site},
+};
 use dataplane_common::{
     Packet, Stop,
     tables::{Counter, Tally},
 };
 use dataplane_user::tables::host::Counters;
-use sekisho_tests::{
-    build::Frame,
-    check,
-    drive::{self, End as Ended},
-    packet::{Hook, HostPacket},
-    world::{End, Site},
-};
 
 /// A packet and what is expected of it.
 #[derive(Clone)]
@@ -130,7 +130,35 @@ impl Row {
         }
     }
 
+    /// The site as the row finds it, and what happened on it before.
+    #[must_use]
+    pub fn site(&self) -> Site {
+        let mut site = Site::new();
+        (self.change)(&mut site);
+        site
+    }
+
+    /// The packet as it comes in at this hook.
+    #[must_use]
+    pub fn sent_frame(&self) -> Sent {
+        let tc = HostPacket::new(Hook::Tc, self.from.ifindex, &self.frame.build());
+        let segment_bytes = (self.prepare)(tc.clone()).segment_bytes();
+        Sent {
+            hook: Hook::Tc,
+            ifindex: self.from.ifindex,
+            frame: self.frame.build(),
+            segment_bytes,
+        }
+    }
+
+    /// The hooks that the packet can come in at.
+    #[must_use]
+    pub fn hooks(&self) -> &'static [Hook] {
+        if self.variants.contains(&Variant::Xdp) { &[Hook::Xdp, Hook::Tc] } else { &[Hook::Tc] }
+    }
+
     /// What is wrong.
+    #[must_use]
     pub fn judge(&self) -> Vec<String> {
         let wrong = |variant: &Variant| {
             self.run(*variant).err().map(|why| format!("{}, {variant:?}: {why}", self.name))
@@ -139,8 +167,7 @@ impl Row {
     }
 
     fn run(&self, variant: Variant) -> Result<(), String> {
-        let mut site = Site::new();
-        (self.change)(&mut site);
+        let site = self.site();
         let hook = if variant == Variant::Xdp { Hook::Xdp } else { Hook::Tc };
         let packet = HostPacket::new(hook, self.from.ifindex, &self.frame.build());
         let packet = match variant {

@@ -1,11 +1,6 @@
 //! What does not pass, and why.
 
-use dataplane_common::{
-    Stop,
-    table::{AttachmentKey, policy::remote},
-};
-use dataplane_user::tables::HostTables;
-use sekisho_tests::{
+use crate::{
     build::{
         Frame,
         tcp::{ACK, FIN, RST, SYN},
@@ -13,8 +8,13 @@ use sekisho_tests::{
     packet::HostPacket,
     world::Site,
 };
+use dataplane_common::{
+    Stop,
+    table::{AttachmentKey, policy::remote},
+};
+use dataplane_user::tables::HostTables;
 
-use crate::row::{Row, row};
+use super::row::{Row, row};
 
 pub fn rows(s: &Site) -> Vec<Row> {
     [sources(s), groups(s), states(s), routes(s), borders(s), rules(s), outputs(s)].concat()
@@ -444,7 +444,7 @@ fn rules(s: &Site) -> Vec<Row> {
                 let first = w.image.policies[client].egress_first as usize;
                 let rule = &mut w.image.rules[first];
                 (rule.remote, rule.set) = (remote::MEMBERS, group);
-                w.route(router, "172.16.0.0/12", sekisho_tests::world::via(&[hop]));
+                w.route(router, "172.16.0.0/12", crate::world::via(&[hop]));
             });
         })
         .stopped(s.blue, Stop::EgressDenied),

@@ -1,12 +1,12 @@
 //! What a packet says it is: lengths, options, fragments, extension headers.
 
-use dataplane_common::Stop;
-use sekisho_tests::{
+use crate::{
     build::{Frame, tcp::SYN},
     world::Site,
 };
+use dataplane_common::Stop;
 
-use crate::row::{Row, row};
+use super::row::{Row, row};
 
 pub fn rows(s: &Site) -> Vec<Row> {
     [v4(s), options(s), fragments(s), transport(s), v6(s), extensions(s)].concat()

@@ -1,12 +1,12 @@
 //! The ICMP errors that we make: to whom, from where, and what they quote.
 
-use dataplane_common::Stop;
-use sekisho_tests::{
+use crate::{
     build::{Frame, ip, tcp::SYN},
     world::{End, Site},
 };
+use dataplane_common::Stop;
 
-use crate::row::{Row, row};
+use super::row::{Row, row};
 
 pub fn rows(s: &Site) -> Vec<Row> {
     [kinds(s), sizes(s), silence(s)].concat()
@@ -253,7 +253,7 @@ fn silence(s: &Site) -> Vec<Row> {
         .after(|s| {
             for _ in 0..50 {
                 let frame = s.routed(s.a).ip("10.1.0.10", "10.2.0.78").udp(1, 2);
-                assert!(matches!(s.send(s.a, &frame).end, sekisho_tests::drive::End::Left { .. }));
+                assert!(matches!(s.send(s.a, &frame).end, crate::drive::End::Left { .. }));
             }
         }),
         silent(
@@ -274,6 +274,6 @@ fn silence(s: &Site) -> Vec<Row> {
             s.blue,
             Stop::UnknownDestination,
         )
-        .with(sekisho_tests::packet::HostPacket::refusing),
+        .with(crate::packet::HostPacket::refusing),
     ]
 }

@@ -1,11 +1,11 @@
 //! What passes, and how it looks when it leaves.
 
-use sekisho_tests::{
+use crate::{
     build::tcp::{ACK, SYN},
     world::Site,
 };
 
-use crate::row::{Row, row};
+use super::row::{Row, row};
 
 pub fn rows(s: &Site) -> Vec<Row> {
     [inside(s), outside(s), lines(s), sizes(s)].concat()

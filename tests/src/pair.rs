@@ -1,0 +1,334 @@
+//! Do host and kernel agree?
+//!
+//! A [`Pair`] is the host's tables and a loaded dataplane with the same images, the
+//! same flow table and the same secret. Each packet goes through both; what is compared:
+//! verdict, the frame that leaves, the decision in XDP's metadata, and on demand all
+//! counters and every flow record.
+//!
+//! Made comparable: time stands still on the host, and in the kernel everything counts
+//! as seen just now, often enough; the rate of ICMP errors is [`refilled`](Pair::refill)
+//! before it is used up, or used up on both sides ([`Pair::silence`]).
+//! Not comparable: what the kernel does behind the verdict (the device that a redirect
+//! at tcx names, and a tag beside the frame, are not in the answer of
+//! BPF_PROG_TEST_RUN; counters of the output and the trace's note tell them), partial
+//! checksums, a short linear part, and refusals of a helper, which it cannot make.
+
+mod table;
+mod watched;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::{Context, Result, bail, ensure};
+use dataplane_common::{
+    Stop, Tables,
+    table::next_hop::output_kind,
+    tables::{Counter, Note, Tally, note},
+    word::Word64,
+};
+use dataplane_user::{
+    load::{Dataplane, Hooked, LogLevel, Options, Place, TestFrame, Verdict, flows},
+    tables::{HostTables, Image, host::Counters},
+};
+
+pub use self::watched::Watched;
+use crate::{
+    Lab,
+    drive::{self, Passed},
+    packet::{Hook, HostPacket},
+    sys::PinnedMap,
+    world::Sent,
+};
+
+/// Host and kernel, side by side.
+pub struct Pair {
+    host: HostTables,
+    kernel: Dataplane,
+    reports: PinnedMap,
+    /// Errors made since the last refill.
+    reported: u32,
+    counted: Counters,
+    forgotten_rule: Option<u32>,
+}
+
+/// How a packet ended, on both sides.
+pub struct Agreed {
+    /// The host's journey.
+    pub passed: Passed,
+    /// What was decided on it.
+    pub notes: Vec<Note>,
+}
+
+/// Tenants whose rate of errors is looked after.
+const TENANTS: u32 = 8;
+/// Fewer than may be made at once.
+const REPORTS_MAX: u32 = 30;
+/// Longer than it takes until as many errors as possible may be made again.
+const REFILL: Duration = Duration::from_secs(1);
+/// Verdicts (linux/bpf.h, linux/pkt_cls.h).
+const XDP_DROP: u32 = 1;
+const XDP_PASS: u32 = 2;
+const XDP_REDIRECT: u32 = 4;
+const TC_SHOT: u32 = 2;
+const TC_REDIRECT: u32 = 7;
+/// The word that marks a decision as ours, but for the output's kind.
+const DELIVERY_MARK: u32 = 0x5e_c1_50_00;
+
+impl Pair {
+    /// Loads the programs in this place, with interfaces of these numbers. Runs on a
+    /// thread inside the lab's namespace, where numbers mean interfaces.
+    pub fn new(place: Place, image: &Image, flow_lines: u32, ifindexes: &[u32]) -> Result<Self> {
+        let kernel =
+            Dataplane::load(&Options { place: place.clone(), flow_lines, log: LogLevel::Off })?;
+        let host = HostTables::new(image.clone(), flow_lines).with_secret(kernel.flow_secret());
+        let reports = PinnedMap::open(&place.map("REPORTS"), size_of::<u64>())?;
+        let nics = PinnedMap::open(&place.map("NICS"), size_of::<[u32; 2]>())?;
+        for &ifindex in ifindexes {
+            // `struct bpf_devmap_val`: the interface, and no program for it.
+            let value = [ifindex.to_ne_bytes(), [0; 4]].concat();
+            nics.set(ifindex, &value).context("entering an interface")?;
+        }
+        let counted = Counters::default();
+        let mut pair = Self { host, kernel, reports, reported: 0, counted, forgotten_rule: None };
+        pair.install(image)?;
+        Ok(pair)
+    }
+
+    /// From now on the host knows nothing of this rule: a control.
+    pub fn forget_rule(&mut self, rule: u32) {
+        self.forgotten_rule = Some(rule);
+    }
+
+    /// The host's tables.
+    #[must_use]
+    pub const fn host(&self) -> &HostTables {
+        &self.host
+    }
+
+    /// The version in force, on both sides.
+    pub fn install(&mut self, image: &Image) -> Result<()> {
+        self.kernel.install(image)?;
+        self.host.replace(image.clone());
+        Ok(())
+    }
+
+    /// No flow was ever there.
+    pub fn empty_flows(&mut self) -> Result<()> {
+        let table = self.kernel.flow_table();
+        let kernel = table.lines.iter().zip(table.cold);
+        for (line, cold) in kernel.chain(table::host_lines(&self.host)) {
+            table::clear(line, cold);
+        }
+        table.of_tenant.iter().for_each(|count| count.store(0));
+        for tenant in 0..TENANTS {
+            self.host.flow_release(tenant, self.host.halves_of(tenant));
+        }
+        Ok(())
+    }
+
+    /// As many errors may be made as at the beginning, and everything was seen just now.
+    pub fn refill(&mut self) -> Result<()> {
+        self.host.pass(REFILL);
+        for tenant in 0..TENANTS {
+            self.reports.set(tenant, &0_u64.to_ne_bytes())?;
+        }
+        self.reported = 0;
+        let hot = table::host_lines(&self.host).map(|(line, _)| line);
+        table::touch(hot, self.host.now_ticks());
+        table::touch(self.kernel.flow_table().lines.iter(), flows::now_ticks());
+        Ok(())
+    }
+
+    /// No error may be made until the next refill.
+    pub fn silence(&mut self) -> Result<()> {
+        for tenant in 0..TENANTS {
+            while self.host.may_report(tenant) {}
+            self.reports.set(tenant, &(u64::MAX / 2).to_ne_bytes())?;
+        }
+        self.reported = 0;
+        Ok(())
+    }
+
+    /// Sends the packet through both.
+    pub fn send(&mut self, sent: &Sent) -> Result<Agreed> {
+        if self.reported >= REPORTS_MAX {
+            self.refill()?;
+        }
+        let verdict = self.kernel.test_run(test_frame(sent))?;
+        let agreed = self.on_host(sent);
+        if agreed.passed.stop.is_none() && agreed.notes.iter().any(|n| n.what == note::STOP) {
+            self.reported += 1;
+        }
+        let compared = self.compare(&agreed.passed, &verdict, sent.hook);
+        compared.with_context(|| {
+            let (stop, notes) = (agreed.passed.stop, &agreed.notes);
+            format!("{sent:02x?}\n  host: {stop:?} {notes:?}\n  kernel: {verdict:02x?}")
+        })?;
+        Ok(agreed)
+    }
+
+    fn on_host(&self, sent: &Sent) -> Agreed {
+        let mut packet = HostPacket::of_test_run(sent.hook, sent.ifindex, &sent.frame);
+        if sent.segment_bytes != 0 {
+            let count = (sent.frame.len() as u32).div_ceil(sent.segment_bytes);
+            packet = packet.segments_of(sent.segment_bytes, count);
+        }
+        let tables = Watched::new(&self.host, self.forgotten_rule);
+        let passed = drive::pass(&tables, packet);
+        Agreed { passed, notes: tables.into_notes() }
+    }
+
+    fn compare(&self, passed: &Passed, verdict: &Verdict, hook: Hook) -> Result<()> {
+        let drop = if hook == Hook::Xdp { XDP_DROP } else { TC_SHOT };
+        if passed.stop.is_some() {
+            ensure!(verdict.code == drop, "the host stops it, the kernel answers {}", verdict.code);
+            return Ok(());
+        }
+        let output = self.host.output(passed.work.output).copied().unwrap_or_default();
+        let expected = match (hook, output.kind) {
+            (Hook::Tc, _) => TC_REDIRECT,
+            (Hook::Xdp, output_kind::NIC) => XDP_REDIRECT,
+            (Hook::Xdp, _) => XDP_PASS,
+        };
+        ensure!(verdict.code == expected, "verdict {}, not {expected}", verdict.code);
+        let metadata = if expected == XDP_PASS && hook == Hook::Xdp {
+            [output.ifindex.to_ne_bytes(), (DELIVERY_MARK | output.kind).to_ne_bytes()].concat()
+        } else {
+            Vec::new()
+        };
+        ensure!(verdict.metadata == metadata, "metadata, expected {metadata:02x?}");
+        let frame = passed.packet.laid_out();
+        if verdict.frame != frame {
+            let at = verdict.frame.iter().zip(frame).position(|(one, other)| one != other);
+            bail!("frames of {} and {} differ at {at:?}", verdict.frame.len(), frame.len());
+        }
+        Ok(())
+    }
+
+    /// Asks the tracing twin about the packet before it is sent: its verdict, the way out
+    /// that it notes, and that it changed nothing.
+    pub fn trace_then_send(&mut self, sent: &Sent) -> Result<Agreed> {
+        if self.reported >= REPORTS_MAX {
+            self.refill()?;
+        }
+        let trace = self.kernel.trace_run(test_frame(sent))?;
+        self.compare_tables().context("after a trace")?;
+        let agreed = self.send(sent)?;
+        self.compare(&agreed.passed, &trace.verdict, sent.hook).context("the twin")?;
+        let ends = |notes: &[Note]| {
+            let is_end = |n: &&Note| matches!(n.what, note::EMIT | note::STOP);
+            notes.iter().filter(is_end).copied().collect::<Vec<_>>()
+        };
+        ensure!(ends(&trace.notes) == ends(&agreed.notes), "traced {:?}", trace.notes);
+        Ok(agreed)
+    }
+
+    /// Compares every counter and every flow record; answers how many halves are in force.
+    pub fn compare_tables(&mut self) -> Result<usize> {
+        add(&mut self.counted, self.host.take_counters());
+        let counted = self.kernel_counters()?;
+        ensure!(
+            self.counted == counted,
+            "counted differently:\n  host {:?}\n  kernel {counted:?}",
+            self.counted
+        );
+        let table = self.kernel.flow_table();
+        for tenant in 0..TENANTS {
+            let (ours, theirs) = (
+                u64::from(self.host.halves_of(tenant)),
+                table.of_tenant.get(tenant as usize).map_or(0, Word64::load),
+            );
+            ensure!(ours == theirs, "halves of tenant {tenant}: {ours} and {theirs}");
+        }
+        table::compare(&self.host, table.lines, table.cold)
+    }
+
+    /// What was counted on both sides up to the last comparison.
+    #[must_use]
+    pub const fn counted(&self) -> &Counters {
+        &self.counted
+    }
+
+    fn kernel_counters(&self) -> Result<Counters> {
+        let attachments = self.host.image().outputs.len() as u32;
+        let mut counters = Counters::default();
+        for (id, of) in (0..).zip(self.kernel.counters(attachments)?) {
+            let all = [
+                (Counter::Received, of.received),
+                (Counter::Sent, of.sent),
+                (Counter::Answered, of.answered),
+                (Counter::Reported, of.reported),
+            ];
+            for (counter, tally) in all.into_iter().filter(|(_, of)| *of != Tally::default()) {
+                counters.counts.insert((id, counter as u8), tally);
+            }
+        }
+        let stops: BTreeMap<(u32, Stop), u64> = self
+            .kernel
+            .stops(TENANTS)?
+            .into_iter()
+            .map(|count| ((count.tenant, count.stop), count.packets))
+            .collect();
+        counters.stops = stops;
+        Ok(counters)
+    }
+}
+
+fn test_frame(sent: &Sent) -> TestFrame<'_> {
+    let hooked = if sent.hook == Hook::Xdp { Hooked::Xdp } else { Hooked::Tcx };
+    let frame = TestFrame::new(hooked, sent.ifindex, &sent.frame);
+    TestFrame { segment_bytes: sent.segment_bytes, ..frame }
+}
+
+fn add(total: &mut Counters, more: Counters) {
+    for (key, tally) in more.counts {
+        let sum = total.counts.entry(key).or_default();
+        sum.packets += tally.packets;
+        sum.bytes += tally.bytes;
+    }
+    for (key, count) in more.stops {
+        *total.stops.entry(key).or_default() += count;
+    }
+}
+
+/// A place of the lab's own.
+pub fn place(lab: &Lab) -> Result<Place> {
+    Ok(Place { pin: lab.bpffs()?.join("pair"), state: lab.folder().join("pair-state") })
+}
+
+/// Makes interfaces of these numbers in the lab's namespace; nothing is attached to
+/// them, and they stay down.
+pub fn interfaces(lab: &Lab, ifindexes: &[u32]) -> Result<()> {
+    for ifindex in ifindexes {
+        let number = 10_000 + ifindex;
+        let command = format!(
+            "ip link add pair{ifindex} index {ifindex} type veth peer name far{ifindex} index {number}"
+        );
+        lab.dut().run(&command.split(' ').collect::<Vec<_>>())?.ok()?;
+    }
+    Ok(())
+}
+
+/// Every number that the image has an interface for, and one that nobody knows.
+#[must_use]
+pub fn ifindexes(image: &Image) -> Vec<u32> {
+    let mut all: Vec<_> = image.attachments.keys().map(|key| key.ifindex).collect();
+    all.push(STRANGE_IFINDEX);
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// Does BPF_PROG_TEST_RUN take the packet? Not where it is longer than a page, ends with
+/// its Ethernet header or, at tcx, within the IP header that its EtherType promises.
+#[must_use]
+pub fn can_run(sent: &Sent) -> bool {
+    let ip_bytes = match (sent.hook, sent.frame.get(12..14)) {
+        (Hook::Tc, Some([0x08, 0x00])) => 20,
+        (Hook::Tc, Some([0x86, 0xdd])) => 40,
+        _ => 1,
+    };
+    (14 + ip_bytes..=3400).contains(&sent.frame.len())
+}
+
+/// An interface that no attachment is at.
+pub const STRANGE_IFINDEX: u32 = 9;

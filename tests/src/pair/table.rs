@@ -1,0 +1,106 @@
+//! Is the flow table the same on both sides?
+//!
+//! Both hash with the same secret, so a flow has the same line on both. Times are not
+//! compared: both sides are told that everything was seen just now, often enough that
+//! nothing expires.
+
+use anyhow::{Result, bail};
+use dataplane_common::{
+    Tables,
+    table::flow::{FlowCold, FlowKey, FlowLine, status},
+};
+use dataplane_user::tables::HostTables;
+
+/// All of a line but its times and what only userland writes.
+#[derive(PartialEq, Eq, Debug)]
+struct Line {
+    status: u32,
+    key: FlowKey,
+    epoch: u32,
+    partner: u32,
+    owner: u32,
+    action: u32,
+    packets: u64,
+    bytes: u64,
+    stamp: u64,
+    opener: u32,
+    responder: u32,
+    rule_egress: u32,
+    rule_ingress: u32,
+    tenant: u32,
+    end: u32,
+    permits: u32,
+    scale: u32,
+}
+
+impl Line {
+    fn read(line: &FlowLine, cold: &FlowCold) -> Self {
+        Self {
+            status: line.status.load(),
+            key: line.key(),
+            epoch: line.epoch.load(),
+            partner: line.partner.load(),
+            owner: line.owner.load(),
+            action: line.action.load(),
+            packets: cold.packets.load(),
+            bytes: cold.bytes.load(),
+            stamp: cold.stamp.load(),
+            opener: cold.opener.load(),
+            responder: cold.responder.load(),
+            rule_egress: cold.rule_egress.load(),
+            rule_ingress: cold.rule_ingress.load(),
+            tenant: cold.tenant.load(),
+            end: cold.end.load(),
+            permits: cold.permits.load(),
+            scale: cold.scale.load(),
+        }
+    }
+}
+
+/// The lines of the host's tables.
+pub fn host_lines(host: &HostTables) -> impl Iterator<Item = (&FlowLine, &FlowCold)> {
+    (0..host.flow_lines()).filter_map(|index| Some((host.flow(index)?, host.flow_cold(index)?)))
+}
+
+/// Compares line by line; answers how many halves are in force.
+pub fn compare(host: &HostTables, lines: &[FlowLine], cold: &[FlowCold]) -> Result<usize> {
+    let mut live = 0;
+    for (index, (ours, theirs)) in host_lines(host).zip(lines.iter().zip(cold)).enumerate() {
+        let (ours, theirs) = (Line::read(ours.0, ours.1), Line::read(theirs.0, theirs.1));
+        if ours != theirs {
+            bail!("flow line {index}:\n  host {ours:?}\n  kernel {theirs:?}");
+        }
+        live += usize::from(ours.status & status::LIFE == status::LIVE);
+    }
+    Ok(live)
+}
+
+/// Everything was seen just now.
+pub fn touch<'l>(lines: impl Iterator<Item = &'l FlowLine>, now_ticks: u32) {
+    lines.for_each(|line| line.seen_ticks.store(now_ticks));
+}
+
+/// No flow was ever there.
+pub fn clear(line: &FlowLine, cold: &FlowCold) {
+    for word in &line.key {
+        word.store(0);
+    }
+    let hot = [&line.status, &line.seen_ticks, &line.epoch, &line.partner, &line.owner];
+    let words = [
+        &line.action,
+        &cold.opener,
+        &cold.responder,
+        &cold.rule_egress,
+        &cold.rule_ingress,
+        &cold.tenant,
+        &cold.made_ticks,
+        &cold.end,
+        &cold.permits,
+        &cold.scale,
+        &cold.folded_packets,
+    ];
+    hot.into_iter().chain(words).for_each(|word| word.store(0));
+    for word in [&cold.packets, &cold.bytes, &cold.stamp, &cold.folded_bytes] {
+        word.store(0);
+    }
+}

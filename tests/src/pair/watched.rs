@@ -1,0 +1,165 @@
+//! What was decided on the way? Tables that hear every note and, for a control, do not
+//! know one rule.
+
+use std::cell::RefCell;
+
+use dataplane_common::{
+    Stop, Tables,
+    addr::Addr,
+    table::{
+        Attachment, AttachmentKey, Location, LocationKey, PermitKey, Station, StationKey, Tenant,
+        endpoint::Endpoint,
+        flow::{FlowCold, FlowLine},
+        next_hop::{NextHop, Output},
+        policy::{MemberKey, Policy, Rule},
+        route::Route,
+        zone::Zone,
+    },
+    tables::{Counter, Note},
+};
+use dataplane_user::tables::HostTables;
+
+/// The host's tables with an ear at them.
+pub struct Watched<'t> {
+    tables: &'t HostTables,
+    forgotten_rule: Option<u32>,
+    notes: RefCell<Vec<Note>>,
+}
+
+impl<'t> Watched<'t> {
+    /// These tables, without the rule if one is to be forgotten.
+    #[must_use]
+    pub const fn new(tables: &'t HostTables, forgotten_rule: Option<u32>) -> Self {
+        Self { tables, forgotten_rule, notes: RefCell::new(Vec::new()) }
+    }
+
+    /// What was told.
+    #[must_use]
+    pub fn into_notes(self) -> Vec<Note> {
+        self.notes.into_inner()
+    }
+}
+
+impl Tables for Watched<'_> {
+    fn is_tracing(&self) -> bool {
+        self.tables.is_tracing()
+    }
+
+    fn now_ticks(&self) -> u32 {
+        self.tables.now_ticks()
+    }
+
+    fn attachment(&self, key: &AttachmentKey) -> Option<&Attachment> {
+        self.tables.attachment(key)
+    }
+
+    fn station(&self, key: &StationKey) -> Option<&Station> {
+        self.tables.station(key)
+    }
+
+    fn is_permitted(&self, key: &PermitKey) -> bool {
+        self.tables.is_permitted(key)
+    }
+
+    fn location(&self, key: &LocationKey) -> Option<&Location> {
+        self.tables.location(key)
+    }
+
+    fn session(&self, access: u32, addr: &Addr) -> Option<u32> {
+        self.tables.session(access, addr)
+    }
+
+    fn endpoint(&self, id: u32) -> Option<&Endpoint> {
+        self.tables.endpoint(id)
+    }
+
+    fn zone(&self, id: u32) -> Option<&Zone> {
+        self.tables.zone(id)
+    }
+
+    fn route(&self, zone: u32, addr: &Addr) -> Option<&Route> {
+        self.tables.route(zone, addr)
+    }
+
+    fn next_hop(&self, id: u32) -> Option<&NextHop> {
+        self.tables.next_hop(id)
+    }
+
+    fn output(&self, id: u32) -> Option<&Output> {
+        self.tables.output(id)
+    }
+
+    fn tenant(&self, id: u32) -> Option<&Tenant> {
+        self.tables.tenant(id)
+    }
+
+    fn policy(&self, id: u32) -> Option<&Policy> {
+        self.tables.policy(id)
+    }
+
+    fn find_rule(
+        &self,
+        first: u32,
+        count: u32,
+        mut matches: impl FnMut(&Rule) -> bool,
+    ) -> Option<&Rule> {
+        let forgotten = self.forgotten_rule;
+        self.tables.find_rule(first, count, |rule| Some(rule.id) != forgotten && matches(rule))
+    }
+
+    fn is_member(&self, key: &MemberKey) -> bool {
+        self.tables.is_member(key)
+    }
+
+    fn is_in_group(&self, set: u32, addr: &Addr) -> bool {
+        self.tables.is_in_group(set, addr)
+    }
+
+    fn flow_lines(&self) -> u32 {
+        self.tables.flow_lines()
+    }
+
+    fn flow_secret(&self) -> [u64; 2] {
+        self.tables.flow_secret()
+    }
+
+    fn flow(&self, index: u32) -> Option<&FlowLine> {
+        self.tables.flow(index)
+    }
+
+    fn flow_cold(&self, index: u32) -> Option<&FlowCold> {
+        self.tables.flow_cold(index)
+    }
+
+    fn flow_swap(&self, line: &FlowLine, old: u32, new: u32) -> bool {
+        self.tables.flow_swap(line, old, new)
+    }
+
+    fn flow_count(&self, cold: &FlowCold, packets: u32, bytes: u32) {
+        self.tables.flow_count(cold, packets, bytes);
+    }
+
+    fn flow_reserve(&self, tenant: u32, halves: u32, max: u32) -> bool {
+        self.tables.flow_reserve(tenant, halves, max)
+    }
+
+    fn flow_release(&self, tenant: u32, halves: u32) {
+        self.tables.flow_release(tenant, halves);
+    }
+
+    fn may_report(&self, tenant: u32) -> bool {
+        self.tables.may_report(tenant)
+    }
+
+    fn count(&self, attachment: u32, counter: Counter, packets: u32, bytes: u32) {
+        self.tables.count(attachment, counter, packets, bytes);
+    }
+
+    fn count_stop(&self, tenant: u32, stop: Stop) {
+        self.tables.count_stop(tenant, stop);
+    }
+
+    fn note(&self, note: Note) {
+        self.notes.borrow_mut().push(note);
+    }
+}

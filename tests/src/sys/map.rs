@@ -1,0 +1,85 @@
+//! How is a pinned map of the kernel written, entry by entry?
+
+use std::ffi::CString;
+use std::io;
+use std::mem::size_of_val;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use nix::libc;
+
+/// Commands of bpf(2).
+const MAP_UPDATE_ELEM: libc::c_int = 2;
+const OBJ_GET: libc::c_int = 7;
+
+/// The beginning of `union bpf_attr` for BPF_OBJ_GET.
+#[repr(C)]
+struct ObjGet {
+    path: u64,
+    fd: u32,
+    flags: u32,
+}
+
+/// The beginning of `union bpf_attr` for BPF_MAP_UPDATE_ELEM.
+#[repr(C)]
+struct Update {
+    map: u32,
+    zero: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+/// A map whose keys are numbers, found by its pin.
+#[derive(Debug)]
+pub(crate) struct PinnedMap {
+    fd: OwnedFd,
+    value_bytes: usize,
+}
+
+impl PinnedMap {
+    /// The map that is pinned there, whose values have so many bytes.
+    pub(crate) fn open(path: &Path, value_bytes: usize) -> Result<Self> {
+        let text = CString::new(path.as_os_str().as_bytes())?;
+        let get = ObjGet { path: text.as_ptr().expose_provenance() as u64, fd: 0, flags: 0 };
+        let fd = bpf(OBJ_GET, &get).with_context(|| format!("opening {}", path.display()))?;
+        #[expect(unsafe_code, reason = "the descriptor gets its owner")]
+        // SAFETY: the command returns a new descriptor, which is nobody else's.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(Self { fd, value_bytes })
+    }
+
+    /// Writes one entry.
+    pub(crate) fn set(&self, key: u32, value: &[u8]) -> Result<()> {
+        anyhow::ensure!(value.len() == self.value_bytes, "a value of {} bytes", value.len());
+        let update = Update {
+            map: self.fd.as_raw_fd().try_into()?,
+            zero: 0,
+            key: std::ptr::from_ref(&key).expose_provenance() as u64,
+            value: value.as_ptr().expose_provenance() as u64,
+            flags: 0,
+        };
+        bpf(MAP_UPDATE_ELEM, &update).context("writing an entry")?;
+        Ok(())
+    }
+}
+
+fn bpf<T>(command: libc::c_int, attributes: &T) -> Result<RawFd> {
+    #[expect(unsafe_code, reason = "bpf(2) has no safe wrapper")]
+    // SAFETY: the attributes are a prefix of bpf_attr of the length that is passed; path, key
+    // and value live through the call, are as long as the map says, and are only read.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            std::ptr::from_ref(attributes),
+            size_of_val(attributes),
+        )
+    };
+    if answer < 0 {
+        return Err(io::Error::last_os_error().into());
+    }
+    Ok(RawFd::try_from(answer)?)
+}

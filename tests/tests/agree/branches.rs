@@ -1,0 +1,139 @@
+//! How often did which branch of a stage happen?
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dataplane_common::{
+    Stop,
+    stage::conntrack::state,
+    table::{flow::status, route::kind},
+    tables::note,
+    work::{flags, job},
+};
+use dataplane_user::tables::Image;
+use sekisho_tests::{packet::Hook, pair::Agreed};
+
+/// How often each branch was met.
+#[derive(Default)]
+pub struct Histogram {
+    counts: BTreeMap<String, u64>,
+    /// Packets.
+    pub packets: u64,
+    /// Of them, those that left.
+    pub left: u64,
+}
+
+impl Histogram {
+    /// Counts a packet.
+    pub fn count(&mut self, hook: Hook, image: &Image, agreed: &Agreed) {
+        let (passed, work) = (&agreed.passed, &agreed.passed.work);
+        self.packets += 1;
+        let hook = if hook == Hook::Xdp { "xdp" } else { "tc" };
+        let family = if work.is(flags::V6) { "IPv6" } else { "IPv4" };
+        let is_parsed = work.l3_bytes != 0xdead_beef;
+        self.add(format!("programs {}: {hook}", passed.programs));
+        if let Some(stop) = passed.stop {
+            self.add(format!("stop {}", stop.name()));
+            self.add(format!("stopped at {hook}"));
+        } else {
+            self.left += 1;
+            let what = match work.job {
+                job::NONE => "forwarded",
+                job::ARP => "answered ARP",
+                job::NEIGHBOUR => "answered neighbour",
+                job::ECHO => "answered echo",
+                _ => "told",
+            };
+            let family = if is_parsed { family } else { "no IP" };
+            self.add(format!("{what}: {hook} {family}"));
+            let output = image.outputs.get(work.output as usize).copied().unwrap_or_default();
+            let tag_in = if work.is(flags::INLINE_TAG) { "tagged" } else { "untagged" };
+            let tag_out = if output.vlan == 0 { "untagged" } else { "tagged" };
+            self.add(format!("emit {hook}: {tag_in} to {tag_out}, kind {}", output.kind));
+        }
+        for note in &agreed.notes {
+            let name = match note.what {
+                note::FLOW => format!("flow found: {}", found(note.detail)),
+                note::NO_FLOW => "flow not found".to_owned(),
+                note::READMIT => format!("judged again: {}", found(work.flow_status)),
+                note::ROUTE => {
+                    let route = image.routes.iter().find(|(_, _, route)| route.id == note.id);
+                    format!("route {}", route.map_or("?", |(_, _, route)| route_name(route.kind)))
+                }
+                note::EGRESS => format!("egress {}", rule(note.id)),
+                note::INGRESS => format!("ingress {}", rule(note.id)),
+                note::RELATED => format!("related: {family} {hook}"),
+                note::STATE => {
+                    let half =
+                        if work.flow_status & status::REPLY == 0 { "opener" } else { "responder" };
+                    let (before, after) = (state::name(note.id), state::name(note.detail));
+                    format!("state by {half}: {before} to {after}")
+                }
+                note::STOP if work.job == job::ERROR => {
+                    let [kind, code] = work.error;
+                    let told = if passed.stop.is_none() { "told" } else { "silent" };
+                    format!(
+                        "{told} {family}: {} ({kind}/{code})",
+                        Stop::from_number(note.id).name()
+                    )
+                }
+                _ => continue,
+            };
+            self.add(name);
+        }
+    }
+
+    fn add(&mut self, name: String) {
+        *self.counts.entry(name).or_default() += 1;
+    }
+
+    /// Every branch with its count.
+    pub fn print(&self) {
+        for (name, count) in &self.counts {
+            println!("{count:8} {name}");
+        }
+        println!("{:8} packets, {} left", self.packets, self.left);
+    }
+
+    /// How often stops happened, told or not.
+    pub fn stops(&self, name: &str) -> u64 {
+        let told = format!(": {name} (");
+        let silent = self.counts.get(&format!("stop {name}")).copied().unwrap_or(0);
+        let told =
+            self.counts.iter().filter(|(key, _)| key.starts_with("told ") && key.contains(&told));
+        silent + told.map(|(_, count)| count).sum::<u64>()
+    }
+
+    /// Those of the branches that happened less often than that.
+    pub fn rare<'b>(
+        &self,
+        branches: impl IntoIterator<Item = &'b str>,
+        min: u64,
+    ) -> BTreeSet<String> {
+        let of = |name: &str| self.counts.get(name).copied().unwrap_or(0);
+        branches.into_iter().filter(|name| of(name) < min).map(str::to_owned).collect()
+    }
+}
+
+fn found(flow_status: u32) -> String {
+    let half = if flow_status & status::REPLY == 0 { "opener" } else { "responder" };
+    let denied = if flow_status & status::DENIED == 0 { "" } else { ", denied" };
+    let each = if flow_status & status::EACH == 0 { "" } else { ", each packet judged" };
+    format!("{half}{denied}{each}")
+}
+
+fn rule(id: u32) -> &'static str {
+    if id == 0 { "unfiltered" } else { "by a rule" }
+}
+
+fn route_name(of: u32) -> &'static str {
+    match of {
+        kind::CONNECTED => "connected",
+        kind::VIA => "via",
+        kind::BLACKHOLE => "blackhole",
+        kind::POOL => "pool",
+        kind::OWN => "own",
+        kind::ROUTER => "router",
+        kind::PROTECTED => "protected",
+        _ => "none",
+    }
+}
