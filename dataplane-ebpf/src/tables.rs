@@ -361,7 +361,9 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn flow_release(&self, tenant: u32, halves: u32) {
-        if let Some(count) = FLOWS_OF_TENANT.get(tenant) {
+        if let Some(count) = FLOWS_OF_TENANT.get(tenant)
+            && !self.is_tracing()
+        {
             add(count, 0_u64.wrapping_sub(u64::from(halves)));
         }
     }

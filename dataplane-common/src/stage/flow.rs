@@ -335,27 +335,26 @@ pub fn open<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
     if !t.flow_reserve(payer, 2, quota) {
         return Err(Stop::FlowQuota);
     }
-    let answer = inverse(&w.key, w.is(flags::V6)).in_zone(reply_zone);
-    if t.is_tracing() {
-        // A tracer makes no flow, but tells whether there is room for one.
-        let has_room = [w.key, answer].iter().all(|key| line_for(t, &key.words()).is_some());
-        return if has_room { Ok(()) } else { Err(Stop::FlowTableFull) };
-    }
     let forward = place(t, w, &w.key, payer, 0);
     let Some(forward) = forward else {
         t.flow_release(payer, 2);
         return Err(Stop::FlowTableFull);
     };
+    let answer = inverse(&w.key, w.is(flags::V6)).in_zone(reply_zone);
     let Some(reply) = place(t, w, &answer, payer, status::REPLY) else {
         t.flow_release(payer, 1);
         // The half that was made is worth nothing alone.
-        if let Some(line) = t.flow(forward) {
+        if let Some(line) = t.flow(forward)
+            && !t.is_tracing()
+        {
             let old = line.status.load();
             t.flow_swap(line, old, (old & !status::LIFE) | status::DEAD);
         }
         return Err(Stop::FlowTableFull);
     };
-    if let (Some(line), Some(other)) = (t.flow(forward), t.flow(reply)) {
+    if let (Some(line), Some(other)) = (t.flow(forward), t.flow(reply))
+        && !t.is_tracing()
+    {
         line.partner.store(reply);
         other.partner.store(forward);
         w.flow = forward;
@@ -421,10 +420,13 @@ struct Room {
     is_own: bool,
 }
 
-/// Takes a line for the key and makes it live.
+/// Takes a line for the key and makes it live; a tracer only tells whether there is one.
 fn place<T: Tables>(t: &T, w: &Work, key: &FlowKey, payer: u32, half: u32) -> Option<u32> {
     let words = key.words();
     let Room { homes, index, status: old, is_own } = line_for(t, &words)?;
+    if t.is_tracing() {
+        return Some(index);
+    }
     let line = t.flow(index)?;
     let cold = t.flow_cold(index)?;
     let sequence = old.wrapping_add(status::SEQUENCE) & !0xffff;

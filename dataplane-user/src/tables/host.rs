@@ -294,7 +294,9 @@ impl Tables for HostTables {
     }
 
     fn flow_release(&self, tenant: u32, halves: u32) {
-        *self.halves.borrow_mut().entry(tenant).or_default() -= halves;
+        if !self.is_tracing() {
+            *self.halves.borrow_mut().entry(tenant).or_default() -= halves;
+        }
     }
 
     fn may_report(&self, tenant: u32) -> bool {
