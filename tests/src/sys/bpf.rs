@@ -71,12 +71,18 @@ pub(crate) const fn exit() -> Instruction {
 pub(crate) enum Attach {
     TcxIngress = 46,
     TcxEgress = 47,
+    Xdp = 37,
 }
 
-/// Commands of bpf(2) and the one program type that is used.
+/// XDP_PASS, <linux/bpf.h>.
+pub(crate) const XDP_PASS: i32 = 2;
+
+/// Commands of bpf(2) and the program types that are used.
 const PROG_LOAD: libc::c_int = 5;
+const PROG_QUERY: libc::c_int = 16;
 const LINK_CREATE: libc::c_int = 28;
 const SCHED_CLS: u32 = 3;
+const XDP: u32 = 6;
 
 /// The beginning of `union bpf_attr` for BPF_PROG_LOAD; the kernel takes the rest as zero.
 #[repr(C)]
@@ -96,12 +102,25 @@ struct LinkCreate {
     flags: u32,
 }
 
+/// The beginning of `union bpf_attr` for BPF_PROG_QUERY.
+#[repr(C)]
+#[derive(Default)]
+struct ProgQuery {
+    interface: u32,
+    attach: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    ids: u64,
+    count: u32,
+    zero: [u32; 7],
+}
+
 /// Attaches a program to an interface of the calling thread's namespace, for as long as the
 /// returned link is kept.
 pub(crate) fn attach(program: &[Instruction], interface: &str, attach: Attach) -> Result<OwnedFd> {
     let index = if_nametoindex(interface).with_context(|| format!("looking for {interface}"))?;
     let load = ProgLoad {
-        kind: SCHED_CLS,
+        kind: if matches!(attach, Attach::Xdp) { XDP } else { SCHED_CLS },
         count: program.len().try_into()?,
         instructions: program.as_ptr().expose_provenance() as u64,
         license: c"Apache-2.0".as_ptr().expose_provenance() as u64,
@@ -114,6 +133,28 @@ pub(crate) fn attach(program: &[Instruction], interface: &str, attach: Attach) -
         flags: 0,
     };
     bpf(LINK_CREATE, &link).with_context(|| format!("attaching a program to {interface}"))
+}
+
+/// How many programs are at an attachment point of an interface of the calling thread's namespace.
+pub(crate) fn attached(interface: &str, attach: Attach) -> Result<u32> {
+    let index = if_nametoindex(interface).with_context(|| format!("looking for {interface}"))?;
+    let mut query = ProgQuery { interface: index, attach: attach as u32, ..ProgQuery::default() };
+    #[expect(unsafe_code, reason = "bpf(2) has no safe wrapper")]
+    // SAFETY: the attributes are a prefix of bpf_attr of the length that is passed; the kernel
+    // writes the count into them, and no ids, since it is given no room for any.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            PROG_QUERY,
+            std::ptr::from_mut(&mut query),
+            size_of_val(&query),
+        )
+    };
+    if result != 0 {
+        let error = io::Error::last_os_error();
+        return Err(error).with_context(|| format!("asking for programs on {interface}"));
+    }
+    Ok(query.count)
 }
 
 fn bpf<T>(command: libc::c_int, attributes: &T) -> Result<OwnedFd> {
