@@ -1,6 +1,7 @@
 //! How is one network namespace made, entered and removed?
 
 use std::fs::{self, File};
+use std::os::fd::OwnedFd;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use nix::sched::{CloneFlags, setns};
 
 use crate::process::{Output, PATIENCE, Process, run_here};
+use crate::sys::bpf;
 
 /// Held while a namespace is made, and for good by the clean-up at a signal, so that none is
 /// made behind its back.
@@ -80,6 +82,18 @@ impl Namespace {
     pub fn sysctl(&self, key: &str, value: &str) -> Result<()> {
         self.in_ns(|| fs::write(format!("/proc/sys/net/{key}"), value))?
             .with_context(|| format!("{}: setting net/{key} to {value}", self.name))
+    }
+
+    /// Puts an XDP program on an interface that passes every packet, for as long as the returned
+    /// link is kept: somebody else's, to whoever comes next.
+    pub fn occupy_xdp(&self, interface: &str) -> Result<OwnedFd> {
+        let pass = [bpf::mov(bpf::R0, bpf::XDP_PASS), bpf::exit()];
+        self.in_ns(|| bpf::attach(&pass, interface, bpf::Attach::Xdp))?
+    }
+
+    /// How many tcx programs see what comes in at an interface (bpftool before 7.3 knows none).
+    pub fn tcx_programs(&self, interface: &str) -> Result<u32> {
+        self.in_ns(|| bpf::attached(interface, bpf::Attach::TcxIngress))?
     }
 
     /// Waits until an interface is up at both ends and has no tentative address.

@@ -84,10 +84,14 @@ pub(crate) enum Kind {
 /// Commands of bpf(2).
 const PROG_LOAD: libc::c_int = 5;
 const PROG_TEST_RUN: libc::c_int = 10;
+const PROG_QUERY: libc::c_int = 16;
 const LINK_CREATE: libc::c_int = 28;
 
 /// BPF_F_TEST_XDP_LIVE_FRAMES: what the program decides is done.
 pub(crate) const LIVE_FRAMES: u32 = 2;
+
+/// XDP_PASS, <linux/bpf.h>.
+pub(crate) const XDP_PASS: i32 = 2;
 
 /// The beginning of `union bpf_attr` for BPF_PROG_LOAD; the kernel takes the rest as zero.
 #[repr(C)]
@@ -129,6 +133,19 @@ struct LinkCreate {
     flags: u32,
 }
 
+/// The beginning of `union bpf_attr` for BPF_PROG_QUERY.
+#[repr(C)]
+#[derive(Default)]
+struct ProgQuery {
+    interface: u32,
+    attach: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    ids: u64,
+    count: u32,
+    zero: [u32; 7],
+}
+
 /// Loads a program.
 pub(crate) fn load(kind: Kind, program: &[Instruction]) -> Result<OwnedFd> {
     let mut load = ProgLoad {
@@ -158,7 +175,11 @@ pub(crate) fn link(program: &OwnedFd, interface: &str, attach: Attach) -> Result
 
 /// Loads and attaches.
 pub(crate) fn attach(program: &[Instruction], interface: &str, attach: Attach) -> Result<OwnedFd> {
-    link(&load(Kind::SchedCls, program)?, interface, attach)
+    let kind = match attach {
+        Attach::Xdp => Kind::Xdp,
+        Attach::TcxIngress | Attach::TcxEgress => Kind::SchedCls,
+    };
+    link(&load(kind, program)?, interface, attach)
 }
 
 /// Runs a program on a frame, again and again, and returns how long one run took.
@@ -180,6 +201,14 @@ pub(crate) fn test_run(
     };
     bpf(PROG_TEST_RUN, &mut run).context("running a program")?;
     Ok(Duration::from_nanos(run.duration_ns.into()))
+}
+
+/// How many programs are at an attachment point of an interface of the calling thread's namespace.
+pub(crate) fn attached(interface: &str, attach: Attach) -> Result<u32> {
+    let index = if_nametoindex(interface).with_context(|| format!("looking for {interface}"))?;
+    let mut query = ProgQuery { interface: index, attach: attach as u32, ..ProgQuery::default() };
+    bpf(PROG_QUERY, &mut query).with_context(|| format!("asking for programs on {interface}"))?;
+    Ok(query.count)
 }
 
 /// Both commands that return a descriptor return a new one.

@@ -23,3 +23,7 @@ mod spoofing;
 mod mec;
 
 mod mixed;
+
+mod operations;
+
+mod accounting;

@@ -1,0 +1,278 @@
+//! Does an operator get what was promised: refusals that change nothing, a daemon that may end
+//! at any time, and interfaces that come back as they were?
+
+use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
+use sekisho_tests::build::ip;
+use sekisho_tests::traffic::{TcpConn, ping};
+use sekisho_tests::{Capture, Lab, Sekisho, kernel_tests};
+
+use crate::cut::Connections;
+use crate::town::{B_ADDRESSES, Site, Town, judged};
+
+/// An uplink on an interface that nobody has yet.
+fn with_uplink(site: &Site, name: &str, hook: &str) -> Site {
+    Site(format!(
+        "{}\nuplinks:\n  - name: outside\n    interface: {name}\n    hook: {hook}\n    addresses: [198.51.100.2/24]\n    next_hops: [{{address: 198.51.100.1, mac: 02:00:00:00:ff:01}}]\n",
+        site.0
+    ))
+}
+
+#[test]
+fn what_is_refused_changes_nothing() -> Result<()> {
+    kernel_tests!();
+    let lab = Lab::new("refused")?;
+    let town = Town::build(&lab)?;
+    let site = Site::town();
+    let nic = lab.nic("nic").build()?;
+    let busy = lab.nic("busy").build()?;
+    let _occupied = lab.dut().occupy_xdp("busy")?;
+    let before = [Interface::look(&lab, "nic")?, Interface::look(&lab, "busy")?];
+    let sekisho = Sekisho::start(&lab, &site.0)?;
+    let capture = Capture::start(&town.blue_b)?;
+    let mut connections = Connections::open(&town)?;
+    let version = sekisho.status()?.site_version;
+
+    let errors = site
+        .with("{id: out-v4, direction: egress}", "{id: out-v4, direction: outwards}")
+        .with("10.1.0.0/24}, {cidr: \"fd00:1::/64\"}", "10.1.0.0/33}, {cidr: \"fd00:1::/64\"}")
+        .with(
+            "interfaces: [{network: inside}, {network: public}]",
+            "interfaces: [{network: inside}, {network: pubilc}]",
+        );
+    let mut many = String::new();
+    for port in 1..=1100 {
+        many += &format!(
+            "          - {{direction: ingress, protocol: udp, port_range_min: {port}, port_range_max: {port}}}\n"
+        );
+    }
+    let overflow = site.after("id: blue-udp-v4", &many);
+    let missing = with_uplink(&site, "nic-9", "auto");
+    let in_use = with_uplink(&site, "busy", "auto");
+    // The good interface comes first, and has to be given back.
+    let half = Site(format!(
+        "{}  - name: second\n    interface: busy\n    addresses: [203.0.113.2/24]\n    next_hops: [{{address: 203.0.113.1, mac: 02:00:00:00:ff:02}}]\n",
+        with_uplink(&site, "nic", "auto").0
+    ));
+    let mut tenants = String::from("tenants:\n");
+    for number in 1..=1098 {
+        tenants += &format!("  - {{name: t{number}}}\n");
+    }
+    let full = with_uplink(&site.with("tenants:\n", &tenants), "nic", "auto");
+    for (what, wrong, words) in [
+        ("three errors", &errors, &["outwards", "10.1.0.0/33", "pubilc", "public"][..]),
+        ("too many rules", &overflow, &["blue.ports.b", "at most 1000 (RULES_PER_POLICY)"]),
+        ("no such interface", &missing, &["nic-9", "uplink outside", "there is nic"]),
+        ("another XDP program", &in_use, &["busy", "uplink outside", "another XDP program"]),
+        ("one of two", &half, &["busy", "uplink second", "another XDP program"]),
+        ("too many tenants, with a new interface", &full, &["tenants: 1101 records, 1024 fit"]),
+    ] {
+        let refused = sekisho.apply(&wrong.0)?;
+        assert_eq!(refused.status.code(), Some(1), "{what}: {refused:?}");
+        for word in words {
+            assert!(refused.stderr.contains(word), "{what}: no {word:?} in {}", refused.stderr);
+        }
+        connections.alive().context(what)?;
+        assert_eq!(sekisho.status()?.site_version, version, "{what}");
+        let after = [Interface::look(&lab, "nic")?, Interface::look(&lab, "busy")?];
+        assert_eq!(after, before, "{what}");
+    }
+
+    // The same by a signal: the daemon says what it did.
+    let daemon = sekisho.process()?;
+    sekisho.write(&errors.0)?;
+    daemon.signal(Signal::SIGHUP)?;
+    daemon.wait_for_line("the site in force is unchanged")?;
+    daemon.wait_for_line("pubilc")?;
+    connections.alive()?;
+    sekisho.write(&site.without(&["blue-tcp-v4", "blue-tcp-v6"]).0)?;
+    daemon.signal(Signal::SIGHUP)?;
+    daemon.wait_for_line(&format!("in force as site version {}", version + 1))?;
+    connections.cut_to_server()?;
+    sekisho.change(&with_uplink(&site, "nic", "auto").0)?;
+    connections.revived()?;
+    let attached = Interface::look(&lab, "nic")?;
+    assert!(attached.has_xdp && attached.tcx == 1, "{attached:?}");
+    // What is no longer named is given back.
+    sekisho.change(&site.0)?;
+    assert_eq!([Interface::look(&lab, "nic")?, Interface::look(&lab, "busy")?], before);
+    drop((nic, busy));
+    judged(capture)
+}
+
+#[test]
+fn a_start_that_is_refused_leaves_nothing() -> Result<()> {
+    kernel_tests!();
+    let lab = Lab::new("start")?;
+    let town = Town::build(&lab)?;
+    let names = ["blue-a", "blue-b", "blue-c", "red-a", "red-b"];
+    let look =
+        || names.map(|name| Interface::look(&lab, name)).into_iter().collect::<Result<Vec<_>>>();
+    let before = look()?;
+    lab.dut().run(&["ip", "link", "add", "br0", "type", "bridge"])?.ok()?;
+    for (word, spoil, repair) in [
+        (
+            "there is no interface red-b",
+            "ip link set red-b down name red-x",
+            "ip link set red-x name red-b up",
+        ),
+        (
+            "10.9.9.9",
+            "ip address add 10.9.9.9/24 dev red-b",
+            "ip address del 10.9.9.9/24 dev red-b",
+        ),
+        ("br0", "ip link set red-b master br0", "ip link set red-b nomaster"),
+    ] {
+        let run = |line: &str| lab.dut().run(&line.split(' ').collect::<Vec<_>>())?.ok();
+        run(spoil)?;
+        let refused = Sekisho::new(&lab, &Site::town().0)?.refused()?;
+        assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+        assert!(refused.stderr.contains(word), "{refused:?}");
+        assert!(!lab.bpffs()?.join("sekisho").exists(), "{word}: pins are left");
+        run(repair)?;
+        lab.dut().wait_until_up("red-b")?;
+        assert_eq!(look()?, before, "{word}");
+    }
+    drop(town);
+    Ok(())
+}
+
+#[test]
+fn the_daemon_may_be_killed_at_any_time() -> Result<()> {
+    kernel_tests!();
+    let lab = Lab::new("killed")?;
+    let town = Town::build(&lab)?;
+    let site = Site::town();
+    let mut sekisho = Sekisho::start(&lab, &site.0)?;
+    let captures = [Capture::start(&town.blue_a)?, Capture::start(&town.blue_b)?];
+    let mut connections = Connections::open(&town)?;
+    let mut others = TcpConn::open(&town.red_a, &town.red_b, (ip(B_ADDRESSES[0]), 7000).into())?;
+
+    let second = sekisho.refused()?;
+    assert_eq!(second.status.code(), Some(1), "{second:?}");
+    assert!(second.stderr.contains("another sekisho is using it"), "{second:?}");
+    connections.alive().context("beside a second daemon that was refused")?;
+
+    let before = sekisho.tally()?;
+    sekisho.kill()?;
+    connections.alive().context("without a daemon")?;
+    for to in B_ADDRESSES.map(ip) {
+        assert!(ping(&town.blue_a, to, 1, &[])?.all_answered(), "a new flow without a daemon");
+    }
+    let silence = sekisho.cli(&["status"])?;
+    assert_eq!(silence.status.code(), Some(1), "{silence:?}");
+
+    sekisho.start_again().context("after a kill")?;
+    connections.alive().context("with another daemon")?;
+    others.expect_alive()?;
+    // Counters go on; no flow was lost, and none had to be picked up in its middle.
+    let tally = sekisho.tally()?.since(&before)?;
+    assert!(tally.at("blue-b")?.sent.packets > 0);
+    for reason in ["connection_state", "ingress_denied", "egress_denied", "table_missing"] {
+        assert_eq!(tally.stopped("blue", reason) + tally.stopped("red", reason), 0, "{tally:?}");
+    }
+    // And it is in charge.
+    sekisho.change(&site.without(&["blue-tcp-v4", "blue-tcp-v6"]).0)?;
+    connections.cut_to_client()?;
+    others.expect_alive()?;
+    sekisho.change(&site.0)?;
+    connections.revived()?;
+
+    // Ended politely it leaves forwarding on as well.
+    let ended = sekisho.stop()?;
+    ensure!(ended.status.success(), "{ended:?}");
+    connections.alive().context("after its end")?;
+    captures.into_iter().try_for_each(judged)
+}
+
+#[test]
+fn detach_gives_everything_back() -> Result<()> {
+    kernel_tests!();
+    let lab = Lab::new("detach")?;
+    let town = Town::build(&lab)?;
+    let _nic = lab.nic("nic").build()?;
+    let _tcx = lab.nic("nic-tcx").build()?;
+    let _down = lab.nic("nic-down").build()?;
+    lab.dut().run(&["ip", "link", "set", "nic-down", "down"])?.ok()?;
+    lab.dut().sysctl("ipv6/conf/nic-tcx/disable_ipv6", "1")?;
+    lab.dut().run(&["ethtool", "-K", "nic-tcx", "txvlan", "off"])?.ok()?;
+    let uplink = |name: &str, number: u8, hook: &str| {
+        format!(
+            "  - {{name: {name}, interface: {name}, hook: {hook}, addresses: [198.51.{number}.2/24], next_hops: [{{address: 198.51.{number}.1, mac: 02:00:00:00:ff:01}}]}}\n"
+        )
+    };
+    let site = format!(
+        "{}\nuplinks:\n{}{}{}",
+        Site::town().0,
+        uplink("nic", 1, "xdp"),
+        uplink("nic-tcx", 2, "tcx"),
+        uplink("nic-down", 3, "auto")
+    );
+    let names = ["blue-a", "blue-b", "red-a", "nic", "nic-tcx", "nic-down"];
+    let look =
+        || names.map(|name| Interface::look(&lab, name)).into_iter().collect::<Result<Vec<_>>>();
+
+    for leave_open in [true, false] {
+        let before = look()?;
+        let mut sekisho = Sekisho::start(&lab, &site)?;
+        assert!(ping(&town.blue_a, ip(B_ADDRESSES[0]), 1, &[])?.all_answered());
+        let during = look()?;
+        for at in &during {
+            assert!(at.is_up && at.is_noarp && at.disable_ipv6 == "1", "{at:?}");
+            assert_eq!(
+                (at.has_xdp, at.tcx),
+                (["nic", "nic-down"].contains(&&*at.name), 1),
+                "{at:?}"
+            );
+        }
+        assert!(during[3].features != before[3].features, "the NIC has its offloads still");
+        sekisho.stop()?;
+        assert_eq!(look()?, during, "the end of the daemon changed something");
+
+        let options: &[&str] = if leave_open { &["--leave-open"] } else { &[] };
+        sekisho.detach(options)?.ok()?;
+        let mut expected = before;
+        if !leave_open {
+            // Nothing guards a tenant's port any more.
+            expected[..3].iter_mut().for_each(|port| port.is_up = false);
+        }
+        assert_eq!(look()?, expected, "leave open: {leave_open}");
+        assert!(!lab.bpffs()?.join("sekisho").exists(), "pins are left");
+        assert!(!lab.folder().join("state").exists(), "state is left");
+        assert_eq!(ping(&town.blue_a, ip(B_ADDRESSES[0]), 1, &[])?.received, 0);
+        // A second time there is nothing to do, and that is no error.
+        sekisho.detach(options)?.ok()?;
+    }
+    Ok(())
+}
+
+/// What of an interface is to be as before.
+#[derive(Debug, PartialEq)]
+struct Interface {
+    name: String,
+    is_up: bool,
+    is_noarp: bool,
+    disable_ipv6: String,
+    features: String,
+    has_xdp: bool,
+    tcx: u32,
+}
+
+impl Interface {
+    fn look(lab: &Lab, name: &str) -> Result<Self> {
+        let run = |command: &[&str]| lab.dut().run(command)?.ok();
+        let link = run(&["ip", "-o", "link", "show", "dev", name])?;
+        let flags = link.split(['<', '>']).nth(1).context("a link without flags")?;
+        let has = |wanted: &str| flags.split(',').any(|flag| flag == wanted);
+        let setting = format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6");
+        Ok(Self {
+            name: name.to_owned(),
+            is_up: has("UP"),
+            is_noarp: has("NOARP"),
+            disable_ipv6: run(&["cat", &setting])?.trim().to_owned(),
+            features: run(&["ethtool", "-k", name])?,
+            has_xdp: link.contains(" xdp"),
+            tcx: lab.dut().tcx_programs(name)?,
+        })
+    }
+}
