@@ -234,7 +234,7 @@ fn minus(now: Amount, before: Amount) -> Result<Amount> {
 }
 
 /// The program under test: `SEKISHO_BIN`, or what cargo built beside this one.
-fn program() -> Result<String> {
+pub fn program() -> Result<String> {
     if let Ok(program) = std::env::var("SEKISHO_BIN") {
         return Ok(program);
     }

@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 
-use crate::exec;
+use crate::{exec, setup};
 
-/// Measure the host pipeline and the loaded program
+/// Measure the host pipeline and, with root, the loaded program and the path
 #[derive(clap::Args)]
 pub struct Options {
     /// Passed on to criterion, for example a name to filter by
@@ -13,6 +13,7 @@ pub struct Options {
 }
 
 pub fn run(options: &Options) -> Result<()> {
+    setup::run(&setup::Options::default())?;
     let mut bench = exec::cargo("bench");
     exec::run(bench.args(["--package", "sekisho-bench", "--"]).args(&options.arguments))
 }

@@ -3,6 +3,7 @@
 use std::{
     env,
     ffi::OsStr,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -30,6 +31,13 @@ pub fn run(command: &mut Command) -> Result<()> {
         bail!("{status}: {line}");
     }
     Ok(())
+}
+
+/// Prints the command and becomes it, so that a signal reaches it and nobody else.
+pub fn replace(command: &mut Command) -> Result<()> {
+    let line = line(command);
+    eprintln!("$ {line}");
+    Err(command.exec()).context(line)
 }
 
 pub fn shell(line: &str) -> Result<()> {

@@ -10,11 +10,16 @@ use crate::load::Place;
 #[derive(Args, Clone)]
 pub struct PlaceOptions {
     /// Where programs and tables are pinned: a folder on a bpffs
-    #[arg(long, value_name = "PATH", default_value = "/sys/fs/bpf/sekisho")]
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value = "/sys/fs/bpf/sekisho",
+        env = "SEKISHO_PIN_PATH"
+    )]
     pin_path: PathBuf,
     /// Where it is noted what to restore [default: a folder in /run/sekisho, named
     /// after --pin-path]
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", env = "SEKISHO_STATE_PATH")]
     state_path: Option<PathBuf>,
 }
 
