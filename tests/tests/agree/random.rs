@@ -70,7 +70,9 @@ fn a_difference_is_found() -> Result<()> {
 fn run(packets: u64, forgotten_rule: Option<u32>) -> Result<Histogram> {
     let mut histogram = Histogram::default();
     let counted = &mut histogram;
-    with_pair("agree", FLOW_LINES, move |site, pair| {
+    // Labs of one process have different names.
+    let name = if forgotten_rule.is_some() { "agree-control" } else { "agree" };
+    with_pair(name, FLOW_LINES, move |site, pair| {
         if let Some(rule) = forgotten_rule {
             pair.forget_rule(rule);
         }
