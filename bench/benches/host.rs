@@ -51,9 +51,9 @@ fn rows(site: &Site) -> Vec<(&'static str, Frame, Kind)> {
     let syn = |src, dst| site.routed(site.a).ip(src, dst).tcp(1000, 80, tcp::SYN, 1, 0);
     let (a, c) = ("10.1.0.10", "10.2.0.10");
     let (a_v6, c_v6) = ("2001:db8:1::10", "2001:db8:2::10");
-    let arp = Frame::new(site.a.mac, [0xff; 6])
-        .arp(1, (site.a.mac, a), ([0; 6], "10.1.0.1"));
-    let solicitation = site.routed(site.a).ip(a_v6, "2001:db8:1::1").neighbour(135, 0, "2001:db8:1::1", None);
+    let arp = Frame::new(site.a.mac, [0xff; 6]).arp(1, (site.a.mac, a), ([0; 6], "10.1.0.1"));
+    let solicitation =
+        site.routed(site.a).ip(a_v6, "2001:db8:1::1").neighbour(135, 0, "2001:db8:1::1", None);
     vec![
         ("known flow, routed, IPv4", udp(a, c, 53), Kind::Again),
         ("known flow, routed, IPv6", udp(a_v6, c_v6, 53), Kind::Again),
@@ -95,7 +95,8 @@ fn first(
     while left > 0 {
         let batch = left.min(64);
         let tables = HostTables::new(site.world.image.clone(), 4096);
-        let new = |port: u64| packet(&frame.clone().patch_transport(0, &(port as u16).to_be_bytes()));
+        let new =
+            |port: u64| packet(&frame.clone().patch_transport(0, &(port as u16).to_be_bytes()));
         let copies: Vec<_> = (2000..2000 + batch).map(new).collect();
         let start = Instant::now();
         for packet in copies {

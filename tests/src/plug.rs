@@ -3,7 +3,7 @@
 //! A port's host has the port's MAC, addresses and gateways; a NIC's host is the next hop. Of
 //! several ports on one interface the first is there: enough for the site to be run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use anyhow::{Context, Result};
 use dataplane_user::check;
@@ -20,10 +20,8 @@ pub fn hosts(lab: &Lab, site_yaml: &str) -> Result<Hosts> {
     let site = check::check(site_yaml).site.context("the site file has errors")?;
     let mut hosts = Hosts::new();
     for (ix, attachment) in site.attachments.iter() {
-        let interface = attachment.interface.to_string();
-        if !hosts.contains_key(&interface) {
-            let host = host(lab, &site, ix, attachment).build()?;
-            hosts.insert(interface, host);
+        if let Entry::Vacant(place) = hosts.entry(attachment.interface.to_string()) {
+            place.insert(host(lab, &site, ix, attachment).build()?);
         }
     }
     Ok(hosts)
