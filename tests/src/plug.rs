@@ -20,8 +20,7 @@ pub fn hosts(lab: &Lab, site_yaml: &str) -> Result<Hosts> {
     let site = check::check(site_yaml).site.context("the site file has errors")?;
     let mut hosts = Hosts::new();
     for (ix, attachment) in site.attachments.iter() {
-        let interface = attachment.interface.to_string();
-        if let Entry::Vacant(place) = hosts.entry(interface) {
+        if let Entry::Vacant(place) = hosts.entry(attachment.interface.to_string()) {
             place.insert(host(lab, &site, ix, attachment).build()?);
         }
     }
