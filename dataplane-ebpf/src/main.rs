@@ -6,7 +6,6 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 #![expect(unstable_features, reason = "BPF has no stable inline assembly")]
-#![expect(missing_docs, reason = "aya's entry macros generate functions without comments")]
 
 mod frame;
 mod tables;

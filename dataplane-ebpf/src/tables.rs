@@ -6,7 +6,7 @@
 //! reads that number once. Flows and counters are of no version.
 #![expect(unsafe_code, reason = "map values are reached through the kernel's pointers")]
 
-use core::{arch::asm, cell::UnsafeCell};
+use core::arch::asm;
 
 use aya_ebpf::{
     Global,

@@ -20,7 +20,8 @@ pub fn hosts(lab: &Lab, site_yaml: &str) -> Result<Hosts> {
     let site = check::check(site_yaml).site.context("the site file has errors")?;
     let mut hosts = Hosts::new();
     for (ix, attachment) in site.attachments.iter() {
-        if let Entry::Vacant(place) = hosts.entry(attachment.interface.to_string()) {
+        let interface = attachment.interface.to_string();
+        if let Entry::Vacant(place) = hosts.entry(interface) {
             place.insert(host(lab, &site, ix, attachment).build()?);
         }
     }
