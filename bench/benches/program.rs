@@ -24,6 +24,9 @@ use sekisho_bench::{
 };
 use sekisho_tests::{build::Frame, plug::Hosts, program::Program};
 
+/// The site whose tables are used.
+const SITE: &str = include_str!("../../examples/demo.yaml");
+
 /// Runs a call, where the packet can be used again as it left.
 const REPEAT: u32 = 20_000;
 
@@ -34,7 +37,7 @@ fn main() -> Result<()> {
     if !site::may_load() {
         return Ok(());
     }
-    site::in_lab("bench", measure)
+    site::in_lab("bench", SITE, &[], measure)
 }
 
 struct Row {
@@ -46,7 +49,7 @@ struct Row {
 }
 
 fn measure(place: Place, hosts: &Hosts) -> Result<()> {
-    let loaded = Loaded::new(place, hosts)?;
+    let loaded = Loaded::new(SITE, place, hosts)?;
     let mut criterion = report::criterion();
     let rows = rows(&loaded)?;
     let empty = [Program::empty_xdp()?, Program::empty_tc()?];

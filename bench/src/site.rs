@@ -1,7 +1,7 @@
 //! Which site is measured, and how does it get into the kernel?
 //!
-//! That of the demo, with its hosts; the same tables as `sekisho run` makes, but in this
-//! process, which can then ask the kernel to run the programs.
+//! An example with its hosts; the same tables as `sekisho run` makes, but in this process,
+//! which can then ask the kernel to run the programs.
 
 use std::net::IpAddr;
 
@@ -16,9 +16,6 @@ use dataplane_user::{
     trace::{self, Described, Sender},
 };
 use sekisho_tests::{Lab, plug, plug::Hosts};
-
-/// The demo's site.
-pub const SITE: &str = include_str!("../../examples/demo.yaml");
 
 /// Room for every first packet that is measured.
 const FLOW_LINES: u32 = 1 << 20;
@@ -44,8 +41,8 @@ pub struct Loaded {
 
 impl Loaded {
     /// Puts the site in force. To be called in the lab's device under test.
-    pub fn new(place: Place, hosts: &Hosts) -> Result<Self> {
-        let site = check::check(SITE).site.context("the site file has errors")?;
+    pub fn new(site_yaml: &str, place: Place, hosts: &Hosts) -> Result<Self> {
+        let site = check::check(site_yaml).site.context("the site file has errors")?;
         let options = load::Options { place, flow_lines: FLOW_LINES, log: load::LogLevel::Off };
         let mut dataplane = Dataplane::load(&options)?;
         let attached = dataplane.attach(&interfaces(&site))?;
@@ -154,13 +151,19 @@ fn interfaces(site: &Site) -> Vec<Attach> {
     site.attachments.values().map(attach).collect()
 }
 
-/// A lab with the demo's hosts, in which `work` is done: it is told where it may pin.
+/// A lab with the site's hosts and further NICs, in which `work` is done: it is told where it
+/// may pin.
 pub fn in_lab<T: Send>(
     name: &str,
+    site_yaml: &str,
+    nics: &[&str],
     work: impl FnOnce(Place, &Hosts) -> Result<T> + Send,
 ) -> Result<T> {
     let lab = Lab::new(name)?;
-    let hosts = plug::hosts(&lab, SITE)?;
+    let mut hosts = plug::hosts(&lab, site_yaml)?;
+    for nic in nics {
+        hosts.insert((*nic).to_owned(), lab.nic(nic).build()?);
+    }
     let place = Place { pin: lab.bpffs()?.join("bench"), state: lab.folder().join("bench") };
     lab.dut().in_ns(|| work(place, &hosts))?
 }

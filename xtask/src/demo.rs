@@ -14,5 +14,11 @@ pub fn run(_: &Options) -> Result<()> {
     // Not optimised: the packet programs are, in any profile, and the rest is sooner built.
     let packages = ["--package", "dataplane-user", "--package", "sekisho-tests"];
     exec::run(exec::cargo("build").args(packages))?;
-    exec::replace(exec::cargo("run").args(["--quiet", "--package", "sekisho-tests", "--bin", "demo"]))
+    exec::replace(exec::cargo("run").args([
+        "--quiet",
+        "--package",
+        "sekisho-tests",
+        "--bin",
+        "demo",
+    ]))
 }

@@ -25,10 +25,15 @@ pub(crate) const R0: u8 = 0;
 pub(crate) const R1: u8 = 1;
 pub(crate) const R2: u8 = 2;
 pub(crate) const R3: u8 = 3;
+pub(crate) const R4: u8 = 4;
 
 /// Offsets in `struct __sk_buff`.
 pub(crate) const SKB_VLAN_PRESENT: i16 = 20;
 pub(crate) const SKB_VLAN_TCI: i16 = 24;
+
+/// Offsets in `struct xdp_md`.
+pub(crate) const XDP_DATA: i16 = 0;
+pub(crate) const XDP_DATA_END: i16 = 4;
 
 /// Numbers of helpers.
 pub(crate) const SKB_VLAN_PUSH: i32 = 18;
@@ -56,6 +61,22 @@ pub(crate) const fn jump_if_equal(register: u8, value: i32, over: i16) -> Instru
 
 pub(crate) const fn jump_if_not_equal(register: u8, value: i32, over: i16) -> Instruction {
     instruction(0x55, register, over, value)
+}
+
+pub(crate) const fn mov_register(to: u8, from: u8) -> Instruction {
+    instruction(0xbf, to | from << 4, 0, 0)
+}
+
+pub(crate) const fn add(to: u8, value: i32) -> Instruction {
+    instruction(0x07, to, 0, value)
+}
+
+pub(crate) const fn store_word(to: u8, offset: i16, value: i32) -> Instruction {
+    instruction(0x62, to, offset, value)
+}
+
+pub(crate) const fn jump_if_greater(register: u8, than: u8, over: i16) -> Instruction {
+    instruction(0x2d, register | than << 4, over, 0)
 }
 
 pub(crate) const fn call(helper: i32) -> Instruction {
