@@ -41,6 +41,9 @@ pub fn enter<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Next {
 #[inline(always)]
 fn known<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next, Stop> {
     let ethertype = attach::attach(p, t, w)?;
+    if cfg!(feature = "control-drop-all") {
+        return Err(Stop::StageMissing);
+    }
     parse::parse(p, w, ethertype)?;
     if w.job != job::NONE {
         return Ok(Next::Answer);
