@@ -14,6 +14,8 @@ mod bench;
 
 mod verify;
 
+mod controls;
+
 mod exec;
 mod privilege;
 
@@ -38,6 +40,7 @@ enum Verb {
     Demo(demo::Options),
     Bench(bench::Options),
     Verify(verify::Options),
+    Controls(controls::Options),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Verb::Demo(options) => demo::run(&options),
         Verb::Bench(options) => bench::run(&options),
         Verb::Verify(options) => verify::run(&options),
+        Verb::Controls(options) => controls::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
