@@ -9,6 +9,7 @@
 //!   hq 172.16.1.1 (closed network) ─────────┘
 //! ```
 
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,7 +17,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use sekisho_tests::build::{Frame, ip};
 use sekisho_tests::process::PATIENCE;
-use sekisho_tests::traffic::{Client, TcpConn, TcpEchoServer, ping, tcp_exchange, udp_send};
+use sekisho_tests::traffic::{
+    Client, TcpConn, TcpEchoServer, ping, tcp_exchange, traceroute, udp_probe, udp_send,
+};
 use sekisho_tests::{Capture, Host, Lab, Sekisho, kernel_tests};
 
 use crate::town::{Site, contains, judged};
@@ -28,7 +31,7 @@ tenants:
   - name: factory
     networks:
       - {name: control, mec_only: true, subnets: [{cidr: 10.10.0.0/24}, {cidr: "fd00:10::/64"}]}
-      - {name: office, subnets: [{cidr: 10.20.0.0/24}, {cidr: "fd00:20::/64"}]}
+      - {name: office, mtu: 1400, subnets: [{cidr: 10.20.0.0/24}, {cidr: "fd00:20::/64"}]}
     ports:
       - {name: controller, network: control, interface: controller, mac: 02:00:00:00:10:0a, fixed_ips: [10.10.0.10, "fd00:10::10"], security_groups: [open]}
       - {name: desk, network: office, interface: desk, mac: 02:00:00:00:20:0a, fixed_ips: [10.20.0.10, "fd00:20::10"], security_groups: [open]}
@@ -233,6 +236,18 @@ fn a_line_reaches_its_destination_and_nothing_else() -> Result<()> {
     for at in [0, 1] {
         let at = |addresses: [&str; 2]| ip(addresses[at]);
         let line = |addresses| access.from(at(addresses));
+        // A line sees a router as a host does, although at XDP: its hops, and its narrower network.
+        let gateway = at(["172.16.0.2", "fd00:a::2"]);
+        let hops = traceroute(line(ROAM), at(DESK), &[])?;
+        let hops: Vec<_> = hops.into_iter().map(|hop| hop.from).collect();
+        assert_eq!(hops, [Some(gateway), Some(at(DESK))]);
+        let size = if gateway.is_ipv4() { "1373" } else { "1353" };
+        let large = ping(line(ROAM), at(DESK), 1, &["-M", "do", "-s", size])?;
+        let told = large.errors.first().map(|error| (error.from, error.mtu));
+        assert_eq!(told, Some((Some(gateway), Some(1400))), "{large:?}");
+        let router = at(["10.20.0.1", "fd00:20::1"]);
+        assert!(ping(line(ROAM), router, 1, &[])?.all_answered());
+
         // Where each line leads, and back again.
         let reached = [
             ("roam to controller", line(ROAM), at(CONTROLLER)),
@@ -249,8 +264,8 @@ fn a_line_reaches_its_destination_and_nothing_else() -> Result<()> {
             ("line to line, by a rule that names it", line(ROAM), at(PEER)),
         ];
         for (what, from, to) in reached {
-            tcp_exchange(from, (to, 7000).into(), 100_000, PATIENCE).context(what)?;
             assert!(ping(from, to, 1, &[])?.all_answered(), "{what}");
+            tcp_exchange(from, (to, 7000).into(), 100_000, PATIENCE).context(what)?;
         }
 
         let factory = |reason| ("factory", reason);
@@ -327,6 +342,20 @@ fn a_line_reaches_its_destination_and_nothing_else() -> Result<()> {
                 .with_context(|| format!("{what}, {to}"))?;
         }
 
+        // An error from outside finds its way to the socket that it concerns.
+        let outside = (at(OUTSIDE), 7005).into();
+        let probe = udp_probe(desk, desk, outside, b"anybody?")?;
+        assert_eq!(probe.refused, Some(ErrorKind::ConnectionRefused), "{probe:?}");
+
+        // The tracer says the same as the packets.
+        for (number, verdict) in [("1", "forwarded"), ("4", "line_suspended")] {
+            let (line, to) = (format!("+81900000000{number}"), at(CONTROLLER).to_string());
+            let question = ["trace", "--line", &line, "--to", &to, "--proto", "tcp", "--dport"];
+            let told =
+                sekisho.cli(&[question.as_slice(), &["7000", "-o", "json"]].concat())?.ok()?;
+            assert!(told.contains(verdict), "{told}");
+        }
+
         // On one access, in and out by the same NIC.
         for (from, mark) in [(ROAM, "near, by the rule"), (OTHER, "near, without one")] {
             let from = at(from).to_string();
@@ -354,6 +383,9 @@ fn a_line_reaches_its_destination_and_nothing_else() -> Result<()> {
         captures[3].wait_for(PATIENCE, asked).context("not at the headquarters")?;
         assert_eq!(captures[4].wait_for(Duration::ZERO, asked), None);
     }
+    let sessions = sekisho.cli(&["sessions"])?.ok()?;
+    let lost = sessions.lines().find(|row| row.contains(LOST[0])).unwrap_or_default();
+    assert!(lost.contains("suspended") && !lost.contains("819000000004"), "{sessions}");
     captures.into_iter().try_for_each(judged)
 }
 
