@@ -9,10 +9,10 @@ use anyhow::{Context, Result, ensure};
 use dataplane_common::addr::Mac;
 use dataplane_user::{
     check,
-    compile::{self, Compiled, Facts, Interface},
+    compile::{self, Compiled, Facts, Interface, Link},
     frame::Payload,
     load::{self, Attach, Dataplane, Hook, Hooked, Place, Role, TestFrame, Verdict},
-    model::{Neighbour, Owner, Site},
+    model::{AttachmentIx, Neighbour, Owner, Site},
     trace::{self, Described, Sender},
 };
 use sekisho_tests::{Lab, plug, plug::Hosts};
@@ -58,12 +58,12 @@ impl Loaded {
         for uplink in site.uplinks.values() {
             for hop in &uplink.next_hops {
                 let mac = mac_of(&site, hosts, uplink.attachment, hop)?;
-                facts.neighbours.insert((uplink.attachment, hop.address), mac);
+                facts.neighbours.insert(link(&site, uplink.attachment, hop.address), mac);
             }
         }
         for access in site.accesses.values() {
             let mac = mac_of(&site, hosts, access.attachment, &access.next_hop)?;
-            facts.neighbours.insert((access.attachment, access.next_hop.address), mac);
+            facts.neighbours.insert(link(&site, access.attachment, access.next_hop.address), mac);
         }
         let compiled = compile::compile(&site, &facts, &Compiled::default());
         dataplane.install(&compiled.image)?;
@@ -122,12 +122,7 @@ pub fn goes_on(question: &Question, verdict: &Verdict) -> bool {
     }
 }
 
-fn mac_of(
-    site: &Site,
-    hosts: &Hosts,
-    at: dataplane_user::model::AttachmentIx,
-    hop: &Neighbour,
-) -> Result<Mac> {
+fn mac_of(site: &Site, hosts: &Hosts, at: AttachmentIx, hop: &Neighbour) -> Result<Mac> {
     let interface = site.attachments[at].interface.as_str();
     let text = hosts.get(interface).with_context(|| format!("no host {interface}"))?.mac();
     let bytes: Vec<u8> =
@@ -166,4 +161,10 @@ pub fn in_lab<T: Send>(
     }
     let place = Place { pin: lab.bpffs()?.join("bench"), state: lab.folder().join("bench") };
     lab.dut().in_ns(|| work(place, &hosts))?
+}
+
+/// Where a next hop is, as the compiler asks for it.
+fn link(site: &Site, at: AttachmentIx, address: IpAddr) -> Link {
+    let at = &site.attachments[at];
+    (at.interface.to_string(), at.vlan.unwrap_or(0), address)
 }

@@ -36,10 +36,16 @@ pub struct Facts {
     /// Interfaces of the site that are there.
     pub interfaces: HashMap<String, Interface>,
     /// MACs that were found out of next hops on uplinks and accesses.
-    pub neighbours: HashMap<(AttachmentIx, IpAddr), Mac>,
+    pub neighbours: Neighbours,
     /// Half-flows that a tenant may have at a time.
     pub flows_per_tenant: u32,
 }
+
+/// A next hop's place: interface, VLAN (0: none), address.
+pub type Link = (String, u16, IpAddr);
+
+/// MACs of next hops that were asked for.
+pub type Neighbours = HashMap<Link, Mac>;
 
 /// An interface.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

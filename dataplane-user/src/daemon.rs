@@ -2,7 +2,7 @@
 
 mod answers;
 
-use std::{collections::HashMap, fs, net::IpAddr, path::PathBuf, time::Instant};
+use std::{fs, path::PathBuf, time::Instant};
 
 use anyhow::{Context, bail};
 use dataplane_common::addr::Mac;
@@ -10,7 +10,7 @@ use ipnetwork::IpNetwork;
 
 use crate::{
     check,
-    compile::{self, Compiled, Facts, Interface, plan},
+    compile::{self, Compiled, Facts, Interface, Neighbours, plan},
     config::diagnostic::render,
     load::{self, Attach, Attached, Dataplane, Hook, Place, Role},
     model::{self, AttachmentIx, Owner, Site},
@@ -49,7 +49,7 @@ struct InForce {
     text: String,
     compiled: Compiled,
     attached: Vec<Attached>,
-    neighbours: HashMap<(AttachmentIx, IpAddr), Mac>,
+    neighbours: Neighbours,
 }
 
 impl Daemon {
@@ -63,8 +63,8 @@ impl Daemon {
             log: options.program_log,
         })?;
         let is_new = dataplane.version() == 0;
-        let before = numbers::read(&options.place, &dataplane)?;
-        match put_in_force(&options, &mut dataplane, &before, site, text) {
+        let (before, neighbours) = numbers::read(&options.place, &dataplane)?;
+        match put_in_force(&options, &mut dataplane, &before, &neighbours, site, text) {
             Ok(in_force) => Ok(Self { options, dataplane, in_force, started: Instant::now() }),
             Err(error) => {
                 drop(dataplane);
@@ -87,7 +87,10 @@ impl Daemon {
             return Ok(Applied { site_version: self.dataplane.version(), dry_run, changes });
         }
         let Self { options, dataplane, in_force, .. } = self;
-        *in_force = put_in_force(options, dataplane, &in_force.compiled, site, text)?;
+        *in_force = {
+            let InForce { compiled, neighbours, .. } = &*in_force;
+            put_in_force(options, dataplane, compiled, neighbours, site, text)?
+        };
         let changes = plan::changes(&before, &self.in_force.compiled.ids);
         Ok(Applied { site_version: self.dataplane.version(), dry_run, changes })
     }
@@ -111,10 +114,11 @@ fn put_in_force(
     options: &Options,
     dataplane: &mut Dataplane,
     before: &Compiled,
+    known_neighbours: &Neighbours,
     site: Site,
     text: String,
 ) -> anyhow::Result<InForce> {
-    let neighbours = resolve(&site)?;
+    let neighbours = resolve(&site, known_neighbours)?;
     let known: Vec<_> = dataplane.attached().map(str::to_owned).collect();
     let attached = dataplane.attach(&interfaces(&site))?;
     for warning in attached.iter().filter_map(|at| at.warning.as_ref()) {
@@ -122,8 +126,9 @@ fn put_in_force(
     }
     let facts = facts(options, &attached, neighbours.clone());
     let compiled = compile::compile(&site, &facts, before);
-    let installed = numbers::write(&options.place, dataplane.version() + 1, &compiled.ids)
-        .and_then(|()| Ok(dataplane.install(&compiled.image)?));
+    let installed =
+        numbers::write(&options.place, dataplane.version() + 1, &compiled.ids, &neighbours)
+            .and_then(|()| Ok(dataplane.install(&compiled.image)?));
     if let Err(error) = installed {
         let is_new = |at: &&Attached| !known.contains(&at.interface.name);
         for at in attached.iter().filter(is_new) {
@@ -138,11 +143,7 @@ fn put_in_force(
     Ok(InForce { site, text, compiled, attached, neighbours })
 }
 
-fn facts(
-    options: &Options,
-    attached: &[Attached],
-    neighbours: HashMap<(AttachmentIx, IpAddr), Mac>,
-) -> Facts {
+fn facts(options: &Options, attached: &[Attached], neighbours: Neighbours) -> Facts {
     let interfaces = attached.iter().map(|at| (at.interface.name.clone(), fact(at)));
     Facts {
         interfaces: interfaces.collect(),
@@ -168,7 +169,7 @@ fn owner(site: &Site, ix: AttachmentIx) -> String {
 }
 
 /// Asks for the MACs of next hops that the file does not state.
-fn resolve(site: &Site) -> anyhow::Result<HashMap<(AttachmentIx, IpAddr), Mac>> {
+fn resolve(site: &Site, known: &Neighbours) -> anyhow::Result<Neighbours> {
     let uplinks = site.uplinks.values().flat_map(|uplink| {
         let hops = uplink.next_hops.iter();
         hops.map(move |hop| (uplink.attachment, uplink.mac, uplink.addresses.as_slice(), hop))
@@ -176,13 +177,18 @@ fn resolve(site: &Site) -> anyhow::Result<HashMap<(AttachmentIx, IpAddr), Mac>> 
     let accesses = site.accesses.values().map(|access| {
         (access.attachment, access.mac, access.addresses.as_slice(), &access.next_hop)
     });
-    let mut found = HashMap::new();
+    let mut found = Neighbours::new();
     for (ix, mac, addresses, hop) in uplinks.chain(accesses) {
         if hop.mac.is_some() {
             continue;
         }
         let at = &site.attachments[ix];
         let interface = at.interface.to_string();
+        let link = (interface.clone(), at.vlan.unwrap_or(0), hop.address);
+        if let Some(&mac) = known.get(&link) {
+            found.insert(link, mac);
+            continue;
+        }
         let of_family = |address: &&IpNetwork| address.is_ipv4() == hop.address.is_ipv4();
         let Some(own) = addresses.iter().find(of_family) else {
             warn(format_args!(
@@ -202,10 +208,11 @@ fn resolve(site: &Site) -> anyhow::Result<HashMap<(AttachmentIx, IpAddr), Mac>> 
         };
         match neighbour::resolve(&question).with_context(|| owner(site, ix))? {
             Some(mac) => {
-                found.insert((ix, hop.address), mac);
+                found.insert(link, mac);
             }
             None => warn(format_args!(
-                "{}: next hop {} does not answer; packets to it are stopped until the next apply",
+                "{}: next hop {} does not answer; give its `mac`, or packets to it are stopped \
+                 until a start finds it (once XDP is attached, its answers end there)",
                 owner(site, ix),
                 hop.address
             )),

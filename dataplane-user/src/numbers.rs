@@ -7,11 +7,12 @@
 use std::{fs, io};
 
 use anyhow::Context;
+use dataplane_common::addr::Mac;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     compile::{
-        Compiled,
+        Compiled, Link, Neighbours,
         ids::{Ids, Kept},
     },
     load::{Dataplane, Place},
@@ -21,13 +22,23 @@ use crate::{
 #[derive(Serialize, Deserialize)]
 struct File {
     version: u32,
+    /// The highest generation of all, also of objects that are no more.
+    newest: u32,
+    neighbours: Vec<(Link, [u8; 6])>,
     objects: Vec<Kept>,
 }
 
 /// Writes the numbers of the version that comes next.
-pub fn write(place: &Place, version: u32, ids: &Ids) -> anyhow::Result<()> {
+pub fn write(
+    place: &Place,
+    version: u32,
+    ids: &Ids,
+    neighbours: &Neighbours,
+) -> anyhow::Result<()> {
     let path = place.numbers_file(version);
-    let text = serde_json::to_vec(&File { version, objects: ids.keep() })?;
+    let neighbours = neighbours.iter().map(|(link, mac)| (link.clone(), mac.0)).collect();
+    let file = File { version, newest: ids.newest(), neighbours, objects: ids.keep() };
+    let text = serde_json::to_vec(&file)?;
     let new = path.with_extension("new");
     fs::write(&new, text)
         .and_then(|()| fs::rename(&new, &path))
@@ -37,23 +48,24 @@ pub fn write(place: &Place, version: u32, ids: &Ids) -> anyhow::Result<()> {
 /// The version in force, as far as it is known: its image, and its numbers. Without
 /// them, generations begin above all that are in force, so that every flow is judged
 /// again.
-pub fn read(place: &Place, dataplane: &Dataplane) -> anyhow::Result<Compiled> {
+pub fn read(place: &Place, dataplane: &Dataplane) -> anyhow::Result<(Compiled, Neighbours)> {
     let version = dataplane.version();
     if version == 0 {
-        return Ok(Compiled::default());
+        return Ok((Compiled::default(), Neighbours::new()));
     }
     let image = dataplane.read_back()?;
     let path = place.numbers_file(version);
-    let ids = match fs::read(&path) {
-        Ok(text) => serde_json::from_slice::<File>(&text)
-            .ok()
-            .filter(|file| file.version == version)
-            .map(|file| Ids::kept(file.objects)),
+    let file = match fs::read(&path) {
+        Ok(text) => serde_json::from_slice::<File>(&text).ok(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     };
-    let ids = ids.unwrap_or_else(|| Ids::beyond(newest(&image)));
-    Ok(Compiled { image, ids })
+    let Some(file) = file.filter(|file| file.version == version) else {
+        let ids = Ids::beyond(newest(&image));
+        return Ok((Compiled { image, ids }, Neighbours::new()));
+    };
+    let neighbours = file.neighbours.into_iter().map(|(link, mac)| (link, Mac(mac))).collect();
+    Ok((Compiled { image, ids: Ids::kept(file.objects, file.newest) }, neighbours))
 }
 
 /// The highest generation in force.

@@ -3,13 +3,18 @@
 use clap::Args;
 use serde_json::Value;
 
-use super::daemon::Daemon;
+use super::{
+    daemon::Daemon,
+    output::{Output, table},
+};
 
-/// Show the site in force, or one kind of its objects, as JSON
+/// Show the site in force, or a part of it
 #[derive(Args)]
 pub struct Options {
     #[command(flatten)]
     daemon: Daemon,
+    #[command(flatten)]
+    output: Output,
     /// What to show: tenants, uplinks, accesses, entitlements, sessions, or a path
     /// such as tenants/blue/ports/web-1
     #[arg(value_name = "PATH")]
@@ -25,8 +30,30 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             anyhow::anyhow!("there is no {step:?} here; there are: {}", children(found).join(", "))
         })?;
     }
-    println!("{}", serde_json::to_string_pretty(found)?);
-    Ok(())
+    options.output.print(found, |found| {
+        let mut rows = Vec::new();
+        leaves(found, "", &mut rows);
+        table(["PATH", "VALUE"], rows)
+    })
+}
+
+/// Every value with the path that leads to it.
+fn leaves(value: &Value, path: &str, rows: &mut Vec<[String; 2]>) {
+    let under =
+        |step: &str| if path.is_empty() { step.to_owned() } else { format!("{path}/{step}") };
+    match value {
+        Value::Object(fields) => {
+            fields.iter().for_each(|(key, value)| leaves(value, &under(key), rows));
+        }
+        Value::Array(elements) => elements.iter().enumerate().for_each(|(number, element)| {
+            let step = name(element).map_or_else(|| number.to_string(), str::to_owned);
+            leaves(element, &under(&step), rows);
+        }),
+        Value::String(text) => rows.push([path.to_owned(), text.clone()]),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {
+            rows.push([path.to_owned(), value.to_string()]);
+        }
+    }
 }
 
 /// A field by its key, or an element of a list by its name or number.

@@ -210,7 +210,9 @@ fn outside(
 ) -> u32 {
     let id = b.numbering.number(Kind::NextHop, name);
     let attachment = b.attachment_number(at);
-    let known = hop.mac.map(mac).or_else(|| b.facts.neighbours.get(&(at, hop.address)).copied());
+    let link = &b.site.attachments[at];
+    let link = (link.interface.to_string(), link.vlan.unwrap_or(0), hop.address);
+    let known = hop.mac.map(mac).or_else(|| b.facts.neighbours.get(&link).copied());
     let next_hop = NextHop {
         attachment,
         endpoint,

@@ -83,10 +83,16 @@ impl Ids {
         self.numbers.iter().map(keep).collect()
     }
 
-    /// What was kept.
+    /// The highest generation that any object ever had, one that is no more included.
     #[must_use]
-    pub fn kept(kept: Vec<Kept>) -> Self {
-        let mut ids = Self::default();
+    pub const fn newest(&self) -> u32 {
+        self.generation
+    }
+
+    /// What was kept, and the highest generation of all.
+    #[must_use]
+    pub fn kept(kept: Vec<Kept>, newest: u32) -> Self {
+        let mut ids = Self::beyond(newest);
         for object in kept {
             ids.numbers.insert((object.kind, object.name.clone()), object.number);
             ids.names.insert((object.kind, object.number), object.name);
@@ -220,11 +226,17 @@ mod tests {
     fn what_is_kept_goes_on() {
         let first = version(&Ids::default(), &[("a", "x"), ("b", "x")]);
         let kept = serde_json::to_string(&first.keep()).unwrap();
-        let again = Ids::kept(serde_json::from_str(&kept).unwrap());
+        let again = Ids::kept(serde_json::from_str(&kept).unwrap(), first.newest());
         let second = version(&again, &[("a", "x"), ("b", "y"), ("c", "z")]);
         let of = |ids: &Ids, number| ids.generation(Kind::Endpoint, number).unwrap();
         assert_eq!(of(&second, 1), of(&first, 1));
         assert!(of(&second, 2) > of(&first, 2) && of(&second, 3) > of(&second, 2));
+        // The newest object goes, the daemon starts again, an object comes: it has a
+        // generation that none had.
+        let gone = version(&second, &[("a", "x")]);
+        let again = Ids::kept(gone.keep(), gone.newest());
+        let back = version(&again, &[("a", "x"), ("c", "z")]);
+        assert!(back.newest() > of(&second, 3));
         let lost = version(&Ids::beyond(of(&second, 3)), &[("a", "x")]);
         assert!(of(&lost, 1) > of(&second, 3));
     }

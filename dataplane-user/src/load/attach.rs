@@ -345,7 +345,7 @@ impl Attaching<'_> {
     }
 
     fn remember(&mut self, name: &str, before: &Before) -> Result<(), Error> {
-        self.state.interfaces.insert(name.into(), before.clone());
+        self.state.remember(name, before.clone());
         self.state.write(&self.place.state_file())
     }
 

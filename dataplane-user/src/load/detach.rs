@@ -78,6 +78,7 @@ pub fn detach(place: &Place, leave_open: bool) -> Result<Outcome, Error> {
         None
     });
     if let Some(state) = &mut state {
+        state.check_namespace()?;
         let names: Vec<_> = state.interfaces.keys().cloned().collect();
         for name in names {
             match release(place, state, &name, leave_open) {

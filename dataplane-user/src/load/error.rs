@@ -46,6 +46,11 @@ pub enum Error {
     Mode { path: PathBuf, mode: u32 },
     #[error("{}: another sekisho is using it", path.display())]
     InUse { path: PathBuf },
+    #[error(
+        "{} are in the network namespace {found}, and this is {own}: go there (`nsenter --net=...`)",
+        interfaces.join(", ")
+    )]
+    OtherNamespace { found: u64, own: u64, interfaces: Vec<String> },
     #[error("{}: not a state file of sekisho: {source}", path.display())]
     State { path: PathBuf, source: serde_json::Error },
     #[error(

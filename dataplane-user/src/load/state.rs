@@ -1,7 +1,13 @@
 //! What has to be known to go on with pinned tables, and to leave interfaces as they
 //! were found?
 
-use std::{collections::BTreeMap, fs, io, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    io::Write,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::Path,
+};
 
 use dataplane_common::LAYOUT_VERSION;
 use serde::{Deserialize, Serialize};
@@ -20,6 +26,8 @@ pub struct State {
     pub flow_lines: u32,
     /// What its keys are hashed with.
     pub secret: [u64; 2],
+    /// The network namespace that the interfaces are in, by its inode.
+    pub namespace: u64,
     /// What is attached, and how it was before, by interface.
     pub interfaces: BTreeMap<String, Before>,
 }
@@ -43,11 +51,41 @@ pub struct Before {
     pub features: BTreeMap<String, bool>,
 }
 
+/// The calling thread's network namespace; 0 where there is no /proc.
+fn namespace() -> u64 {
+    fs::metadata("/proc/thread-self/ns/net").map_or(0, |link| link.ino())
+}
+
 impl State {
     /// Of tables that are made now.
     #[must_use]
     pub fn new(flow_lines: u32, secret: [u64; 2]) -> Self {
-        Self { layout: LAYOUT_VERSION, flow_lines, secret, interfaces: BTreeMap::new() }
+        Self {
+            layout: LAYOUT_VERSION,
+            flow_lines,
+            secret,
+            namespace: 0,
+            interfaces: BTreeMap::new(),
+        }
+    }
+
+    /// Notes how an interface was found, and in which namespace.
+    pub fn remember(&mut self, name: &str, before: Before) {
+        if self.interfaces.is_empty() {
+            self.namespace = namespace();
+        }
+        self.interfaces.insert(name.into(), before);
+    }
+
+    /// Refuses to look for the interfaces in another namespace, where each would be
+    /// taken for gone.
+    pub fn check_namespace(&self) -> Result<(), Error> {
+        let (found, own) = (self.namespace, namespace());
+        if found == own || self.interfaces.is_empty() {
+            return Ok(());
+        }
+        let interfaces = self.interfaces.keys().cloned().collect();
+        Err(Error::OtherNamespace { found, own, interfaces })
     }
 
     /// What is in the file, if there is one.
