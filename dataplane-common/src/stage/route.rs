@@ -137,7 +137,8 @@ fn via<T: Tables>(t: &T, leg: &mut Leg, route: &Route) -> Result<u32, Stop> {
     let id = route.hops[choice as usize & (HOPS_MAX - 1)];
     leg.receiver = t.next_hop(id).ok_or(Stop::TableMissing)?.endpoint;
     leg.flags = leg_flags::VIA;
-    Ok(id)
+    // Next hop 0 is nobody's: of several, or of the only one, nobody has the address.
+    if leg.receiver == 0 { Err(Stop::NextHopUnresolved) } else { Ok(id) }
 }
 
 /// A number below `count` from the flow's key.
