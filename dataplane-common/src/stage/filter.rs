@@ -7,7 +7,9 @@
 
 use crate::addr::Addr;
 use crate::stop::Stop;
+use crate::table::PermitKey;
 use crate::table::endpoint::{Endpoint, kind};
+use crate::table::flow::action;
 use crate::table::policy::MemberKey;
 use crate::table::policy::{ANY_PROTOCOL, Policy, Rule, family, flags, remote};
 use crate::tables::{Note, Tables, note};
@@ -25,8 +27,10 @@ pub fn egress<T: Tables>(t: &T, leg: &mut Leg) -> Result<(), Stop> {
         return Ok(());
     }
     let policy = t.policy(sender.policy).ok_or(Stop::TableMissing)?;
-    // A group has its members' addresses, not what can be reached by way of them.
-    let receiver = if leg.flags & leg_flags::VIA == 0 { leg.receiver } else { 0 };
+    // A group has its members' addresses and address pairs, and no more of what can be
+    // reached by way of them.
+    let is_member = leg.flags & leg_flags::VIA == 0 || is_pair(t, leg);
+    let receiver = if is_member { leg.receiver } else { 0 };
     let key = leg.key;
     let port = u16::from_be_bytes(key.dst_port);
     let rule = t.find_rule(policy.egress_first, policy.egress_count, |rule| {
@@ -38,6 +42,15 @@ pub fn egress<T: Tables>(t: &T, leg: &mut Leg) -> Result<(), Stop> {
     leg.rule_egress = rule.id;
     t.note(Note { what: note::EGRESS, id: rule.id, detail: sender.policy, zero: 0 });
     Ok(())
+}
+
+/// Is the destination an address of the port that is the next hop on the way there?
+#[inline(always)]
+fn is_pair<T: Tables>(t: &T, leg: &Leg) -> bool {
+    t.next_hop(leg.action & action::NEXT_HOP).is_some_and(|hop| {
+        let (endpoint, mac, addr) = (hop.endpoint, hop.dst, leg.key.dst);
+        t.is_permitted(&PermitKey { endpoint, mac, zero: [0; 2], addr })
+    })
 }
 
 /// The receiver's ingress rules. From one line to another only a rule that names
