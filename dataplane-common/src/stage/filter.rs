@@ -125,18 +125,22 @@ pub fn statefulness<T: Tables>(t: &T, leg: &mut Leg) {
     };
 }
 
-/// An answer on a flow needs the rules of the ends whose groups are stateless.
+/// An answer on a flow needs the rules of the ends that keep no state: also where the
+/// flow was kept before its end became stateless.
 #[inline(always)]
 pub fn stateless_answer<T: Tables>(t: &T, answer: &mut Leg) -> Result<(), Stop> {
-    if t.endpoint(answer.sender)
-        .is_some_and(|sender| matches!(state_of(t, sender), State::Stateless))
-    {
+    if keeps_nothing(t, answer.sender) {
         egress(t, answer)?;
     }
-    if t.endpoint(answer.receiver).is_some_and(|end| matches!(state_of(t, end), State::Stateless)) {
+    if keeps_nothing(t, answer.receiver) {
         ingress(t, answer)?;
     }
     Ok(())
+}
+
+#[inline(always)]
+fn keeps_nothing<T: Tables>(t: &T, id: u32) -> bool {
+    t.endpoint(id).is_some_and(|end| !matches!(state_of(t, end), State::Stateful))
 }
 
 #[derive(Clone, Copy)]
