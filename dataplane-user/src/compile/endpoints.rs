@@ -1,7 +1,10 @@
 //! Ports, lines and uplinks: who they are, where their addresses are, how they are
 //! reached.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+};
 
 use dataplane_common::{
     addr::Mac,
@@ -15,8 +18,8 @@ use ipnetwork::IpNetwork;
 
 use super::{Builder, Kind, mac, prefix, put};
 use crate::model::{
-    AttachmentIx, Destination, Line, LineIx, LineState, Neighbour, Port, PortIx, Security, Session,
-    Uplink, UplinkIx,
+    AttachmentIx, Destination, Line, LineIx, LineState, Neighbour, NetworkIx, Port, PortIx,
+    Security, Session, Uplink, UplinkIx,
 };
 
 /// MTU of uplinks and accesses.
@@ -24,8 +27,9 @@ const LINK_MTU_BYTES: u32 = 1500;
 
 pub(super) fn compile(b: &mut Builder<'_>) {
     let site = b.site;
+    let fixed = fixed_addresses(b);
     for (ix, of) in site.ports.iter() {
-        port(b, ix, of);
+        port(b, ix, of, &fixed);
     }
     for (ix, of) in site.uplinks.iter() {
         uplink(b, ix, of);
@@ -36,7 +40,18 @@ pub(super) fn compile(b: &mut Builder<'_>) {
     }
 }
 
-fn port(b: &mut Builder<'_>, ix: PortIx, port: &Port) {
+/// Whose each fixed address is: no pair of another port takes it away.
+fn fixed_addresses(b: &Builder<'_>) -> HashMap<(NetworkIx, IpAddr), PortIx> {
+    let ports = b.site.ports.iter();
+    ports.flat_map(|(ix, of)| of.fixed_ips.iter().map(move |&ip| ((of.network, ip), ix))).collect()
+}
+
+fn port(
+    b: &mut Builder<'_>,
+    ix: PortIx,
+    port: &Port,
+    fixed: &HashMap<(NetworkIx, IpAddr), PortIx>,
+) {
     let network = &b.site.networks[port.network];
     let name = b.port_name(ix);
     let id = b.numbering.number(Kind::Endpoint, &name);
@@ -80,15 +95,21 @@ fn port(b: &mut Builder<'_>, ix: PortIx, port: &Port) {
     claims.extend(port.address_pairs.iter().map(|pair| (pair.prefix, mac(pair.mac))));
     claims.sort_unstable();
     claims.dedup();
+    let mut held = Vec::new();
     for &(network, mac) in &claims {
         let (address, bits) = prefix(network);
         let permit = PermitKey { endpoint: id, mac, zero: [0; 2], addr: address };
         b.image.permits.push((permit, bits));
-        if bits == 128 {
+        let owner = fixed.get(&(port.network, network.ip())).copied();
+        let is_fixed = owner == Some(ix) && mac == own;
+        if bits == 128 && (is_fixed || owner.is_none()) {
             let location = Location { endpoint: id, next_hop: hop_of(mac), mac, zero: [0; 2] };
             // A pair that several ports hold stays with the first of the file.
             let key = LocationKey { addr: address, zone, zero: 0 };
-            b.image.locations.entry(key).or_insert(location);
+            let at = *b.image.locations.entry(key).or_insert(location);
+            if at == location {
+                held.push(address);
+            }
         }
     }
 
@@ -117,7 +138,7 @@ fn port(b: &mut Builder<'_>, ix: PortIx, port: &Port) {
         next_hop: hop_of(own),
         owner: 0,
     };
-    let content = format!("{endpoint:?} {attachment} {claims:?} {groups:?}");
+    let content = format!("{endpoint:?} {attachment} {claims:?} {held:?} {groups:?}");
     let generation = b.generation(Kind::Endpoint, id, tenant, content);
     put(&mut b.image.endpoints, id, Endpoint { generation, ..endpoint });
 }
