@@ -112,7 +112,7 @@ fn from_uplink<'t, T: Tables>(t: &'t T, leg: &mut Leg) -> Result<&'t Route, Stop
     Ok(found)
 }
 
-/// Is it an address of ours, or one that we export to this uplink? Nothing that
+/// Is it an address of ours or of a line, or one that we export to this uplink? Nothing that
 /// comes from outside has it as its source.
 pub(crate) fn is_inside<T: Tables>(t: &T, uplink: u32, src: &Addr) -> bool {
     t.route(uplink, src)

@@ -39,4 +39,7 @@ pub mod kind {
     pub const ROUTER: u32 = 6;
     /// In an uplink's zone: the provider's own, out of reach.
     pub const PROTECTED: u32 = 7;
+    /// In an uplink's zone: lines' addresses that are not exported to it. Nothing from
+    /// outside has them as its source, and nothing leads there.
+    pub const INSIDE: u32 = 8;
 }

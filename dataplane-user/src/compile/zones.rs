@@ -174,6 +174,10 @@ fn uplink(b: &mut Builder<'_>, ix: UplinkIx, uplink: &Uplink) {
         let route = Route { kind, zone, ..Route::default() };
         routes.add(b, export.prefix, &format!("exported by {what}"), route);
     }
+    for (access, pool) in pools_inside(b, uplink) {
+        let what = format!("lines of {}, not exported", b.access_name(access));
+        routes.add(b, pool, &what, Route { kind: kind::INSIDE, ..Route::default() });
+    }
     for &protected in &uplink.protected {
         let route = Route { kind: kind::PROTECTED, ..Route::default() };
         routes.add(b, protected, "protected", route);
@@ -185,6 +189,26 @@ fn uplink(b: &mut Builder<'_>, ix: UplinkIx, uplink: &Uplink) {
     }
     let zone = link(b.own_mac(uplink.mac, uplink.attachment), &addresses);
     finish(b, id, 0, zone, routes.content);
+}
+
+/// Pools of which the uplink gets no export or only a part.
+fn pools_inside(b: &Builder<'_>, uplink: &Uplink) -> Vec<(AccessIx, IpNetwork)> {
+    let mut accesses: Vec<_> = uplink
+        .exports
+        .iter()
+        .filter_map(|export| match export.exporter {
+            Exporter::Access(access) => Some(access),
+            Exporter::Router(_) => None,
+        })
+        .collect();
+    accesses.sort_unstable();
+    accesses.dedup();
+    let is_known = |pool: &IpNetwork| {
+        let exported = uplink.exports.iter().map(|export| export.prefix);
+        exported.chain(uplink.protected.iter().copied()).any(|prefix| prefix == *pool)
+    };
+    let pools = |access| b.site.accesses[access].pools.iter().map(move |&pool| (access, pool));
+    accesses.into_iter().flat_map(pools).filter(|(_, pool)| !is_known(pool)).collect()
 }
 
 fn access(b: &mut Builder<'_>, ix: AccessIx, access: &Access) {
