@@ -44,6 +44,12 @@ pub mod pair;
 
 pub mod throng;
 
+pub mod reference;
+
+pub mod sites;
+
+pub mod trial;
+
 pub use capture::{Capture, Pcap};
 pub use lab::{Host, Lab};
 pub use sekisho::{Sekisho, Tally};

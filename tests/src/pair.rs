@@ -47,6 +47,8 @@ pub struct Pair {
     /// Errors made since the last refill.
     reported: u32,
     counted: Counters,
+    /// As many as any image had.
+    attachments: u32,
     forgotten_rule: Option<u32>,
 }
 
@@ -88,7 +90,15 @@ impl Pair {
             nics.set(ifindex, &value).context("entering an interface")?;
         }
         let counted = Counters::default();
-        let mut pair = Self { host, kernel, reports, reported: 0, counted, forgotten_rule: None };
+        let mut pair = Self {
+            host,
+            kernel,
+            reports,
+            reported: 0,
+            counted,
+            attachments: 0,
+            forgotten_rule: None,
+        };
         pair.install(image)?;
         Ok(pair)
     }
@@ -107,6 +117,7 @@ impl Pair {
     /// The version in force, on both sides.
     pub fn install(&mut self, image: &Image) -> Result<()> {
         self.kernel.install(image)?;
+        self.attachments = self.attachments.max(image.outputs.len() as u32);
         self.host.replace(image.clone());
         Ok(())
     }
@@ -249,9 +260,8 @@ impl Pair {
     }
 
     fn kernel_counters(&self) -> Result<Counters> {
-        let attachments = self.host.image().outputs.len() as u32;
         let mut counters = Counters::default();
-        for (id, of) in (0..).zip(self.kernel.counters(attachments)?) {
+        for (id, of) in (0..).zip(self.kernel.counters(self.attachments)?) {
             let all = [
                 (Counter::Received, of.received),
                 (Counter::Sent, of.sent),

@@ -1,0 +1,301 @@
+//! What may become of a packet?
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use dataplane_common::Stop;
+use dataplane_user::model::{
+    AccessIx, Destination, Exporter, LineState, Mac, NetworkIx, RouterIx, Security, UplinkIx,
+};
+
+use super::{
+    Asked, Branch, Party, Question, Reference,
+    routes::{Known, Way},
+};
+
+/// Who receives it by which MAC, and what is wrong so far.
+struct Candidate {
+    party: Party,
+    mac: Option<Mac>,
+    stops: BTreeSet<Stop>,
+}
+
+/// Nobody receives it.
+struct Nobody {
+    stops: BTreeSet<Stop>,
+    is_ours: bool,
+}
+
+type Reached = Result<Vec<Candidate>, Nobody>;
+
+fn nobody(stop: Stop) -> Reached {
+    Err(Nobody { stops: BTreeSet::from([stop]), is_ours: false })
+}
+
+fn candidate(party: Party, mac: Option<Mac>) -> Candidate {
+    Candidate { party, mac, stops: BTreeSet::new() }
+}
+
+/// Loopback, multicast, reserved: no host's address.
+fn is_nobody(addr: IpAddr) -> bool {
+    match addr {
+        IpAddr::V4(v4) => {
+            let [first, ..] = v4.octets();
+            first == 0 || first == 127 || first >= 224
+        }
+        IpAddr::V6(v6) => v6.is_multicast() || v6.is_loopback() || v6.is_unspecified(),
+    }
+}
+
+impl Reference<'_> {
+    /// Everything that may become of the packet.
+    #[must_use]
+    pub fn judge(&self, question: &Question, asked: Asked) -> Vec<Branch> {
+        let wrong = self.source(question);
+        let reached = self.reach(question);
+        match reached {
+            Err(mut none) => {
+                none.stops.extend(wrong);
+                if self.asks(question.from, asked) && !self.may_leave(question, None) {
+                    none.stops.insert(Stop::EgressDenied);
+                }
+                vec![Branch { receiver: None, stops: none.stops, is_ours: none.is_ours }]
+            }
+            Ok(candidates) => candidates
+                .into_iter()
+                .map(|candidate| {
+                    let mut stops = candidate.stops;
+                    stops.extend(&wrong);
+                    let to = candidate.party;
+                    if self.asks(question.from, asked)
+                        && !self.may_leave(question, Some((to, candidate.mac)))
+                    {
+                        stops.insert(Stop::EgressDenied);
+                    }
+                    if self.asks(to, asked) && !self.may_enter(question, to) {
+                        let is_line = |party| matches!(party, Party::Line(_));
+                        let both = is_line(question.from) && is_line(to);
+                        stops.insert(if both { Stop::LineToLine } else { Stop::IngressDenied });
+                    }
+                    Branch { receiver: Some((to, candidate.mac)), stops, is_ours: false }
+                })
+                .collect(),
+        }
+    }
+
+    fn asks(&self, party: Party, asked: Asked) -> bool {
+        asked == Asked::Both || self.is_stateless(party)
+    }
+
+    /// Is the source the sender's?
+    fn source(&self, question: &Question) -> BTreeSet<Stop> {
+        let mut stops = BTreeSet::new();
+        let src = question.src;
+        if is_nobody(src) || src == question.dst {
+            stops.insert(Stop::MartianSource);
+        }
+        match question.from {
+            Party::Port(ix) => {
+                let port = &self.site.ports[ix];
+                let is_own = question.mac == Some(port.mac) && port.fixed_ips.contains(&src);
+                let is_pair = port
+                    .address_pairs
+                    .iter()
+                    .any(|pair| question.mac == Some(pair.mac) && pair.prefix.contains(src));
+                if port.security != Security::Off && !is_own && !is_pair {
+                    stops.insert(Stop::SpoofedAddress);
+                }
+                let is_known = question.mac == Some(port.mac)
+                    || port.address_pairs.iter().any(|pair| question.mac == Some(pair.mac));
+                if port.security != Security::Off && !is_known {
+                    stops.insert(Stop::UnknownStation);
+                }
+            }
+            Party::Line(ix) => {
+                let line = &self.site.lines[ix];
+                if self.session(line.access, src) != Some(ix) {
+                    stops.insert(Stop::NoSession);
+                }
+                if line.state == LineState::Suspended {
+                    stops.insert(Stop::LineSuspended);
+                }
+            }
+            // Judged where the way back is known.
+            Party::Uplink(_) => {}
+        }
+        stops
+    }
+
+    fn reach(&self, question: &Question) -> Reached {
+        if question.station.is_none() && is_nobody(question.dst) {
+            return nobody(Stop::DestinationUnroutable);
+        }
+        match question.from {
+            Party::Port(ix) => {
+                let network = self.site.ports[ix].network;
+                match (question.station, self.site.networks[network].router) {
+                    (Some(station), _) => self.within(network, question.dst, station),
+                    (None, None) => nobody(Stop::NoRoute),
+                    (None, Some(router)) => self.by_router(question, router),
+                }
+            }
+            Party::Line(ix) => {
+                let line = &self.site.lines[ix];
+                match line.destination {
+                    Destination::Router(router) | Destination::Network { router, .. } => {
+                        self.by_router(question, router)
+                    }
+                    Destination::Uplink(uplink) => self.by_uplink(question, uplink),
+                }
+            }
+            Party::Uplink(uplink) => self.inbound(question, uplink),
+        }
+    }
+
+    /// Within a network.
+    fn within(&self, network: NetworkIx, dst: IpAddr, station: Mac) -> Reached {
+        if self.is_gateway(network, dst) {
+            return nobody(Stop::ToRouter);
+        }
+        let Some((port, mac)) = self.holder(network, dst) else {
+            return nobody(Stop::UnknownDestination);
+        };
+        let mut to = candidate(Party::Port(port), Some(mac));
+        if mac != station {
+            to.stops.insert(Stop::WrongStation);
+        }
+        Ok(vec![to])
+    }
+
+    /// Through a router.
+    fn by_router(&self, question: &Question, router: RouterIx) -> Reached {
+        let dst = question.dst;
+        let reached = match self.way(router, dst) {
+            Way::Own => {
+                return Err(Nobody { stops: BTreeSet::from([Stop::ToRouter]), is_ours: true });
+            }
+            Way::None => return nobody(Stop::NoRoute),
+            Way::Blackhole => return nobody(Stop::Blackhole),
+            Way::Connected(network) => match self.holder(network, dst) {
+                Some((port, mac)) => vec![candidate(Party::Port(port), Some(mac))],
+                None => return nobody(Stop::UnknownDestination),
+            },
+            Way::Pool(access) => vec![self.line(access, dst, |to| match to {
+                Destination::Router(ix) | Destination::Network { router: ix, .. } => ix == router,
+                Destination::Uplink(_) => false,
+            })?],
+            Way::Hops(hops) => hops
+                .iter()
+                .filter_map(|hop| self.holder(hop.network, hop.address))
+                .map(|(port, mac)| candidate(Party::Port(port), Some(mac)))
+                .collect(),
+            Way::Uplink(uplink) => self.macs(uplink, dst),
+        };
+        self.across(question, Some(router), reached)
+    }
+
+    fn macs(&self, uplink: UplinkIx, dst: IpAddr) -> Vec<Candidate> {
+        let macs = self.outside(uplink, dst.is_ipv4());
+        if macs.is_empty() {
+            let mut to = candidate(Party::Uplink(uplink), None);
+            to.stops.insert(Stop::NextHopUnresolved);
+            return vec![to];
+        }
+        macs.into_iter().map(|mac| candidate(Party::Uplink(uplink), Some(mac))).collect()
+    }
+
+    fn across(
+        &self,
+        question: &Question,
+        router: Option<RouterIx>,
+        mut reached: Vec<Candidate>,
+    ) -> Reached {
+        if reached.is_empty() {
+            return nobody(Stop::NextHopUnresolved);
+        }
+        for to in &mut reached {
+            to.stops.extend(self.borders(question, router, to.party));
+        }
+        Ok(reached)
+    }
+
+    /// The line that has the address, if it is attached there.
+    fn line(
+        &self,
+        access: AccessIx,
+        dst: IpAddr,
+        is_attached: impl Fn(Destination) -> bool,
+    ) -> Result<Candidate, Nobody> {
+        let none = |stop| Nobody { stops: BTreeSet::from([stop]), is_ours: false };
+        let ix = self.session(access, dst).ok_or(none(Stop::UnknownDestination))?;
+        let line = &self.site.lines[ix];
+        if !is_attached(line.destination) {
+            return Err(none(Stop::UnknownDestination));
+        }
+        let mut to = candidate(Party::Line(ix), self.site.accesses[access].next_hop.mac);
+        if line.state == LineState::Suspended {
+            to.stops.insert(Stop::LineSuspended);
+        }
+        if to.mac.is_none() {
+            to.stops.insert(Stop::NextHopUnresolved);
+        }
+        Ok(to)
+    }
+
+    /// From a line that is attached to an uplink.
+    fn by_uplink(&self, question: &Question, uplink: UplinkIx) -> Reached {
+        let reached = match self.known(uplink, question.dst) {
+            Known::Own => {
+                return Err(Nobody { stops: BTreeSet::from([Stop::ToRouter]), is_ours: true });
+            }
+            Known::Protected => return nobody(Stop::ProtectedDestination),
+            // What a tenant exports is not the uplink's.
+            Known::Exported(Exporter::Router(_)) | Known::Inside => return nobody(Stop::NoRoute),
+            Known::Exported(Exporter::Access(access)) => {
+                vec![self.line(access, question.dst, |to| to == Destination::Uplink(uplink))?]
+            }
+            Known::Outside => self.macs(uplink, question.dst),
+        };
+        self.across(question, None, reached)
+    }
+
+    /// From outside: only to what is exported there, and only from where it leads back.
+    fn inbound(&self, question: &Question, uplink: UplinkIx) -> Reached {
+        let known = self.known(uplink, question.dst);
+        let exporter = match known {
+            Known::Exported(exporter) => Some(exporter),
+            Known::Own => None,
+            Known::Protected | Known::Inside | Known::Outside => return nobody(Stop::NotExported),
+        };
+        let is_wrong = self.is_source_wrong(uplink, exporter, question.src);
+        let also = |mut stops: BTreeSet<Stop>| {
+            if is_wrong {
+                stops.insert(Stop::ReversePath);
+            }
+            stops
+        };
+        let reached = match exporter {
+            None => Err(Nobody { stops: BTreeSet::from([Stop::ToRouter]), is_ours: !is_wrong }),
+            Some(Exporter::Access(access)) => self
+                .line(access, question.dst, |to| to == Destination::Uplink(uplink))
+                .and_then(|line| self.across(question, None, vec![line])),
+            Some(Exporter::Router(router)) => {
+                let way = self.way(router, question.dst);
+                if matches!(way, Way::Own) || matches!(way, Way::Uplink(back) if back == uplink) {
+                    nobody(Stop::NotExported)
+                } else {
+                    self.by_router(question, router)
+                }
+            }
+        };
+        match reached {
+            Err(none) => Err(Nobody { stops: also(none.stops), is_ours: none.is_ours }),
+            Ok(mut reached) => {
+                for to in &mut reached {
+                    to.stops = also(core::mem::take(&mut to.stops));
+                }
+                Ok(reached)
+            }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What follows the first packet: the answer, and an error about it.
+
+use std::collections::BTreeMap;
+
+use dataplane_common::Stop;
+use dataplane_user::{model::Mac, tables::HostTables};
+use sekisho_tests::{
+    reference::{Asked, Branch, Kept, Party, Question, Traffic},
+    trial::Trial,
+};
+
+use crate::send;
+
+/// Lets the receiver answer, and complain.
+pub fn follow(
+    trial: &Trial,
+    tables: &HostTables,
+    question: &Question,
+    (to, mac): (Party, Option<Mac>),
+    histogram: &mut BTreeMap<String, u32>,
+) -> Result<(), String> {
+    let mac = if matches!(to, Party::Port(_)) { mac } else { None };
+    let answer = question.answer(to, mac);
+    let kept = trial.reference().kept(question.from, to);
+    let mut branches = expected(trial, question, &answer, kept);
+    let (passed, told) = send(tables, &trial.sent(&answer));
+    let branch = trial
+        .judge(&branches, &answer, &passed, told)
+        .map_err(|why| format!("{why}, not {branches:?}, kept {kept:?}"))?;
+    let opens_another = kept == Kept::Not
+        && branch.stops.is_empty()
+        && branch.receiver.is_some_and(|(party, _)| trial.reference().kept(to, party) != Kept::Not);
+    let outcome = if told.or(passed.stop).is_some() { "stopped" } else { "delivered" };
+    *histogram.entry(format!("answer {outcome}, {kept:?}")).or_default() += 1;
+
+    if opens_another {
+        // With somebody else who has the asker's address; an error would belong to that flow.
+        return Ok(());
+    }
+    // An error travels as an answer does; where no flow is kept it stands for itself.
+    if kept == Kept::Not {
+        let kind = if question.src.is_ipv4() { 3 } else { 1 };
+        let error = Question { traffic: Traffic::Error { kind }, ..answer };
+        branches = expected(trial, question, &error, kept);
+    }
+    for branch in &mut branches {
+        if !branch.stops.is_empty() {
+            branch.stops.insert(Stop::IcmpUnrelated);
+        }
+    }
+    let sent = trial.error_about(question, to, mac);
+    let (passed, told) = send(tables, &sent);
+    trial
+        .judge(&branches, &answer, &passed, told)
+        .map_err(|why| format!("error {why}, not {branches:?}, kept {kept:?}"))?;
+    let outcome = if told.or(passed.stop).is_some() { "stopped" } else { "delivered" };
+    *histogram.entry(format!("error {outcome}, {kept:?}")).or_default() += 1;
+    Ok(())
+}
+
+/// What may become of an answer: on a flow it has to lead back to who asked.
+pub fn expected(trial: &Trial, question: &Question, answer: &Question, kept: Kept) -> Vec<Branch> {
+    let asked = match kept {
+        Kept::Not => Asked::Both,
+        Kept::Stateful | Kept::Half => Asked::Stateless,
+    };
+    let mut branches = trial.reference().judge(answer, asked);
+    if kept == Kept::Not {
+        // Each packet is a first packet; to somebody with whom a flow would be kept, a
+        // reply begins none (C2, C3).
+        for branch in &mut branches {
+            let is_kept = branch
+                .receiver
+                .is_some_and(|(party, _)| trial.reference().kept(answer.from, party) != Kept::Not);
+            if is_kept {
+                branch.stops.extend(answer.begins_nothing());
+            }
+        }
+        return branches;
+    }
+    for branch in &mut branches {
+        let leads_back = branch.receiver.is_some_and(|(party, _)| party == question.from);
+        if !leads_back {
+            branch.stops.insert(Stop::FlowOwner);
+            branch.is_ours = false;
+        }
+    }
+    branches
+}

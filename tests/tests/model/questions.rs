@@ -1,0 +1,63 @@
+//! First packets of flows.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use dataplane_user::tables::HostTables;
+use sekisho_tests::{chance::Chance, reference::Asked};
+
+use crate::{FLOW_LINES, answers, forget, random_site, send};
+
+const SITES: u32 = 400;
+const QUESTIONS: u16 = 120;
+
+#[test]
+fn what_a_site_means_is_what_happens() {
+    let begin = Instant::now();
+    let mut chance = Chance::of_environment();
+    let mut refused = 0;
+    let mut histogram: BTreeMap<String, u32> = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for number in 0..SITES {
+        let (spec, trial) = random_site(&mut chance, &mut refused);
+        let tables = HostTables::new(trial.compiled.image.clone(), FLOW_LINES);
+        for at in 0..QUESTIONS {
+            let Some(question) = trial.question(&mut chance, at) else { continue };
+            forget(&tables);
+            let branches = trial.reference().judge(&question, Asked::Both);
+            let (passed, told) = send(&tables, &trial.sent(&question));
+            let verdict = trial.judge(&branches, &question, &passed, told);
+            let name = match (told.or(passed.stop), passed.work.job) {
+                (Some(stop), _) => format!("stop {}", stop.name()),
+                (None, 0) => "delivered".to_owned(),
+                (None, _) => "answered".to_owned(),
+            };
+            *histogram.entry(name).or_default() += 1;
+            match verdict {
+                Ok(branch) => {
+                    if let Some(receiver) = branch.receiver.filter(|_| branch.stops.is_empty()) {
+                        let answers =
+                            answers::follow(&trial, &tables, &question, receiver, &mut histogram);
+                        wrong.extend(answers.err().map(|why| {
+                            format!("site {number}, answer to {question:?} by {receiver:?}: {why}")
+                        }));
+                    }
+                }
+                Err(why) => {
+                    wrong.push(format!("site {number}, {question:?}: {why}, not {branches:?}"));
+                }
+            }
+            if wrong.len() >= 5 {
+                println!("{}", spec.yaml());
+                panic!("{}", wrong.join("\n"));
+            }
+        }
+        if !wrong.is_empty() {
+            println!("{}", spec.yaml());
+            panic!("{}", wrong.join("\n"));
+        }
+    }
+    histogram.iter().for_each(|(name, count)| println!("{count:8} {name}"));
+    println!("{SITES} sites, {refused} refused, {:?}", begin.elapsed());
+    assert!(refused < SITES, "the generator makes too many wrong files");
+    assert!(histogram["delivered"] > SITES * u32::from(QUESTIONS) / 20, "too little is delivered");
+}
