@@ -157,6 +157,22 @@ impl Mac {
     /// `ff:ff:ff:ff:ff:ff`.
     pub const BROADCAST: Self = Self([0xff; 6]);
 
+    /// The address in one word, which no two have the same.
+    #[inline(always)]
+    #[must_use]
+    pub const fn word(self) -> u64 {
+        let [a, b, c, d, e, f] = self.0;
+        u64::from_ne_bytes([a, b, c, d, e, f, 0, 0])
+    }
+
+    /// The address of such a word.
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_word(word: u64) -> Self {
+        let [a, b, c, d, e, f, _, _] = word.to_ne_bytes();
+        Self([a, b, c, d, e, f])
+    }
+
     /// The group bit: broadcast or multicast (IEEE 802-2014 section 8.2).
     #[inline(always)]
     pub const fn is_multicast(&self) -> bool {

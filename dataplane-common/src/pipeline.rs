@@ -7,8 +7,8 @@
 
 use crate::packet::Packet;
 use crate::stage::{
-    admit, answer as answers, attach, conntrack, emit, filter, flow, parse, related, report,
-    rewrite, route,
+    admit, answer as answers, attach, conntrack, emit, filter, flow, flow_record, generations,
+    parse, related, report, rewrite, route,
 };
 use crate::stop::Stop;
 use crate::table::attachment_kind;
@@ -88,7 +88,7 @@ fn unknown<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<(), S
         related::relate(p, t, w)?;
     } else {
         conntrack::read_scale(p, w)?;
-        if !flow::find(t, w) || !flow::is_continued(t, w) {
+        if !flow_record::find(t, w) || !flow::is_continued(t, w) {
             w.flow_status = 0;
         }
     }
@@ -117,7 +117,7 @@ fn unknown<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<(), S
         verdict?;
         // A flow begins only with a packet that may begin one.
         conntrack::next(w, conntrack::state::NONE, false)?;
-        flow::open(t, w)?;
+        flow_record::open(t, w)?;
     }
     // A stranger's answer says nothing about the flow.
     if verdict != Err(Stop::FlowOwner) {
@@ -136,7 +136,7 @@ fn unknown<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<(), S
 fn judge<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
     let routed = route::route(t, &mut w.leg);
     let routed = w.blur(routed);
-    flow::date(t, &mut w.leg);
+    generations::date(t, &mut w.leg);
     filter::egress(t, &mut w.leg)?;
     routed?;
     if w.flow_status == 0 && w.leg.action & action::ROUTED != 0 {
@@ -148,6 +148,7 @@ fn judge<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
     filter::statefulness(t, &mut w.leg);
     w.action = w.leg.action;
     if w.flow_status & status::REPLY != 0 {
+        admit::opener(t, w)?;
         w.way = Leg { key: w.key, sender: w.leg.receiver, ..Leg::default() };
         route::route(t, &mut w.way)?;
         if w.leg.receiver != w.sender || w.way.receiver != w.leg.sender {

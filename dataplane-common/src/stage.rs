@@ -5,6 +5,8 @@ pub mod parse;
 
 pub mod conntrack;
 pub mod flow;
+pub mod flow_record;
+pub mod generations;
 
 pub mod admit;
 pub mod filter;

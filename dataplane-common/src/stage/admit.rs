@@ -1,6 +1,6 @@
 //! May the sender use this source address?
 
-use crate::addr::Addr;
+use crate::addr::{Addr, Mac};
 use crate::stop::Stop;
 use crate::table::endpoint::{Endpoint, flags, kind};
 use crate::table::{PermitKey, attachment_kind};
@@ -34,7 +34,7 @@ pub fn admit<T: Tables>(t: &T, w: &Work) -> Result<(), Stop> {
     if w.src().is_martian() || w.src().is_multicast() || w.src() == w.key.dst {
         return Err(Stop::MartianSource);
     }
-    if w.attachment_kind == attachment_kind::PORTS && !may_use(t, w, &w.src())? {
+    if w.attachment_kind == attachment_kind::PORTS && !sender_has(t, w, &w.src())? {
         return Err(Stop::SpoofedAddress);
     }
     Ok(())
@@ -42,11 +42,28 @@ pub fn admit<T: Tables>(t: &T, w: &Work) -> Result<(), Stop> {
 
 /// May the port that sent the frame use this address with this MAC?
 #[inline(always)]
-pub fn may_use<T: Tables>(t: &T, w: &Work, addr: &Addr) -> Result<bool, Stop> {
+pub fn sender_has<T: Tables>(t: &T, w: &Work, addr: &Addr) -> Result<bool, Stop> {
     let port = t.endpoint(w.sender).ok_or(Stop::TableMissing)?;
+    Ok(may_use(t, w.sender, port, w.src_mac, addr))
+}
+
+#[inline(always)]
+fn may_use<T: Tables>(t: &T, endpoint: u32, port: &Endpoint, mac: Mac, addr: &Addr) -> bool {
     if port.kind == kind::PORT && port.flags & flags::INSECURE != 0 {
-        return Ok(true);
+        return true;
     }
-    let key = PermitKey { endpoint: w.sender, mac: w.src_mac, zero: [0; 2], addr: *addr };
-    Ok(t.is_permitted(&key))
+    t.is_permitted(&PermitKey { endpoint, mac, zero: [0; 2], addr: *addr })
+}
+
+/// Does the opener of the flow that the packet answers still have the address that it
+/// asked from? A line's session and an uplink's way back are found with the route.
+#[inline(always)]
+pub fn opener<T: Tables>(t: &T, w: &Work) -> Result<(), Stop> {
+    let port = t.endpoint(w.leg.sender).ok_or(Stop::TableMissing)?;
+    let cold = t.flow_cold(w.flow).ok_or(Stop::TableMissing)?;
+    let mac = Mac::from_word(cold.opener_mac.load());
+    if port.kind == kind::PORT && !may_use(t, w.leg.sender, port, mac, &w.leg.key.src) {
+        return Err(Stop::UnknownDestination);
+    }
+    Ok(())
 }

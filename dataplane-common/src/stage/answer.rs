@@ -36,7 +36,7 @@ pub fn arp<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<(), S
     }
     let (sender, target) = (Addr::v4(question.sender), Addr::v4(question.target));
     if w.attachment_kind == attachment_kind::PORTS {
-        let is_claim_good = sender.is_unspecified() || admit::may_use(t, w, &sender)?;
+        let is_claim_good = sender.is_unspecified() || admit::sender_has(t, w, &sender)?;
         if question.sender_mac != w.src_mac || !is_claim_good {
             return Err(Stop::SpoofedArp);
         }
@@ -95,10 +95,10 @@ fn claims<P: Packet, T: Tables>(
     is_solicitation: bool,
 ) -> Result<(), Stop> {
     let is_probe = is_solicitation && w.src().is_unspecified();
-    if !is_probe && !admit::may_use(t, w, &w.src())? {
+    if !is_probe && !admit::sender_has(t, w, &w.src())? {
         return Err(Stop::SpoofedNeighbour);
     }
-    if !is_solicitation && !admit::may_use(t, w, target)? {
+    if !is_solicitation && !admit::sender_has(t, w, target)? {
         return Err(Stop::SpoofedNeighbour);
     }
     let option_at = w.l4 + NEIGHBOUR_BYTES;

@@ -53,6 +53,10 @@ pub mod state {
     }
 }
 
+const SYN_ACK: u8 = SYN | ACK;
+const FIN_ACK: u8 = FIN | ACK;
+const RST_ACK: u8 = RST | ACK;
+
 /// The packet passes and changes nothing.
 const IG: u8 = 0xfe;
 /// The packet does not fit.
@@ -81,23 +85,33 @@ static TCP_NEXT: [[u8; 16]; 16] = [
     [IV; 16], [IV; 16], [IV; 16],
 ];
 
-/// The state after the packet at hand.
+/// What a packet does to its connection.
+#[derive(Clone, Copy)]
+pub struct Step {
+    /// The state after it.
+    pub state: u32,
+    /// It may be stray or forged: it passes, and nothing is learnt from it.
+    pub is_ignored: bool,
+}
+
+/// What the packet at hand does to a connection in this state.
 #[inline(always)]
-pub fn next(w: &Work, state: u32, is_reply: bool) -> Result<u32, Stop> {
+pub fn next(w: &Work, state: u32, is_reply: bool) -> Result<Step, Stop> {
     if w.is(flags::TCP) {
+        // Every other combination is a probe of how hosts take it.
         let segment = match w.tcp_flags & (RST | SYN | FIN | ACK) {
-            flags if flags & RST != 0 => 4,
-            flags if flags & (SYN | ACK) == SYN | ACK => 1,
-            flags if flags & SYN != 0 => 0,
-            flags if flags & FIN != 0 => 2,
-            flags if flags & ACK != 0 => 3,
+            SYN => 0,
+            SYN_ACK => 1,
+            FIN_ACK => 2,
+            ACK => 3,
+            RST | RST_ACK => 4,
             _ => return Err(Stop::ConnectionState),
         };
         let row = segment | if is_reply { 8 } else { 0 };
         return match TCP_NEXT[row & 15][state as usize & 15] {
             IV => Err(Stop::ConnectionState),
-            IG => Ok(state),
-            next => Ok(u32::from(next)),
+            IG => Ok(Step { state, is_ignored: true }),
+            next => Ok(Step { state: u32::from(next), is_ignored: false }),
         };
     }
     if w.is(flags::ICMP_QUERY) {
@@ -107,11 +121,12 @@ pub fn next(w: &Work, state: u32, is_reply: bool) -> Result<u32, Stop> {
             return Err(Stop::IcmpUnrelated);
         }
     }
-    Ok(match state {
+    let state = match state {
         state::NONE if !is_reply => state::UNREPLIED,
         state::UNREPLIED if !is_reply => state::UNREPLIED,
         _ => state::REPLIED,
-    })
+    };
+    Ok(Step { state, is_ignored: false })
 }
 
 /// Does a SYN begin a new connection where an old one has ended?

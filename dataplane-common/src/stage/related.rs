@@ -4,7 +4,7 @@
 //! so the half-flow that answers the quoted one is the error's own: its key is the
 //! quoted key inverted, in the zone where the error arrives (RFC 5508 section 4).
 
-use super::{flow, parse, route};
+use super::{flow_record, parse, route};
 use crate::addr::Addr;
 use crate::packet::Packet;
 use crate::stop::Stop;
@@ -13,13 +13,16 @@ use crate::table::flow::{FlowKey, status};
 use crate::tables::{Note, Tables, note};
 use crate::wire::icmp::{ICMP_BYTES, Icmp};
 use crate::wire::ipv4::{IPV4_BYTES, Ipv4};
-use crate::wire::ipv6::{IPV6_BYTES, Ipv6};
+use crate::wire::ipv6::{Extension, Fragment, IPV6_BYTES, Ipv6};
 use crate::wire::protocol;
 use crate::wire::transport::{PORTS_BYTES, Ports};
 use crate::work::{Work, flags};
 
-/// Bytes of a quoted packet that are looked at: the largest IPv4 header and eight more.
-const QUOTE_BYTES: u32 = 68;
+/// Bytes of a quoted packet that are looked at: the largest IPv4 header, or IPv6's with
+/// some extension headers, and eight more.
+const QUOTE_BYTES: u32 = 88;
+/// Extension headers of a quoted packet that are followed.
+const QUOTED_EXTENSIONS_MAX: u32 = 2;
 
 /// Finds the half-flow and puts its key into the work in place of the error's own,
 /// which stays if there is none.
@@ -36,8 +39,8 @@ pub fn relate<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<()
         return Err(Stop::ReversePath);
     }
     let own = w.key;
-    w.key = flow::inverse(&quoted, is_v6);
-    if !flow::find(t, w) {
+    w.key = flow_record::inverse(&quoted, is_v6);
+    if !flow_record::find(t, w) {
         // By itself it is a message of its type, which rules may permit.
         w.key = own;
         w.key.dst_port = w.icmp;
@@ -84,14 +87,34 @@ fn quoted_v6<P: Packet>(p: &P, w: &Work) -> Result<FlowKey, Stop> {
     if ip.version_class_flow[0] >> 4 != 6 {
         return Err(Stop::IcmpUnrelated);
     }
-    let key = FlowKey {
+    let mut key = FlowKey {
         src: Addr::v6(ip.src),
         dst: Addr::v6(ip.dst),
         protocol: ip.next_header,
         zone: w.key.zone,
         ..FlowKey::default()
     };
-    quoted_transport(p, w, key, at + IPV6_BYTES)
+    let mut at = at + IPV6_BYTES;
+    let mut left = QUOTED_EXTENSIONS_MAX;
+    while left > 0 {
+        left -= 1;
+        let extension = match key.protocol {
+            protocol::FRAGMENT => {
+                let fragment = *p.get::<Fragment>(at).ok_or(Stop::IcmpUnrelated)?;
+                if !fragment.is_first() {
+                    return Err(Stop::IcmpUnrelated);
+                }
+                Extension { next_header: fragment.next_header, length: 0 }
+            }
+            protocol::HOP_BY_HOP | protocol::DESTINATION_OPTIONS => {
+                *p.get::<Extension>(at).ok_or(Stop::IcmpUnrelated)?
+            }
+            _ => break,
+        };
+        key.protocol = extension.next_header;
+        at += (u32::from(extension.length) + 1) * 8;
+    }
+    quoted_transport(p, w, key, at)
 }
 
 /// The first eight bytes of the quoted transport header are all that is promised

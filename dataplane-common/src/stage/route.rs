@@ -104,6 +104,10 @@ fn from_uplink<'t, T: Tables>(t: &'t T, leg: &mut Leg) -> Result<&'t Route, Stop
         return Err(Stop::ReversePath);
     }
     if exported.kind != route_kind::OWN {
+        // What nobody inside can reach reaches nobody inside, either.
+        if is_protected(t, uplink, &leg.key.src) {
+            return Err(Stop::ReversePath);
+        }
         let back = t.route(leg.zone, &leg.key.src).ok_or(Stop::ReversePath)?;
         if back.kind != route_kind::VIA || !leads_to(t, back, leg.sender) {
             return Err(Stop::ReversePath);
@@ -117,6 +121,12 @@ fn from_uplink<'t, T: Tables>(t: &'t T, leg: &mut Leg) -> Result<&'t Route, Stop
 pub(crate) fn is_inside<T: Tables>(t: &T, uplink: u32, src: &Addr) -> bool {
     t.route(uplink, src)
         .is_some_and(|route| route.kind != route_kind::VIA && route.kind != route_kind::PROTECTED)
+}
+
+/// Does the provider keep the address out of tenants' reach?
+#[inline(always)]
+fn is_protected<T: Tables>(t: &T, uplink: u32, addr: &Addr) -> bool {
+    t.route(uplink, addr).is_some_and(|route| route.kind == route_kind::PROTECTED)
 }
 
 /// Does one of the route's next hops lead to this endpoint? Beyond the count they
@@ -200,9 +210,7 @@ fn may_reach(line: &Endpoint, other: &Endpoint) -> bool {
 /// what the provider protects.
 #[inline(always)]
 fn exported<T: Tables>(t: &T, leg: &Leg, uplink: &Endpoint, src: &Addr) -> Result<(), Stop> {
-    if let Some(there) = t.route(uplink.arrival, &leg.key.dst)
-        && there.kind == route_kind::PROTECTED
-    {
+    if is_protected(t, uplink.arrival, &leg.key.dst) {
         return Err(Stop::ProtectedDestination);
     }
     let back = t.route(uplink.arrival, src).ok_or(Stop::NotExported)?;

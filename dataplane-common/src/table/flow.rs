@@ -129,8 +129,10 @@ pub struct FlowCold {
     pub folded_packets: Word32,
     /// Written by userland alone: how many `bytes` its counters have taken over.
     pub folded_bytes: Word64,
+    /// The MAC that the opener used ([`crate::addr::Mac::word`]; both halves say the same).
+    pub opener_mac: Word64,
     /// Zero.
-    pub spare: [Word64; 6],
+    pub spare: [Word64; 5],
 }
 record!(FlowCold, 128);
 

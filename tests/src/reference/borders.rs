@@ -83,6 +83,9 @@ impl Reference<'_> {
         if matches!(self.known(uplink, src), Known::Own | Known::Exported(_) | Known::Inside) {
             return true;
         }
+        if exporter.is_some() && matches!(self.known(uplink, src), Known::Protected) {
+            return true;
+        }
         match exporter {
             Some(Exporter::Router(router)) => {
                 let leads_back =

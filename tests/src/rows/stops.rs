@@ -342,6 +342,13 @@ fn borders(s: &Site) -> Vec<Row> {
             s.blue,
             Stop::ReversePath,
         ),
+        uplink(
+            "from what the provider protects",
+            "192.0.2.1",
+            "10.1.0.20",
+            s.blue,
+            Stop::ReversePath,
+        ),
         uplink("from the black hole", "198.18.0.1", "10.1.0.20", s.blue, Stop::ReversePath),
         out(
             "by an uplink that leads elsewhere",

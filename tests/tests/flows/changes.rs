@@ -241,6 +241,37 @@ fn a_removed_route_cuts_lines_that_used_it() {
 }
 
 #[test]
+fn an_address_pair_that_is_lost_gets_no_more_answers() {
+    let mut s = Site::new();
+    let (router, hop, pair) = (s.router, s.pair.hop, s.pair);
+    s.change(|w| {
+        w.route(router, "10.77.0.0/24", via(&[hop]));
+        w.touch_zone(router);
+    });
+    let there = s.routed(s.pair).ip("10.77.0.5", "10.2.0.10").udp(9, 53);
+    let back = s.routed(s.c).ip("10.2.0.10", "10.77.0.5").udp(53, 9);
+    let error = s.routed(s.c).ip("10.2.0.10", "10.77.0.5").icmp(3, 1, [0; 4]);
+    let error = error.payload(&there.packet());
+    s.passes(s.pair, &there, s.c);
+    s.passes(s.c, &back, s.pair);
+    s.passes(s.c, &error, s.pair);
+    let permits = s.world.image.permits.clone();
+    s.change(|w| {
+        w.image.permits.retain(|(key, bits)| key.endpoint != pair.id || *bits == 128);
+        w.touch_endpoint(pair.id);
+    });
+    s.stops(s.c, &back, Stop::UnknownDestination);
+    s.stops(s.c, &error, Stop::UnknownDestination);
+    s.stops(s.pair, &there, Stop::SpoofedAddress);
+    s.change(|w| {
+        w.image.permits = permits;
+        w.touch_endpoint(pair.id);
+    });
+    s.passes(s.c, &back, s.pair);
+    s.passes(s.pair, &there, s.c);
+}
+
+#[test]
 fn a_removed_pool_cuts_line_to_line() {
     let mut s = Site::new();
     let there = s.routed(s.line_a).ip("100.64.0.10", "100.64.0.13").udp(1, 9);

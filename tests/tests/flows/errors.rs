@@ -68,6 +68,29 @@ fn an_error_of_ipv6_follows_the_flow() {
 }
 
 #[test]
+fn an_error_about_a_packet_with_extensions_follows_the_flow() {
+    let s = Site::new();
+    let question = s.routed(s.a).ip("2001:db8:1::10", "2001:db8:99::1").udp(1000, 53);
+    let options = [0, 1, 4, 0, 0, 0, 0];
+    let too_big = |quoted: Frame| {
+        let error = s.routed(s.uplink).ip("2001:db8:77::7", "2001:db8:1::10");
+        error.icmp(2, 0, [0, 0, 5, 0]).payload(&quoted.packet())
+    };
+    let piece = question.clone().fragment_v6(0, true);
+    let optional = question.clone().extension(60, &options);
+    s.stops(s.uplink, &too_big(piece.clone()), Stop::IcmpUnrelated);
+    s.passes(s.a, &question, s.uplink);
+    s.passes(s.uplink, &too_big(piece.clone()), s.a);
+    s.passes(s.uplink, &too_big(optional.clone()), s.a);
+    s.passes(s.uplink, &too_big(optional.clone().fragment_v6(0, true)), s.a);
+    // A later piece has no ports; a third header is not followed.
+    let later = question.clone().fragment_v6(8, false);
+    s.stops(s.uplink, &too_big(later), Stop::IcmpUnrelated);
+    let chain = optional.extension(60, &options).fragment_v6(0, true);
+    s.stops(s.uplink, &too_big(chain), Stop::IcmpUnrelated);
+}
+
+#[test]
 fn an_error_about_an_echo_follows_it() {
     let s = Site::new();
     let echo = s.routed(s.a).ip("10.1.0.10", "8.8.8.8").icmp(8, 0, [0, 7, 0, 1]);

@@ -104,6 +104,39 @@ fn a_second_syn_in_between_changes_nothing() {
 }
 
 #[test]
+fn a_stray_syn_teaches_nothing_about_the_window() {
+    let s = Site::new();
+    open(&s);
+    s.passes(s.a, &out(&s, SYN, 9_000_000, 0), s.c);
+    s.stops(s.a, &out(&s, RST, 9_000_001, 0), Stop::ResetOutsideWindow);
+    s.passes(s.a, &out(&s, RST, 101, 0), s.c);
+}
+
+#[test]
+fn a_stray_syn_keeps_nothing_alive() {
+    let s = Site::new();
+    open(&s);
+    s.tables.pass(Duration::from_secs(431_000));
+    s.passes(s.a, &out(&s, SYN, 9000, 0), s.c);
+    s.tables.pass(Duration::from_secs(30_000));
+    s.stops(s.c, &back(&s, ACK, 501, 101), Stop::IngressDenied);
+}
+
+#[test]
+fn contradicting_flags_fit_no_state() {
+    let s = Site::new();
+    for flags in [SYN | FIN, SYN | FIN | ACK, SYN | RST, FIN, FIN | RST, SYN | RST | ACK, 0] {
+        s.stops(s.a, &out(&s, flags, 100, 0), Stop::ConnectionState);
+    }
+    open(&s);
+    for flags in [SYN | FIN, SYN | FIN | ACK, SYN | RST, FIN, FIN | RST, SYN | RST | ACK, 0] {
+        s.stops(s.a, &out(&s, flags, 101, 501), Stop::ConnectionState);
+        s.stops(s.c, &back(&s, flags, 501, 101), Stop::ConnectionState);
+    }
+    assert_eq!(states(&s), [state::ESTABLISHED; 2]);
+}
+
+#[test]
 fn what_does_not_fit_the_state_is_stopped() {
     let s = Site::new();
     s.passes(s.a, &out(&s, SYN, 100, 0), s.c);

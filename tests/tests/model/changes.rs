@@ -197,17 +197,6 @@ fn answer(
             *histogram.entry("answer cut").or_default() += 1;
             return Ok(());
         }
-        // Open: an answer to a source that its port may not use any more still goes where
-        // the route leads, if it leads to that port.
-        let only = [Stop::SpoofedAddress, Stop::UnknownStation];
-        let is_lost = |branch: &Branch| {
-            branch.receiver.is_some_and(|(party, _)| Some(party) == to)
-                && branch.stops.iter().all(|stop| only.contains(stop))
-        };
-        if branches.iter().any(is_lost) {
-            *histogram.entry("answer to a lost address (open)").or_default() += 1;
-            return Ok(());
-        }
         return Err("an answer passes to what may not be asked".to_owned());
     };
     let reply = question.answer(to, flow.mac);

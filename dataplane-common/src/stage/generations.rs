@@ -1,0 +1,83 @@
+//! Does a judgement still hold?
+//!
+//! A flow rests on both ends, their policies, and the zones in which it is judged. Each
+//! has a generation of its own, which only its own changes raise; each tenant has an
+//! epoch, which any change of the tenant's raises.
+
+use crate::table::endpoint::Endpoint;
+use crate::table::flow::{FlowCold, FlowLine, status};
+use crate::tables::Tables;
+use crate::work::{Leg, Work};
+
+/// Does the judgement still hold? Equal epochs say so at once; equal stamps after
+/// a few loads, and then the new epoch is noted.
+#[inline(always)]
+pub fn is_current<T: Tables>(t: &T, w: &Work, line: &FlowLine, cold: &FlowCold) -> bool {
+    let opener = cold.opener.load();
+    let responder = cold.responder.load();
+    let (Some(first), Some(second)) = (t.endpoint(opener), t.endpoint(responder)) else {
+        return false;
+    };
+    if first.kind == 0 || second.kind == 0 {
+        // One end is gone, and with it the tenant whose epoch would say so.
+        return false;
+    }
+    let epoch = epoch(t, first, second);
+    if line.epoch.load() == epoch {
+        return true;
+    }
+    // A denial may rest on what was missing, which has no generation: it is judged again.
+    if w.flow_status & status::DENIED != 0 {
+        return false;
+    }
+    if cold.stamp.load() != stamp(t, first, second) {
+        return false;
+    }
+    if !t.is_tracing() {
+        line.epoch.store(epoch);
+    }
+    true
+}
+
+/// The epochs and generations that a routed leg's judgement rests on.
+pub fn date<T: Tables>(t: &T, leg: &mut Leg) {
+    let (Some(first), Some(second)) = (t.endpoint(leg.sender), t.endpoint(leg.receiver)) else {
+        return;
+    };
+    leg.epoch = epoch(t, first, second);
+    leg.stamp = stamp(t, first, second);
+}
+
+/// The sum of the epochs of all tenants that a flow concerns.
+#[inline(always)]
+fn epoch<T: Tables>(t: &T, first: &Endpoint, second: &Endpoint) -> u32 {
+    let of = |id| t.tenant(id).map_or(0, |tenant| tenant.epoch);
+    if first.tenant == second.tenant {
+        of(first.tenant)
+    } else {
+        of(first.tenant).wrapping_add(of(second.tenant))
+    }
+}
+
+/// The generations of two endpoints, of their policies, and of every zone in which
+/// one is judged. They are mixed rather than added: where an endpoint gets another
+/// policy its own generation rises, but the policy's may be lower by as much.
+fn stamp<T: Tables>(t: &T, first: &Endpoint, second: &Endpoint) -> u64 {
+    share(t, share(t, 0, first), second)
+}
+
+#[inline(always)]
+fn share<T: Tables>(t: &T, stamp: u64, end: &Endpoint) -> u64 {
+    let zone = |id| t.zone(id).map_or(0, |zone| zone.generation);
+    let policy = t.policy(end.policy).map_or(0, |policy| policy.generation);
+    let stamp = mix(mix(stamp, end.generation), policy);
+    let stamp = mix(mix(stamp, zone(end.network)), zone(end.arrival));
+    mix(stamp, zone(end.destination))
+}
+
+/// A step of a multiply-and-shift hash (the constant is 2^64 over the golden ratio).
+#[inline(always)]
+const fn mix(stamp: u64, generation: u32) -> u64 {
+    let product = (stamp ^ generation as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    product ^ (product >> 32)
+}
