@@ -136,6 +136,21 @@ impl<'lab> Sekisho<'lab> {
         process.wait(PATIENCE).map(drop)
     }
 
+    /// Loses what it wrote down beside the pins about the objects in force.
+    pub fn forget_numbers(&self) -> Result<()> {
+        let mut lost = 0;
+        for entry in fs::read_dir(&self.state)? {
+            let path = entry?.path();
+            if path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"numbers"))
+            {
+                fs::remove_file(path)?;
+                lost += 1;
+            }
+        }
+        ensure!(lost > 0, "there were no numbers in {}", self.state);
+        Ok(())
+    }
+
     /// Ends the daemon as an operator would, and returns what it wrote.
     pub fn stop(&mut self) -> Result<Output> {
         let process = self.process.take().context("it does not run")?;

@@ -21,6 +21,7 @@ macro_rules! limits {
 }
 
 limits! {
+    TENANTS = 1023, "tenants";
     SUBNETS_PER_NETWORK = 16, "subnets of a network";
     FIXED_IPS_PER_PORT = 64, "fixed addresses of a port";
     ADDRESS_PAIRS_PER_PORT = 10, "allowed address pairs of a port";

@@ -403,7 +403,8 @@ fn fixed_only(cx: &mut Context<'_>, registry: &Registry, line: LineIx, items: &[
     }
 }
 
-/// Refuses pools that hold addresses of a tenant whose lines come in there.
+/// Refuses pools that hold addresses of a tenant whose lines come in there, and routes of
+/// such a tenant that would lead all of a pool elsewhere.
 pub(super) fn pools_apart(
     cx: &mut Context<'_>,
     gates: &[Gate],
@@ -422,6 +423,15 @@ pub(super) fn pools_apart(
             for (pool, at) in shared.filter(|(pool, _)| prefix::overlap(*pool, subnet.prefix)) {
                 let message = format!("the pool {pool} overlaps a subnet of a line's tenant");
                 cx.error(*at, message, &format!("see {}", cx.see(*place)));
+            }
+        }
+        let routers = lists.routers.iter().filter(|(owner, _)| *owner == tenant);
+        for route in routers.flat_map(|(_, router)| router.routes.items()) {
+            let Some(to) = route.destination.given() else { continue };
+            let mut pools = gates[access.position()].pools.iter();
+            if let Some((pool, at)) = pools.find(|(pool, _)| *pool == to.value.0) {
+                let message = format!("{pool} is the pool from which the tenant's lines come");
+                cx.error(to.node, message, &format!("see {}", cx.see(*at)));
             }
         }
     }

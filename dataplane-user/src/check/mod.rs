@@ -51,6 +51,7 @@ pub fn check(text: &str) -> Checked {
 }
 
 fn site(cx: &mut Context<'_>, file: &File) -> Option<Site> {
+    cx.limit(file.tenants.items(), limit::TENANTS);
     let lists = Lists::new(cx, file);
     let names = Names::new(cx, file, &lists);
     let mut attachments = Attachments::default();
@@ -95,6 +96,7 @@ fn site(cx: &mut Context<'_>, file: &File) -> Option<Site> {
         }
     }
     let site = Site {
+        country_code: cx.country.flatten().map(|code| code.0),
         tenants: all(tenants.map(|t| t.name.value().map(|name| Tenant { name })))?,
         attachments: attachments.table(),
         networks: all(segments.into_iter().map(|segment| segment.network))?,

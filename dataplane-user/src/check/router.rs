@@ -115,6 +115,7 @@ pub(super) fn routers(
         for (network, _) in own {
             let subnets = &segments[network.position()].subnets;
             seen.extend(subnets.iter().map(|(subnet, at)| (subnet.prefix, *at)));
+            seen.extend(subnets.iter().map(|(subnet, at)| (subnet.gateway.into(), *at)));
         }
         let mut routes = Vec::new();
         for item in items {

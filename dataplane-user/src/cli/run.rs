@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use dataplane_common::limits;
 use tokio::{
@@ -45,9 +45,9 @@ pub struct Options {
     /// What the packet programs tell of themselves: events that should never happen
     #[arg(long, value_enum, default_value_t = LogLevel::Off)]
     program_log: LogLevel,
-    /// Half-flows that one tenant may have
-    #[arg(long, value_name = "N", default_value_t = limits::FLOWS_PER_TENANT)]
-    flows_per_tenant: u32,
+    /// Half-flows that one tenant may have [default: a quarter of --flows]
+    #[arg(long, value_name = "N")]
+    flows_per_tenant: Option<u32>,
 }
 
 /// How often expired flows are cleared and counters folded.
@@ -58,11 +58,20 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         config: options.config.clone(),
         place: options.place.place(),
         flow_lines: options.flows,
-        flows_per_tenant: options.flows_per_tenant,
+        flows_per_tenant: flows_per_tenant(options)?,
         program_log: options.program_log,
     })?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(options, Arc::new(Mutex::new(daemon))))
+}
+
+fn flows_per_tenant(options: &Options) -> anyhow::Result<u32> {
+    let Some(wanted) = options.flows_per_tenant else { return Ok(options.flows / 4) };
+    if wanted > options.flows {
+        let Options { flows, .. } = options;
+        bail!("--flows-per-tenant {wanted} is more than the flow table holds (--flows {flows})");
+    }
+    Ok(wanted)
 }
 
 async fn serve(options: &Options, daemon: api::Shared) -> anyhow::Result<()> {

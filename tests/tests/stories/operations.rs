@@ -3,12 +3,13 @@
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
-use sekisho_tests::build::ip;
+use sekisho_tests::build::{Frame, ip};
+use sekisho_tests::process::SILENCE;
 use sekisho_tests::traffic::{TcpConn, ping};
 use sekisho_tests::{Capture, Lab, Sekisho, kernel_tests};
 
 use crate::cut::Connections;
-use crate::town::{B_ADDRESSES, Site, Town, judged};
+use crate::town::{A, B_ADDRESSES, ROUTER, Site, Town, contains, judged};
 
 /// An uplink on an interface that nobody has yet.
 fn with_uplink(site: &Site, name: &str, hook: &str) -> Site {
@@ -54,18 +55,18 @@ fn what_is_refused_changes_nothing() -> Result<()> {
         "{}  - name: second\n    interface: busy\n    addresses: [203.0.113.2/24]\n    next_hops: [{{address: 203.0.113.1, mac: 02:00:00:00:ff:02}}]\n",
         with_uplink(&site, "nic", "auto").0
     ));
-    let mut tenants = String::from("tenants:\n");
-    for number in 1..=1098 {
-        tenants += &format!("  - {{name: t{number}}}\n");
+    let mut crowd = String::from("tenants:\n  - name: crowd\n    networks:\n");
+    for number in 1..=8192 {
+        crowd += &format!("      - {{name: n{number}}}\n");
     }
-    let full = with_uplink(&site.with("tenants:\n", &tenants), "nic", "auto");
+    let full = with_uplink(&site.with("tenants:\n", &crowd), "nic", "auto");
     for (what, wrong, words) in [
         ("three errors", &errors, &["outwards", "10.1.0.0/33", "pubilc", "public"][..]),
         ("too many rules", &overflow, &["blue.ports.b", "at most 1000 (RULES_PER_POLICY)"]),
         ("no such interface", &missing, &["nic-9", "uplink outside", "there is nic"]),
         ("another XDP program", &in_use, &["busy", "uplink outside", "another XDP program"]),
         ("one of two", &half, &["busy", "uplink second", "another XDP program"]),
-        ("too many tenants, with a new interface", &full, &["tenants: 1101 records, 1024 fit"]),
+        ("too many networks, with a new interface", &full, &["zones: ", " records, 8192 fit"]),
     ] {
         let refused = sekisho.apply(&wrong.0)?;
         assert_eq!(refused.status.code(), Some(1), "{what}: {refused:?}");
@@ -183,6 +184,59 @@ fn the_daemon_may_be_killed_at_any_time() -> Result<()> {
     ensure!(ended.status.success(), "{ended:?}");
     connections.alive().context("after its end")?;
     captures.into_iter().try_for_each(judged)
+}
+
+#[test]
+fn what_is_revoked_while_nobody_looks_stays_revoked() -> Result<()> {
+    kernel_tests!();
+    const MARKER: &[u8] = b"from an address that was mine";
+    let lab = Lab::new("revoked")?;
+    let town = Town::build(&lab)?;
+    let without = Site::town();
+    let with = without.with(
+        "fixed_ips: [10.0.0.10, \"fd00::10\"], security_groups: [client]}\n      - {name: c",
+        "fixed_ips: [10.0.0.10, \"fd00::10\"], security_groups: [client], allowed_address_pairs: [{ip_address: 10.0.0.200}]}\n      - {name: c",
+    );
+    let absent = without.without(&["interface: blue-a"]);
+    let mut sekisho = Sekisho::start(&lab, &with.0)?;
+    // One flow through all of it: what was judged before must not be believed after.
+    let frame = Frame::new(A, ROUTER).ip("10.0.0.200", B_ADDRESSES[0]).udp(4000, 7001);
+    let frame = frame.payload(MARKER).build();
+    let arrives = || -> Result<bool> {
+        let at_b = Capture::start(&town.blue_b)?;
+        town.blue_a.send_frame(&frame)?;
+        Ok(at_b.wait_for(SILENCE, |seen| contains(&seen.bytes, MARKER)).is_some())
+    };
+    let is_stopped = |sekisho: &Sekisho<'_>, when: &str| -> Result<()> {
+        let before = sekisho.tally()?;
+        ensure!(!arrives()?, "arrives {when}");
+        let tally = sekisho.tally()?.since(&before)?;
+        ensure!(tally.stopped("blue", "spoofed_address") == 1, "{when}: {tally:?}");
+        Ok(())
+    };
+
+    ensure!(arrives()?, "an address pair is good");
+    sekisho.kill()?;
+    sekisho.write(&without.0)?;
+    sekisho.start_again()?;
+    is_stopped(&sekisho, "after it was taken while the daemon was dead")?;
+
+    sekisho.change(&with.0)?;
+    ensure!(arrives()?, "given again");
+    // The port goes, the daemon dies, and another port of that name comes without the pair.
+    sekisho.change(&absent.0)?;
+    sekisho.kill()?;
+    sekisho.write(&without.0)?;
+    sekisho.start_again()?;
+    is_stopped(&sekisho, "from a port that came back under its old name")?;
+
+    sekisho.change(&with.0)?;
+    ensure!(arrives()?, "given once more");
+    sekisho.kill()?;
+    sekisho.forget_numbers()?;
+    sekisho.write(&without.0)?;
+    sekisho.start_again()?;
+    is_stopped(&sekisho, "after the daemon lost its memory")
 }
 
 #[test]
