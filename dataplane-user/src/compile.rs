@@ -97,6 +97,14 @@ pub fn attachment_name(interface: &str, vlan: u16) -> String {
     if vlan == 0 { interface.to_owned() } else { format!("{interface}.{vlan}") }
 }
 
+/// The name that a line has in [`Ids`], among endpoints while it has a session.
+#[must_use]
+pub fn line_name(site: &Site, ix: LineIx) -> String {
+    let line = &site.lines[ix];
+    let access = &site.accesses[line.access].name;
+    format!("line {}/{access}/{}", site.tenants[line.tenant].name, line.number)
+}
+
 /// The image in the making.
 struct Builder<'s> {
     site: &'s Site,
@@ -125,9 +133,7 @@ impl Builder<'_> {
     }
 
     fn line_name(&self, ix: LineIx) -> String {
-        let line = &self.site.lines[ix];
-        let access = &self.site.accesses[line.access].name;
-        format!("line {}/{access}/{}", self.site.tenants[line.tenant].name, line.number)
+        line_name(self.site, ix)
     }
 
     fn uplink_name(&self, ix: UplinkIx) -> String {

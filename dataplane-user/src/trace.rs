@@ -15,8 +15,9 @@ use thiserror::Error;
 
 use crate::{
     address::{addr, ip},
-    compile::{Compiled, ids::Kind},
+    compile::{Compiled, ids::Kind, line_name},
     frame::{self, Payload},
+    model::{Line, Number, Site},
     view::{Step, Trace},
 };
 
@@ -56,7 +57,8 @@ pub struct Described {
 pub enum Sender {
     /// A port, `tenant/port` or its name alone if no other tenant has one of that name.
     Port(String),
-    /// The session of a number, canonical.
+    /// A line by its number in any usual spelling, `access/number` if it comes in at several;
+    /// or by its name, `tenant/name` if several tenants have one of that name.
     Line(String),
     /// An uplink; then a source address is needed.
     Uplink(String),
@@ -75,16 +77,24 @@ pub enum Error {
         /// What there is.
         known: String,
     },
-    /// Several tenants have a port of that name.
-    #[error("several tenants have a port {name:?}: {known}; name the tenant as well")]
+    /// Several objects have that name.
+    #[error("there are several {kind}s {name:?}; give one of {known}")]
     Ambiguous {
+        /// What was looked for.
+        kind: &'static str,
         /// The name.
         name: String,
         /// The candidates.
         known: String,
     },
+    /// The line has no address to send from.
+    #[error("line {name:?} is registered and has no session")]
+    NoSession {
+        /// The line.
+        name: String,
+    },
     /// The sender has no address to send from.
-    #[error("{sender} has no address of the family of {to}; give one with --from-address")]
+    #[error("{sender} has no address of the family of {to}; give one with --from")]
     NoSource {
         /// Who.
         sender: String,
@@ -121,10 +131,10 @@ pub struct Frame {
 }
 
 /// Makes the frame that the sender would send.
-pub fn frame(site: &Compiled, described: &Described) -> Result<Frame, Error> {
+pub fn frame(model: &Site, site: &Compiled, described: &Described) -> Result<Frame, Error> {
     let sender = match &described.from {
         Sender::Port(name) => port(site, name)?,
-        Sender::Line(number) => by_suffix(site, "line", number)?,
+        Sender::Line(name) => line(model, site, name)?,
         Sender::Uplink(name) => by_suffix(site, "uplink", name)?,
     };
     let endpoint = site.image.endpoints[sender as usize];
@@ -188,37 +198,72 @@ fn port(site: &Compiled, name: &str) -> Result<u32, Error> {
         [(_, number)] => Ok(*number),
         [] => Err(unknown(site, "port", name)),
         several => Err(Error::Ambiguous {
+            kind: "port",
             name: name.to_owned(),
-            known: several
-                .iter()
-                .map(|(known, _)| &known["port ".len()..])
-                .collect::<Vec<_>>()
-                .join(", "),
+            known: listed(several.iter().map(|(known, _)| known["port ".len()..].to_owned())),
         }),
     }
 }
 
-fn by_suffix(site: &Compiled, kind: &'static str, name: &str) -> Result<u32, Error> {
-    let is_it = |known: &str| {
-        known.strip_prefix(kind).is_some_and(|rest| {
-            let rest = rest.trim_start();
-            rest == name || kind == "line" && rest.ends_with(&format!("/{name}"))
-        })
+fn line(model: &Site, site: &Compiled, name: &str) -> Result<u32, Error> {
+    let (access, digits) = name.split_once('/').map_or((None, name), |(a, n)| (Some(a), n));
+    let number = Number::parse(digits, model.country_code).ok();
+    let is_it = |line: &Line| {
+        let tenant = model.tenants[line.tenant].name.as_str();
+        let is_named = line.name.as_ref().is_some_and(|own| {
+            own.as_str() == digits && access.is_none_or(|named| named == tenant)
+        });
+        let comes_in = model.accesses[line.access].name.as_str();
+        is_named || number == Some(line.number) && access.is_none_or(|named| named == comes_in)
     };
+    let found: Vec<_> = model.lines.iter().filter(|(_, line)| is_it(line)).collect();
+    match found.as_slice() {
+        [(ix, _)] => {
+            let endpoint = site.ids.number(Kind::Endpoint, &line_name(model, *ix));
+            endpoint.ok_or_else(|| Error::NoSession { name: name.to_owned() })
+        }
+        [] => {
+            let known = model.lines.values().take(KNOWN_MAX).map(|line| shown(model, line));
+            Err(Error::Unknown { kind: "line", name: name.to_owned(), known: listed(known) })
+        }
+        several => {
+            let known = several.iter().map(|(_, line)| match &line.name {
+                Some(_) if number.is_none() => shown(model, line),
+                _ => format!("{}/{digits}", model.accesses[line.access].name),
+            });
+            Err(Error::Ambiguous { kind: "line", name: name.to_owned(), known: listed(known) })
+        }
+    }
+}
+
+/// A line by its name, or else by its number, of which the middle is nobody's business.
+fn shown(model: &Site, line: &Line) -> String {
+    let tenant = &model.tenants[line.tenant].name;
+    line.name.as_ref().map_or_else(|| line.number.masked(), |name| format!("{tenant}/{name}"))
+}
+
+fn by_suffix(site: &Compiled, kind: &'static str, name: &str) -> Result<u32, Error> {
+    let is_it =
+        |known: &str| known.strip_prefix(kind).is_some_and(|rest| rest.trim_start() == name);
     let found = site.ids.all(Kind::Endpoint).find(|(known, _)| is_it(known));
     found.map(|(_, number)| number).ok_or_else(|| unknown(site, kind, name))
 }
 
 fn unknown(site: &Compiled, kind: &'static str, name: &str) -> Error {
-    let known: Vec<_> = site
+    let known = site
         .ids
         .all(Kind::Endpoint)
         .filter_map(|(known, _)| known.strip_prefix(kind))
-        .map(str::trim_start)
-        .take(20)
-        .collect();
-    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-    Error::Unknown { kind, name: name.to_owned(), known }
+        .map(|known| known.trim_start().to_owned());
+    Error::Unknown { kind, name: name.to_owned(), known: listed(known.take(KNOWN_MAX)) }
+}
+
+/// Names that an error lists at most.
+const KNOWN_MAX: usize = 20;
+
+fn listed(names: impl Iterator<Item = String>) -> String {
+    let names: Vec<_> = names.collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 /// The first whole address that the sender may use, of the destination's family.
@@ -314,5 +359,44 @@ fn answered(what: u32) -> &'static str {
         job::ECHO => "an echo request to the router",
         job::ERROR => "the sender is told by an ICMP error",
         _ => "nothing",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        check,
+        compile::{self, Facts},
+    };
+
+    fn ask(text: &str, name: &str) -> Result<Frame, Error> {
+        let site = check::check(text).site.unwrap();
+        let compiled = compile::compile(&site, &Facts::default(), &Compiled::default());
+        let described = Described {
+            from: Sender::Line(name.to_owned()),
+            source: None,
+            to: IpAddr::from([10, 10, 0, 10]),
+            payload: Payload::Udp { src: 1, dst: 2 },
+            ttl: 64,
+        };
+        frame(&site, &compiled, &described)
+    }
+
+    #[test]
+    fn a_line_is_known_by_any_spelling_of_its_number_or_by_its_name() {
+        let text = include_str!("../../examples/mec-direct.yaml");
+        let names = ["+819012345601", "090-1234-5601", "mobile/09012345601", "robot-1"];
+        let frames: Vec<_> = names.into_iter().map(|name| ask(text, name).unwrap()).collect();
+        assert!(frames.iter().all(|frame| *frame == frames[0] && frame.is_nic));
+        assert_eq!(ask(text, "factory/robot-1"), Ok(frames.into_iter().next().unwrap()));
+        for name in ["090-1234-5605", "office/robot-1", "elsewhere/090-1234-5601", "robot"] {
+            let error = ask(text, name).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("there is no line {name:?}; there are: factory/")));
+            assert!(!error.contains("+8190"), "{error}");
+        }
+        let last = "  - {access: mobile, number: 090-1234-5601, addresses: [100.64.0.1, \"2001:db8:64:1::/64\"]}\n";
+        let error = ask(&text.replace(last, ""), "robot-1").unwrap_err();
+        assert_eq!(error, Error::NoSession { name: "robot-1".to_owned() });
     }
 }

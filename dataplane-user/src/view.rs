@@ -120,10 +120,12 @@ pub struct Flow {
     pub dst: String,
     /// The protocol's name or number.
     pub protocol: String,
-    /// The sender's port, or the identifier of an ICMP query.
-    pub src_port: u16,
-    /// The receiver's port, or type and code of an ICMP query.
-    pub dst_port: u16,
+    /// The sender's and the receiver's port, if the protocol has ports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ports: Option<[u16; 2]>,
+    /// What an ICMP query and its replies are known by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub icmp: Option<Icmp>,
     /// `original` or `reply`.
     pub direction: String,
     /// The connection's state.
@@ -141,6 +143,18 @@ pub struct Flow {
     /// The rule of the responder that permits it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ingress_rule: Option<String>,
+}
+
+/// What an ICMP query and its replies are known by.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq)]
+pub struct Icmp {
+    /// The type.
+    #[serde(rename = "type")]
+    pub kind: u8,
+    /// The code.
+    pub code: u8,
+    /// The identifier.
+    pub id: u16,
 }
 
 /// `sekisho sessions`: a line that is attached.

@@ -6,7 +6,7 @@ use super::{
     daemon::Daemon,
     output::{Output, table},
 };
-use crate::view::Flow;
+use crate::view::{Flow, Icmp};
 
 /// Show the flow table: both halves of every connection
 #[derive(Args)]
@@ -30,9 +30,9 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             [
                 row.tenant.clone(),
                 row.zone.clone(),
-                row.protocol.clone(),
-                format!("{} {}", row.src, row.src_port),
-                format!("{} {}", row.dst, row.dst_port),
+                protocol(row),
+                end(&row.src, row.ports.map(|[src, _]| src.to_string())),
+                end(&row.dst, row.ports.map(|[_, dst]| dst.to_string())),
                 row.direction.clone(),
                 row.denied
                     .as_ref()
@@ -56,4 +56,16 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         ];
         table(header, rows)
     })
+}
+
+fn end(address: &str, port: Option<String>) -> String {
+    port.map_or_else(|| address.to_owned(), |port| format!("{address} {port}"))
+}
+
+fn protocol(flow: &Flow) -> String {
+    let name = &flow.protocol;
+    flow.icmp.map_or_else(
+        || name.clone(),
+        |Icmp { kind, code, id }| format!("{name} {kind}/{code} id {id}"),
+    )
 }

@@ -34,8 +34,8 @@ pub struct Options {
     /// The sending port: NAME or TENANT/NAME
     #[arg(long, value_name = "PORT", group = "sender")]
     port: Option<String>,
-    /// The sending line, by its number
-    #[arg(long, value_name = "NUMBER", group = "sender")]
+    /// The sending line: its number in any usual spelling, NAME or TENANT/NAME
+    #[arg(long, value_name = "LINE", group = "sender")]
     line: Option<String>,
     /// The uplink that the packet comes in by
     #[arg(long, value_name = "NAME", group = "sender", requires = "from")]

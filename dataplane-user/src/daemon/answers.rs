@@ -1,8 +1,10 @@
 //! What does the daemon answer?
 
-use dataplane_common::{limits, stage::conntrack::state, tables::Tally};
+use dataplane_common::{
+    limits, stage::conntrack::state, table::flow::FlowKey, tables::Tally, wire,
+};
 
-use super::{Daemon, owner};
+use super::{Daemon, InForce, owner};
 use crate::{
     address,
     compile::{self, ids::Kind},
@@ -12,8 +14,8 @@ use crate::{
     model::{self, AttachmentIx},
     protocol, trace,
     view::{
-        Amount, Attachment, AttachmentCounters, Counters, Drop, Fill, Flow, RuleCounters, Session,
-        Status, Trace,
+        Amount, Attachment, AttachmentCounters, Counters, Drop, Fill, Flow, Icmp, RuleCounters,
+        Session, Status, Trace,
     },
 };
 
@@ -122,8 +124,8 @@ impl Daemon {
             src: address::ip(half.key.src).to_string(),
             dst: address::ip(half.key.dst).to_string(),
             protocol: protocol::name(half.key.protocol),
-            src_port: u16::from_be_bytes(half.key.src_port),
-            dst_port: u16::from_be_bytes(half.key.dst_port),
+            ports: ports(&half.key),
+            icmp: icmp(&half.key),
             direction: if half.is_reply { "reply" } else { "original" }.to_owned(),
             state: state::name(half.state).to_owned(),
             denied: half.denied.map(|stop| stop.name().to_owned()),
@@ -141,11 +143,10 @@ impl Daemon {
         let site = &self.in_force.site;
         let sessions = site.sessions.iter().map(|session| {
             let line = &site.lines[session.line];
-            let number = line.number.to_string();
             Session {
                 access: site.accesses[line.access].name.to_string(),
                 tenant: site.tenants[line.tenant].name.to_string(),
-                number: if reveal { number } else { mask(&number) },
+                number: if reveal { line.number.to_string() } else { line.number.masked() },
                 addresses: session.addresses.iter().map(ToString::to_string).collect(),
                 state: match line.state {
                     model::LineState::Active => "active",
@@ -180,9 +181,9 @@ impl Daemon {
 
     /// `sekisho trace`.
     pub fn trace(&mut self, question: &trace::Question) -> anyhow::Result<Trace> {
-        let site = &self.in_force.compiled;
+        let InForce { site: model, compiled: site, .. } = &self.in_force;
         let asked = match question {
-            trace::Question::Described(described) => trace::frame(site, described)?,
+            trace::Question::Described(described) => trace::frame(model, site, described)?,
             trace::Question::Captured { interface, vlan, frame } => {
                 trace::captured(site, interface, *vlan, frame)?
             }
@@ -215,25 +216,19 @@ impl Daemon {
     }
 }
 
+/// The ports of a flow whose protocol has some.
+fn ports(key: &FlowKey) -> Option<[u16; 2]> {
+    let ports = [key.src_port, key.dst_port].map(u16::from_be_bytes);
+    (icmp(key).is_none() && ports != [0; 2]).then_some(ports)
+}
+
+/// What a flow of ICMP queries is known by.
+fn icmp(key: &FlowKey) -> Option<Icmp> {
+    let is_icmp = matches!(key.protocol, wire::protocol::ICMP | wire::protocol::ICMPV6);
+    let [kind, code] = key.dst_port;
+    is_icmp.then(|| Icmp { kind, code, id: u16::from_be_bytes(key.src_port) })
+}
+
 fn amount(tally: Tally) -> Amount {
     Amount { packets: tally.packets, bytes: tally.bytes }
-}
-
-/// The number with its middle hidden: enough to recognise, not to call.
-fn mask(number: &str) -> String {
-    let shown = number.len() / 3;
-    let (head, tail) = (&number[..shown.min(5)], &number[number.len() - shown.min(3)..]);
-    let hidden = number.len() - head.len() - tail.len();
-    format!("{head}{}{tail}", "*".repeat(hidden))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_masked() {
-        assert_eq!(mask("+819012345678"), "+819******678");
-        assert_eq!(mask("+8112"), "+***2");
-    }
 }

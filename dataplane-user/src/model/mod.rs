@@ -32,6 +32,8 @@ pub use uplink::{Export, Exporter, Neighbour, Uplink};
 /// A whole site. Objects of all tenants share a table; each names its tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Site {
+    /// The country in which national telephone numbers are read.
+    pub country_code: Option<u16>,
     /// The owners.
     pub tenants: Table<TenantIx, Tenant>,
     /// Every (interface, VLAN) that is used, once.

@@ -94,6 +94,16 @@ impl Number {
         value.map(Number).ok_or(NumberError::Length(digits.len()))
     }
 
+    /// The number with its middle hidden: enough to recognise, not to call.
+    #[must_use]
+    pub fn masked(self) -> String {
+        let number = self.to_string();
+        let shown = number.len() / 3;
+        let (head, tail) = (&number[..shown.min(5)], &number[number.len() - shown.min(3)..]);
+        let hidden = number.len() - head.len() - tail.len();
+        format!("{head}{}{tail}", "*".repeat(hidden))
+    }
+
     /// The digits as a number: at most 15, the first not 0.
     pub fn digits(self) -> u64 {
         self.0
@@ -119,6 +129,13 @@ impl fmt::Display for Number {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn masked_numbers_can_be_recognised_and_not_called() {
+        let masked = |text| Number::parse(text, None).unwrap().masked();
+        assert_eq!(masked("+819012345678"), "+819******678");
+        assert_eq!(masked("+81123"), "+8**23");
+    }
 
     #[test]
     fn spellings() {
