@@ -35,6 +35,7 @@ pub fn may_load() -> bool {
 pub struct Loaded {
     /// Its programs and tables.
     pub dataplane: Dataplane,
+    site: Site,
     compiled: Compiled,
     hooked: Vec<(u32, Hooked)>,
 }
@@ -68,7 +69,7 @@ impl Loaded {
         let compiled = compile::compile(&site, &facts, &Compiled::default());
         dataplane.install(&compiled.image)?;
         let hooked = attached.iter().map(|at| (at.interface.index, at.hooked)).collect();
-        Ok(Self { dataplane, compiled, hooked })
+        Ok(Self { dataplane, site, compiled, hooked })
     }
 
     /// The frame that a sender would send, as it comes in.
@@ -82,7 +83,7 @@ impl Loaded {
         let source = source.map(str::parse).transpose()?;
         let to: IpAddr = to.parse()?;
         let described = Described { from, source, to, payload, ttl: 255 };
-        let frame = trace::frame(&self.compiled, &described)?;
+        let frame = trace::frame(&self.site, &self.compiled, &described)?;
         self.question(frame.at.ifindex, frame.bytes)
     }
 

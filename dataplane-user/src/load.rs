@@ -19,6 +19,7 @@ pub mod testrun;
 mod check;
 mod features;
 mod grace;
+mod hook;
 mod keyed;
 mod log;
 mod mapping;
@@ -45,10 +46,11 @@ use self::{
     mapping::Mapping, place::Lock, programs::Purpose, state::State, testrun::Twin,
 };
 pub use self::{
-    attach::{Attach, Attached, Hook, Hooked, Role, Warning},
+    attach::{Attach, Attached, Warning},
     counters::{AttachmentCounters, StopCount},
     error::Error,
     flows::HalfFlow,
+    hook::{Hook, Hooked, Role},
     install::Installed,
     interface::Interface,
     place::Place,

@@ -21,10 +21,10 @@ use aya::{
     sys::SyscallError,
 };
 use dataplane_common::addr::Mac;
-use serde::{Deserialize, Serialize};
 
 use super::{
     Error,
+    hook::{Hook, Hooked, Role},
     interface::Interface,
     maps,
     place::Place,
@@ -46,18 +46,6 @@ pub struct Attach {
     pub hook: Hook,
 }
 
-/// What is at the other end of an interface?
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Tenants' servers.
-    Port,
-    /// An external network.
-    Uplink,
-    /// The mobile network.
-    Access,
-}
-
 impl Attach {
     fn refused(&self, program: &'static str, error: ProgramError) -> Error {
         Error::Attach {
@@ -65,50 +53,6 @@ impl Attach {
             wanted_by: self.wanted_by.clone(),
             program,
             source: Box::new(error),
-        }
-    }
-}
-
-impl Role {
-    /// As in the configuration.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Port => "port",
-            Self::Uplink => "uplink",
-            Self::Access => "access",
-        }
-    }
-}
-
-/// Where is the program asked to sit?
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Hook {
-    /// XDP on uplinks and accesses that have it, else tcx.
-    Auto,
-    /// XDP in the driver, or not at all.
-    Xdp,
-    /// tcx.
-    Tcx,
-}
-
-/// Where does it sit?
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Hooked {
-    /// XDP in the driver.
-    Xdp,
-    /// tcx.
-    Tcx,
-}
-
-impl Hooked {
-    /// As in the configuration.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Xdp => "xdp",
-            Self::Tcx => "tcx",
         }
     }
 }

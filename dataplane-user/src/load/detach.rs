@@ -8,7 +8,8 @@ use std::{fmt, fs, io, path::Path};
 
 use super::{
     Error,
-    attach::{Role, is_same, unlink},
+    attach::{is_same, unlink},
+    hook::Role,
     place::Place,
     programs, settings,
     state::{Before, State},

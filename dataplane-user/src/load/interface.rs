@@ -14,7 +14,7 @@ use netlink_packet_route::{
 
 use super::{
     Error,
-    attach::{Hooked, Role},
+    hook::{Hooked, Role},
     netlink::Route,
 };
 

@@ -6,8 +6,8 @@ use netlink_packet_route::link::LinkFlags;
 
 use super::{
     Error,
-    attach::{Hooked, Role},
     features::{self, BLIND_XDP, LEFT_TO_HARDWARE},
+    hook::{Hooked, Role},
     interface::Interface,
     netlink::Route,
     state::Before,

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Error,
-    attach::{Hooked, Role},
+    hook::{Hooked, Role},
 };
 
 /// Written before anything that it tells is done.

@@ -12,7 +12,7 @@ use dataplane_common::tables::{NOTES_MAX, Note};
 
 use super::{
     Error,
-    attach::Hooked,
+    hook::Hooked,
     mapping::Mapping,
     programs::{self, TC, XDP},
     records::Notes,

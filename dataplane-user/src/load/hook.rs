@@ -1,0 +1,59 @@
+//! What is an interface to us, and where do programs sit on it?
+
+use serde::{Deserialize, Serialize};
+
+/// What is at the other end of an interface?
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Tenants' servers.
+    Port,
+    /// An external network.
+    Uplink,
+    /// The mobile network.
+    Access,
+}
+
+impl Role {
+    /// As in the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Port => "port",
+            Self::Uplink => "uplink",
+            Self::Access => "access",
+        }
+    }
+}
+
+/// Where is the program asked to sit?
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hook {
+    /// XDP on uplinks and accesses that have it, else tcx.
+    Auto,
+    /// XDP in the driver, or not at all.
+    Xdp,
+    /// tcx.
+    Tcx,
+}
+
+/// Where does it sit?
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hooked {
+    /// XDP in the driver.
+    Xdp,
+    /// tcx.
+    Tcx,
+}
+
+impl Hooked {
+    /// As in the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Xdp => "xdp",
+            Self::Tcx => "tcx",
+        }
+    }
+}
