@@ -115,7 +115,7 @@ fn judge(tables: &HostTables, mut packet: HostPacket) -> bool {
     let mut next = pipeline::enter(&mut packet, tables, &mut work);
     loop {
         next = match next {
-            Next::Emit => return true,
+            Next::Emit | Next::Heard => return true,
             Next::Stopped(_) => return false,
             Next::First => pipeline::first(&mut packet, tables, &mut work),
             Next::Answer => pipeline::answer(&mut packet, tables, &mut work),

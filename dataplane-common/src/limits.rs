@@ -34,6 +34,10 @@ pub const FLOW_LINES: u32 = 1 << 18;
 /// Half-flows of a tenant unless the operator says otherwise.
 pub const FLOWS_PER_TENANT: u32 = 1 << 16;
 
+/// What was heard and the daemon has not yet read, bytes (40 a piece): a power of two
+/// and a multiple of pages.
+pub const HEARD_BYTES: u32 = 1 << 16;
+
 /// ICMP errors a second that are made for a tenant.
 pub const REPORTS_PER_SECOND: u32 = 100;
 /// ICMP errors that may be made at once.

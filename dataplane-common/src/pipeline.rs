@@ -25,6 +25,8 @@ pub enum Next {
     First,
     /// The program for answers goes on with it.
     Answer,
+    /// The daemon has been told what it says; it goes no further.
+    Heard,
     /// It is not forwarded; the reason is counted.
     Stopped(Stop),
 }
@@ -182,6 +184,11 @@ pub fn answer<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Next {
         job::ECHO => answers::echo(p, t, w),
         _ => return reported(p, t, w),
     };
+    if made.is_ok() && w.job == job::HEAR {
+        t.count(w.attachment, Counter::Heard, p.segments(), p.bytes());
+        t.note(Note { what: note::HEARD, ..Note::default() });
+        return Next::Heard;
+    }
     match made.and_then(|()| emit::emit(p, t, w, Counter::Answered)) {
         Ok(()) => Next::Emit,
         Err(stop) => stopped(t, w, stop),

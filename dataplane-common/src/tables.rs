@@ -87,6 +87,8 @@ pub trait Tables {
 
     /// Counts a packet that came in or went out at an attachment.
     fn count(&self, attachment: u32, counter: Counter, packets: u32, bytes: u32);
+    /// Tells the daemon what was heard; if it does not keep up, nothing.
+    fn hear(&self, heard: &Heard);
     /// Counts a packet that was not forwarded.
     fn count_stop(&self, tenant: u32, stop: Stop);
 
@@ -106,10 +108,28 @@ pub enum Counter {
     Answered = 2,
     /// An ICMP error that we made.
     Reported = 3,
+    /// Told the daemon which MAC an address has, and went no further.
+    Heard = 4,
 }
 
+/// What somebody beyond a NIC says: this address has this MAC. The daemon asks next
+/// hops, and believes whom it asked.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Heard {
+    /// The address.
+    pub addr: Addr,
+    /// The MAC ([`crate::addr::Mac::word`]: whole words lie well on a program's stack).
+    pub mac: u64,
+    /// The attachment that it was heard at.
+    pub attachment: u32,
+    /// Zero.
+    pub zero: u32,
+}
+const _: () = assert!(size_of::<Heard>() == 32);
+
 /// How many [`Counter`]s there are.
-pub const COUNTERS: usize = 4;
+pub const COUNTERS: usize = 5;
 
 /// What a stage decided, for `sekisho trace`.
 #[repr(C)]
@@ -158,6 +178,8 @@ pub mod note {
     pub const STOP: u32 = 13;
     /// Connection state before (`id`) and after (`detail`).
     pub const STATE: u32 = 14;
+    /// The daemon is told which MAC its sender says that it has.
+    pub const HEARD: u32 = 15;
 }
 
 /// Packets and bytes of a [`Counter`].

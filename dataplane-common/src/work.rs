@@ -158,6 +158,8 @@ pub mod job {
     pub const ECHO: u32 = 3;
     /// An ICMP error.
     pub const ERROR: u32 = 4;
+    /// Nothing: it tells the daemon of a MAC.
+    pub const HEAR: u32 = 5;
 }
 
 impl Work {

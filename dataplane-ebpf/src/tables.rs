@@ -12,7 +12,7 @@ use aya_ebpf::{
     Global,
     helpers::{bpf_ktime_get_coarse_ns, bpf_loop},
     macros::map,
-    maps::{Array, HashMap, LpmTrie, PerCpuArray, lpm_trie::Key},
+    maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf, lpm_trie::Key},
 };
 use dataplane_common::{
     Stop, Tables, Work,
@@ -29,7 +29,7 @@ use dataplane_common::{
         route::Route,
         zone::Zone,
     },
-    tables::{COUNTERS, Counter, NOTES_MAX, Note, Tally, rate},
+    tables::{COUNTERS, Counter, Heard, NOTES_MAX, Note, Tally, rate},
     word::Word64,
 };
 
@@ -100,6 +100,10 @@ static COUNTS: PerCpuArray<Tally> =
 #[map]
 static STOPS: PerCpuArray<u64> =
     PerCpuArray::with_max_entries(limits::TENANTS_MAX * STOPS_STRIDE, 0);
+
+/// What the daemon has not yet been told.
+#[map]
+static HEARD: RingBuf = RingBuf::with_byte_size(limits::HEARD_BYTES, 0);
 
 /// The packet at hand; every loaded program set has its own.
 #[map]
@@ -391,6 +395,14 @@ impl Tables for KernelTables {
             let tally = unsafe { &mut *tally };
             tally.packets += u64::from(packets);
             tally.bytes += u64::from(bytes);
+        }
+    }
+
+    #[inline(always)]
+    fn hear(&self, heard: &Heard) {
+        if !self.is_tracing() {
+            // Where there is no room, the daemon asks again.
+            let _ = HEARD.output::<Heard>(heard, 0);
         }
     }
 

@@ -96,6 +96,7 @@ fn go_on(frame: &TcContext, tables: &KernelTables, work: &mut Work, next: Next) 
             }
             return TC_ACT_SHOT;
         }
+        Next::Heard => return TC_ACT_SHOT,
         Next::First => program::FIRST,
         Next::Answer => program::ANSWER,
     };

@@ -73,6 +73,7 @@ fn go_on(frame: &XdpContext, tables: &KernelTables, work: &mut Work, next: Next)
             }
             return XDP_DROP;
         }
+        Next::Heard => return XDP_DROP,
         Next::First => program::FIRST,
         Next::Answer => program::ANSWER,
     };

@@ -19,6 +19,7 @@ pub mod testrun;
 mod check;
 mod features;
 mod grace;
+mod heard;
 mod hook;
 mod keyed;
 mod log;
@@ -38,11 +39,12 @@ use aya::{
 use dataplane_common::{
     LAYOUT_VERSION, limits,
     table::flow::{FlowCold, FlowLine},
+    tables::Heard,
     word::Word64,
 };
 
 use self::{
-    attach::Attaching, counters::Counters, install::VersionedTables, log::ProgramLog,
+    attach::Attaching, counters::Counters, heard::Ear, install::VersionedTables, log::ProgramLog,
     mapping::Mapping, place::Lock, programs::Purpose, state::State, testrun::Twin,
 };
 pub use self::{
@@ -103,6 +105,7 @@ pub struct Dataplane {
     totals: Totals,
     twin: Option<Twin>,
     log: Option<ProgramLog>,
+    ear: Ear,
     _lock: Lock,
 }
 
@@ -181,6 +184,7 @@ impl Dataplane {
         let flows_cold = mapped("FLOWS_COLD", &take("FLOWS_COLD")?)?;
         let flows_of_tenant = mapped("FLOWS_OF_TENANT", &take("FLOWS_OF_TENANT")?)?;
         let counters = Counters::new(take("COUNTS")?, take("STOPS")?)?;
+        let ear = Ear::new(take(maps::HEARD)?)?;
         let nics = take(maps::NICS)?
             .try_into()
             .map_err(|source| Error::Map { name: maps::NICS, source })?;
@@ -197,6 +201,7 @@ impl Dataplane {
             totals: Totals::default(),
             twin: None,
             log,
+            ear,
             _lock: lock,
         })
     }
@@ -282,6 +287,11 @@ impl Dataplane {
             of_tenant: self.flows_of_tenant.shared(),
         };
         sweep::sweep(table, &mut self.totals, flows::now_ticks(), grace::wait)
+    }
+
+    /// Which MACs were heard of beyond the NICs since the last call.
+    pub fn heard(&mut self) -> Vec<Heard> {
+        self.ear.listen()
     }
 
     /// What flows have carried, as far as it was folded.

@@ -73,6 +73,7 @@ fn attachments(registry: &mut Registry, counters: &view::Counters) {
             ("sent", row.sent),
             ("answered", row.answered),
             ("reported", row.reported),
+            ("heard", row.heard),
         ];
         for (direction, amount) in directions {
             let labels = Direction {

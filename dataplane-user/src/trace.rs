@@ -290,7 +290,8 @@ fn source_of(site: &Compiled, sender: u32, to: IpAddr) -> Option<IpAddr> {
 #[must_use]
 pub fn tell(site: &Compiled, packet: String, notes: &[Note]) -> Trace {
     let steps = notes.iter().filter_map(|note| step(site, note)).collect();
-    let last = notes.iter().rev().find(|note| matches!(note.what, note::EMIT | note::STOP));
+    let last =
+        notes.iter().rev().find(|note| matches!(note.what, note::EMIT | note::STOP | note::HEARD));
     let stop = notes
         .iter()
         .find(|note| note.what == note::STOP)
@@ -299,6 +300,7 @@ pub fn tell(site: &Compiled, packet: String, notes: &[Note]) -> Trace {
     let verdict = match last.map(|note| note.what) {
         Some(note::EMIT) if stop.is_some() => "stopped, and the sender is told",
         Some(note::EMIT) if is_answered => "answered",
+        Some(note::HEARD) => "heard by the daemon",
         Some(note::EMIT) => "forwarded",
         Some(_) => "stopped",
         None => "unknown",
@@ -332,6 +334,7 @@ fn step(site: &Compiled, note: &Note) -> Option<Step> {
         note::RELATED => ("flow", "an ICMP error about a known flow".to_owned()),
         note::ANSWER => ("answer", answered(note.id).to_owned()),
         note::EMIT => ("emit", format!("leaves by {}", name(Kind::Attachment))),
+        note::HEARD => ("answer", "tells the daemon of a MAC".to_owned()),
         note::STOP => {
             let stop = Stop::from_number(note.id);
             ("stop", format!("{}: {}", stop.name(), stop.sentence().trim()))

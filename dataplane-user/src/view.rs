@@ -83,6 +83,8 @@ pub struct AttachmentCounters {
     pub answered: Amount,
     /// ICMP errors that we made.
     pub reported: Amount,
+    /// Told the daemon which MAC a next hop has.
+    pub heard: Amount,
 }
 
 /// What a rule permitted.

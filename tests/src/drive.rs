@@ -6,7 +6,7 @@ use dataplane_common::{
     addr::{Addr, Mac},
     pipeline::{self, Next},
     table::flow::{FlowKey, status},
-    work::Leg,
+    work::{Leg, job},
 };
 use dataplane_user::tables::{HostTables, host::Counters};
 
@@ -35,6 +35,8 @@ pub enum End {
         /// As the program counted it.
         bytes: u32,
     },
+    /// The daemon hears it, and nobody else.
+    Heard,
     /// It was not forwarded.
     Stopped(Stop),
 }
@@ -47,6 +49,7 @@ pub fn run(tables: &HostTables, packet: HostPacket) -> Outcome {
     tables.take_counters();
     let passed = pass(tables, packet);
     let end = match passed.stop {
+        None if passed.work.job == job::HEAR => End::Heard,
         None => {
             let (frame, bytes) = (passed.packet.wire(), passed.packet.bytes());
             End::Left { output: passed.work.output, frame, bytes }
@@ -76,7 +79,7 @@ pub fn pass<T: Tables>(tables: &T, mut packet: HostPacket) -> Passed {
     let mut programs = 1;
     let stop = loop {
         next = match next {
-            Next::Emit => break None,
+            Next::Emit | Next::Heard => break None,
             Next::Stopped(stop) => break Some(stop),
             Next::First => pipeline::first(&mut packet, tables, &mut work),
             Next::Answer => pipeline::answer(&mut packet, tables, &mut work),

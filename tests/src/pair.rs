@@ -24,6 +24,7 @@ use dataplane_common::{
     table::next_hop::output_kind,
     tables::{Counter, Note, Tally, note},
     word::Word64,
+    work::job,
 };
 use dataplane_user::{
     load::{Dataplane, Hooked, LogLevel, Options, Place, TestFrame, Verdict, flows},
@@ -170,6 +171,8 @@ impl Pair {
             self.reported += 1;
         }
         let compared = self.compare(&agreed.passed, &verdict, sent.hook);
+        let (ours, theirs) = (self.host.take_heard(), self.kernel.heard());
+        ensure!(ours == theirs, "the host heard {ours:?}, the kernel {theirs:?}");
         compared.with_context(|| {
             let (stop, notes) = (agreed.passed.stop, &agreed.notes);
             format!("{sent:02x?}\n  host: {stop:?} {notes:?}\n  kernel: {verdict:02x?}")
@@ -192,6 +195,10 @@ impl Pair {
         let drop = if hook == Hook::Xdp { XDP_DROP } else { TC_SHOT };
         if passed.stop.is_some() {
             ensure!(verdict.code == drop, "the host stops it, the kernel answers {}", verdict.code);
+            return Ok(());
+        }
+        if passed.work.job == job::HEAR {
+            ensure!(verdict.code == drop, "the host hears it, the kernel answers {}", verdict.code);
             return Ok(());
         }
         let output = self.host.output(passed.work.output).copied().unwrap_or_default();
@@ -267,6 +274,7 @@ impl Pair {
                 (Counter::Sent, of.sent),
                 (Counter::Answered, of.answered),
                 (Counter::Reported, of.reported),
+                (Counter::Heard, of.heard),
             ];
             for (counter, tally) in all.into_iter().filter(|(_, of)| *of != Tally::default()) {
                 counters.counts.insert((id, counter as u8), tally);

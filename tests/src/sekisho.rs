@@ -200,6 +200,7 @@ impl Tally {
                 at.sent = minus(at.sent, earlier.sent)?;
                 at.answered = minus(at.answered, earlier.answered)?;
                 at.reported = minus(at.reported, earlier.reported)?;
+                at.heard = minus(at.heard, earlier.heard)?;
             }
         }
         for (what, packets) in &mut between.stops {

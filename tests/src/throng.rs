@@ -201,7 +201,8 @@ impl<'s> Throng<'s> {
                 _ => peer.addr,
             };
             let operation = if self.chance.once_in(5) { 2 } else { 1 };
-            let frame = self.site.frame(peer.end, [0xff; 6]);
+            let to = if operation == 2 { peer.end.router } else { [0xff; 6] };
+            let frame = self.site.frame(peer.end, to);
             return (peer, frame.arp(operation, (mac, claim), ([0; 6], target)));
         }
         let target = *self.chance.of(ELSEWHERE_V6);

@@ -140,14 +140,17 @@ fn one_end(outcome: &Outcome, segments: u32) -> TestCaseResult {
         counts.map(|(_, tally)| tally.packets).sum::<u64>()
     };
     let stops: u64 = outcome.counters.stops.values().sum();
-    let counted = (of(Counter::Sent), of(Counter::Answered), of(Counter::Reported), stops);
+    let ends = [Counter::Sent, Counter::Answered, Counter::Reported, Counter::Heard].map(of);
+    let counted = (ends, stops);
     match outcome.end {
         Ended::Left { .. } => {
-            let expected = [(segments.into(), 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 1)];
+            let segments = segments.into();
+            let expected = [([segments, 0, 0, 0], 0), ([0, 1, 0, 0], 0), ([0, 0, 1, 0], 1)];
             prop_assert!(expected.contains(&counted), "{:?}", counted);
         }
+        Ended::Heard => prop_assert_eq!(counted, ([0, 0, 0, 1], 0)),
         Ended::Stopped(stop) => {
-            prop_assert_eq!(counted, (0, 0, 0, 1));
+            prop_assert_eq!(counted, ([0; 4], 1));
             prop_assert!(outcome.counters.stops.keys().all(|(_, counted)| *counted == stop));
         }
     }

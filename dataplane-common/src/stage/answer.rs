@@ -12,7 +12,7 @@ use crate::stop::Stop;
 use crate::table::route::kind as route_kind;
 use crate::table::zone::Zone;
 use crate::table::{LocationKey, attachment_kind};
-use crate::tables::Tables;
+use crate::tables::{Heard, Tables};
 use crate::wire::arp::{self, Arp};
 use crate::wire::ethernet::Ethernet;
 use crate::wire::icmp::{
@@ -21,7 +21,7 @@ use crate::wire::icmp::{
 use crate::wire::ipv4::Ipv4;
 use crate::wire::ipv6::{IPV6_BYTES, Ipv6};
 use crate::wire::protocol;
-use crate::work::{Work, flags};
+use crate::work::{Work, flags, job};
 
 /// Hops that our own packets may make (RFC 1700).
 const TTL_HOPS: u8 = 64;
@@ -40,6 +40,11 @@ pub fn arp<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<(), S
         if question.sender_mac != w.src_mac || !is_claim_good {
             return Err(Stop::SpoofedArp);
         }
+    }
+    let is_announced = w.is(flags::GROUP_FRAME) && sender == target;
+    let is_answer = w.is(flags::ROUTED) && question.operation == arp::REPLY;
+    if is_announced || is_answer {
+        return hear(t, w, &sender, question.sender_mac).ok_or(Stop::ArpUnanswered);
     }
     if question.operation != arp::REQUEST || sender == target {
         return Err(Stop::ArpUnanswered);
@@ -78,7 +83,11 @@ pub fn neighbour<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result
         claims(p, t, w, &target, is_solicitation)?;
     }
     if !is_solicitation {
-        return Err(Stop::NeighbourUnanswered);
+        let mac = p.get::<LinkAddress>(end).filter(|option| {
+            end + LINK_ADDRESS_BYTES <= w.l3 + w.l3_bytes && option.kind == TARGET_ADDRESS
+        });
+        let mac = mac.map_or(w.src_mac, |option| option.mac);
+        return hear(t, w, &target, mac).ok_or(Stop::NeighbourUnanswered);
     }
     let (mac, is_router) = who_has(t, w, &target).ok_or(Stop::NeighbourUnanswered)?;
     advertise(p, w, &target, mac, is_router)
@@ -171,6 +180,17 @@ fn advertise<P: Packet>(
     let option = p.get_mut::<LinkAddress>(w.l4 + NEIGHBOUR_BYTES).ok_or(Stop::Truncated)?;
     *option = LinkAddress { kind: TARGET_ADDRESS, length: 1, mac };
     turn_round(p, w, dst_mac, mac)
+}
+
+/// On a NIC the daemon wants to hear who has which MAC; on tenants' ports they are stated.
+#[inline(always)]
+fn hear<T: Tables>(t: &T, w: &mut Work, addr: &Addr, mac: Mac) -> Option<()> {
+    if w.attachment_kind == attachment_kind::PORTS || mac.is_multicast() {
+        return None;
+    }
+    w.job = job::HEAR;
+    t.hear(&Heard { addr: *addr, mac: mac.word(), attachment: w.attachment, zero: 0 });
+    Some(())
 }
 
 /// Who on this link has the address, as far as we answer for it, and is it a router?

@@ -33,10 +33,18 @@ fn show(counters: &Counters) -> String {
             amount(row.sent),
             row.answered.packets.to_string(),
             row.reported.packets.to_string(),
+            row.heard.packets.to_string(),
         ]
     });
-    let header =
-        ["INTERFACE", "OBJECT", "RECEIVED (packets / bytes)", "SENT", "ANSWERED", "ICMP ERRORS"];
+    let header = [
+        "INTERFACE",
+        "OBJECT",
+        "RECEIVED (packets / bytes)",
+        "SENT",
+        "ANSWERED",
+        "ICMP ERRORS",
+        "HEARD",
+    ];
     let rules = counters.rules.iter().map(|row| [row.rule.clone(), amount(row.amount)]);
     format!(
         "{}\n\n{}",

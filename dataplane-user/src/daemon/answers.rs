@@ -90,6 +90,7 @@ impl Daemon {
                 sent: amount(of.sent),
                 answered: amount(of.answered),
                 reported: amount(of.reported),
+                heard: amount(of.heard),
             });
         }
         attachments.sort_by(|a, b| (&a.interface, a.vlan).cmp(&(&b.interface, b.vlan)));

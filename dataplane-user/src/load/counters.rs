@@ -20,6 +20,8 @@ pub struct AttachmentCounters {
     pub answered: Tally,
     /// ICMP errors that we made.
     pub reported: Tally,
+    /// Told the daemon of a MAC.
+    pub heard: Tally,
 }
 
 /// How often a tenant's packets were stopped for a reason.
@@ -61,6 +63,7 @@ impl Counters {
             sent: self.tally(first + 1)?,
             answered: self.tally(first + 2)?,
             reported: self.tally(first + 3)?,
+            heard: self.tally(first + 4)?,
         })
     }
 

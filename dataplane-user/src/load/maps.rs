@@ -44,7 +44,7 @@ const fn array<V>(name: &'static str, max_entries: u32) -> Shape {
 
 /// Every shared map, for a flow table of this size.
 #[must_use]
-pub const fn shared(flow_lines: u32) -> [Shape; 23] {
+pub const fn shared(flow_lines: u32) -> [Shape; 24] {
     [
         array::<u64>("ROOT", 1),
         keyed::<Versioned<AttachmentKey>, Attachment>("ATTACHMENTS", limits::ATTACHMENTS_MAX),
@@ -68,10 +68,14 @@ pub const fn shared(flow_lines: u32) -> [Shape; 23] {
         array::<u64>("REPORTS", limits::TENANTS_MAX),
         array::<Tally>("COUNTS", limits::ATTACHMENTS_MAX * COUNTERS as u32),
         array::<u64>("STOPS", limits::TENANTS_MAX * STOPS_STRIDE),
+        Shape { name: HEARD, key_bytes: 0, value_bytes: 0, max_entries: limits::HEARD_BYTES },
         // The kernel's `struct bpf_devmap_val`, or without a program just the ifindex.
         Shape { name: NICS, key_bytes: 4, value_bytes: 0, max_entries: limits::ATTACHMENTS_MAX },
     ]
 }
+
+/// What programs heard of MACs.
+pub const HEARD: &str = "HEARD";
 
 /// The NICs that XDP sends to.
 pub const NICS: &str = "NICS";

@@ -23,7 +23,7 @@ use dataplane_common::{
         route::Route,
         zone::Zone,
     },
-    tables::{Counter, Note, Tally, rate},
+    tables::{Counter, Heard, Note, Tally, rate},
 };
 
 use super::Image;
@@ -46,6 +46,7 @@ pub struct HostTables {
     is_tracing: Cell<bool>,
     notes: RefCell<Vec<Note>>,
     counters: RefCell<Counters>,
+    heard: RefCell<Vec<Heard>>,
 }
 
 /// What packets were counted under.
@@ -78,6 +79,7 @@ impl HostTables {
             is_tracing: Cell::new(false),
             notes: RefCell::default(),
             counters: RefCell::default(),
+            heard: RefCell::default(),
         };
         tables.replace(image);
         tables
@@ -109,6 +111,11 @@ impl HostTables {
     #[must_use]
     pub const fn image(&self) -> &Image {
         &self.image
+    }
+
+    /// What was heard since the last call.
+    pub fn take_heard(&self) -> Vec<Heard> {
+        self.heard.take()
     }
 
     /// Lets time go by.
@@ -317,6 +324,12 @@ impl Tables for HostTables {
             let tally = counters.counts.entry((attachment, counter as u8)).or_default();
             tally.packets += u64::from(packets);
             tally.bytes += u64::from(bytes);
+        }
+    }
+
+    fn hear(&self, heard: &Heard) {
+        if !self.is_tracing() {
+            self.heard.borrow_mut().push(*heard);
         }
     }
 

@@ -15,7 +15,7 @@ use dataplane_common::{
         route::Route,
         zone::Zone,
     },
-    tables::{Counter, Note},
+    tables::{Counter, Heard, Note},
 };
 use dataplane_user::tables::HostTables;
 
@@ -153,6 +153,10 @@ impl Tables for Watched<'_> {
 
     fn count(&self, attachment: u32, counter: Counter, packets: u32, bytes: u32) {
         self.tables.count(attachment, counter, packets, bytes);
+    }
+
+    fn hear(&self, heard: &Heard) {
+        self.tables.hear(heard);
     }
 
     fn count_stop(&self, tenant: u32, stop: Stop) {

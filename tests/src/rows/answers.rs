@@ -16,7 +16,8 @@ const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
 
 pub fn rows(s: &Site) -> Vec<Row> {
-    [arp(s), arp_of_nics(s), arp_stops(s), neighbours(s), neighbour_stops(s), echo(s)].concat()
+    let stopped = [arp_stops(s), neighbour_stops(s)].concat();
+    [arp(s), arp_of_nics(s), neighbours(s), heard(s), stopped, echo(s)].concat()
 }
 
 fn ask(s: &Site, from: End, own: &str, target: &str) -> Frame {
@@ -87,6 +88,43 @@ fn arp_of_nics(s: &Site) -> Vec<Row> {
         unanswered("ARP on an uplink for what nobody exports", s.far, "198.51.101.1", "10.66.0.10"),
         unanswered("ARP on an access for a line", s.access, "100.127.0.9", "100.64.0.10"),
         unanswered("ARP for no address at all", s.access, "100.127.0.9", "0.0.0.0"),
+    ]
+}
+
+/// What the daemon hears of next hops.
+fn heard(s: &Site) -> Vec<Row> {
+    let heard = |name, from, frame| row(name, from, frame).heard();
+    let (up, access) = (s.uplink, s.access);
+    let all_nodes = [0x33, 0x33, 0, 0, 0, 1];
+    let reply = |end: End, to, own, target| {
+        s.frame(end, to).arp(REPLY, (end.mac, own), (end.router, target))
+    };
+    let says = |to, dst, flags| {
+        let frame = s.frame(up, to).ip("2001:db8:ff::1", dst);
+        frame.neighbour(ADVERTISEMENT, flags, "2001:db8:ff::1", Some((2, up.mac)))
+    };
+    let next_hop = "198.51.100.1";
+    vec![
+        heard("a next hop's answer", up, reply(up, up.router, next_hop, "198.51.100.2")),
+        heard(
+            "a next hop's answer on an access",
+            access,
+            reply(access, access.router, "100.127.0.9", "100.127.0.1"),
+        ),
+        heard("a next hop's announcement", up, ask(s, up, next_hop, next_hop)),
+        heard("its announcement as a reply", up, reply(up, EVERYBODY, next_hop, next_hop)),
+        heard("a next hop's advertisement", up, says(up.router, "2001:db8:ff::2", 0x60)),
+        heard("its advertisement to everybody", up, says(all_nodes, "ff02::1", 0x20)),
+        row(
+            "a next hop's answer to somebody else",
+            up,
+            reply(up, Site::stranger(), next_hop, "198.51.100.2"),
+        )
+        .stopped(0, Stop::NotForUs),
+        row("a next hop's answer to everybody", up, reply(up, EVERYBODY, next_hop, "198.51.100.2"))
+            .stopped(0, Stop::ArpUnanswered),
+        row("an advertisement that passed a router", up, says(all_nodes, "ff02::1", 0).ttl(254))
+            .stopped(0, Stop::SpoofedNeighbour),
     ]
 }
 

@@ -32,6 +32,7 @@ enum Expect {
     Nothing,
     Sent(End, Frame),
     Answered(Frame),
+    Heard,
     Stopped(u32, Stop),
     Told(u32, Stop, Frame),
 }
@@ -86,6 +87,12 @@ impl Row {
         self
     }
 
+    /// The daemon gets it.
+    pub fn heard(mut self) -> Self {
+        self.expect = Expect::Heard;
+        self
+    }
+
     /// It stops, counted under this tenant.
     pub fn stopped(mut self, tenant: u32, stop: Stop) -> Self {
         self.expect = Expect::Stopped(tenant, stop);
@@ -126,7 +133,7 @@ impl Row {
     pub fn stop(&self) -> Option<Stop> {
         match self.expect {
             Expect::Stopped(_, stop) | Expect::Told(_, stop, _) => Some(stop),
-            Expect::Nothing | Expect::Sent(..) | Expect::Answered(_) => None,
+            Expect::Nothing | Expect::Sent(..) | Expect::Answered(_) | Expect::Heard => None,
         }
     }
 
@@ -180,13 +187,20 @@ impl Row {
         if self.is_received {
             count(&mut expected, self.from, Counter::Received, packet.segments(), packet.bytes());
         }
-        let segments = packet.segments();
+        let (segments, bytes) = (packet.segments(), packet.bytes());
         let outcome = drive::run(&site.tables, packet);
 
         let (stop, out) = match &self.expect {
             Expect::Nothing => return Err("the row expects nothing".into()),
             Expect::Sent(to, frame) => (None, Some((to, Counter::Sent, frame, segments))),
             Expect::Answered(frame) => (None, Some((&self.from, Counter::Answered, frame, 1))),
+            Expect::Heard => {
+                count(&mut expected, self.from, Counter::Heard, 1, bytes);
+                if outcome.end != Ended::Heard {
+                    return Err(format!("{:?}", outcome.end));
+                }
+                (None, None)
+            }
             Expect::Stopped(tenant, stop) => (Some((*tenant, *stop)), None),
             Expect::Told(tenant, stop, frame) => {
                 (Some((*tenant, *stop)), Some((&self.from, Counter::Reported, frame, 1)))

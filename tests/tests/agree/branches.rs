@@ -41,6 +41,7 @@ impl Histogram {
                 job::ARP => "answered ARP",
                 job::NEIGHBOUR => "answered neighbour",
                 job::ECHO => "answered echo",
+                job::HEAR => "heard",
                 _ => "told",
             };
             let family = if is_parsed { family } else { "no IP" };

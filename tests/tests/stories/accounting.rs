@@ -108,7 +108,7 @@ fn balanced(tally: &Tally) -> Result<()> {
     let stops: u64 =
         tally.stops().filter(|stop| stop.1 != "no_attachment").map(|stop| stop.2).sum();
     let received = sum(|at| at.received.packets);
-    let gone = sum(|at| at.sent.packets) + sum(|at| at.answered.packets) + stops;
+    let gone = sum(|at| at.sent.packets + at.answered.packets + at.heard.packets) + stops;
     ensure!(received == gone, "{received} received, {gone} accounted for: {tally:?}");
     Ok(())
 }
