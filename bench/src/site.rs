@@ -53,6 +53,7 @@ impl Loaded {
                 ifindex: at.interface.index,
                 mac: at.mac(),
                 output_kind: at.output_kind,
+                mtu_bytes: at.interface.mtu_bytes,
             };
             facts.interfaces.insert(at.interface.name.clone(), interface);
         }

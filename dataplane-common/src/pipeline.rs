@@ -36,7 +36,7 @@ pub enum Next {
 pub fn enter<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Next {
     match known(p, t, w) {
         Ok(next) => next,
-        Err(stop) => stopped(t, w, stop),
+        Err(stop) => stopped(p, t, w, stop),
     }
 }
 
@@ -47,6 +47,7 @@ fn known<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next, S
         return Err(Stop::StageMissing);
     }
     parse::parse(p, w, ethertype)?;
+    emit::count_headers(p, t, w.attachment, w, Counter::Received);
     if w.job != job::NONE {
         return Ok(Next::Answer);
     }
@@ -59,7 +60,7 @@ fn known<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next, S
     if w.is(flags::ICMP_ERROR) || flow::look_up(t, w) != flow::Found::Current {
         return Ok(Next::First);
     }
-    if w.flow_status & status::DENIED != 0 {
+    if w.action & action::DENIED != 0 {
         flow::charge(t, w);
         return Err(Stop::from_number(w.action));
     }
@@ -79,7 +80,7 @@ pub fn first<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Next {
             w.job = job::ECHO;
             Next::Answer
         }
-        Err(stop) => stopped(t, w, stop),
+        Err(stop) => stopped(p, t, w, stop),
     }
 }
 
@@ -97,7 +98,6 @@ fn unknown<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<(), S
     // What is known by now is asked of the work, not kept in variables: the verifier
     // would follow each combination of their values through all that comes.
     if w.flow_status != 0 {
-        t.note(Note { what: note::READMIT, id: w.flow, ..Note::default() });
         w.leg = flow::original(t, w)?;
     } else {
         w.leg = Leg { key: w.key, sender: w.sender, ..Leg::default() };
@@ -120,6 +120,8 @@ fn unknown<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<(), S
         // A flow begins only with a packet that may begin one.
         conntrack::next(w, conntrack::state::NONE, false)?;
         flow_record::open(t, w)?;
+    } else if verdict.is_ok() {
+        flow_record::follow(t, w)?;
     }
     // A stranger's answer says nothing about the flow.
     if verdict != Err(Stop::FlowOwner) {
@@ -168,7 +170,7 @@ fn judge<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
 #[inline(always)]
 fn leave<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next, Stop> {
     rewrite::rewrite(p, t, w)?;
-    let (packets, bytes) = (p.segments(), flow::wire_bytes(p, w));
+    let (packets, bytes) = (p.segments(), emit::wire_bytes(p, w));
     emit::emit(p, t, w, Counter::Sent)?;
     flow::count(t, w, packets, bytes);
     Ok(Next::Emit)
@@ -191,7 +193,7 @@ pub fn answer<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Next {
     }
     match made.and_then(|()| emit::emit(p, t, w, Counter::Answered)) {
         Ok(()) => Next::Emit,
-        Err(stop) => stopped(t, w, stop),
+        Err(stop) => stopped(p, t, w, stop),
     }
 }
 
@@ -199,9 +201,11 @@ pub fn answer<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Next {
 #[inline(always)]
 fn reported<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Next {
     let stop = Stop::from_number(w.error_stop);
-    t.count_stop(w.tenant, stop);
+    t.count_stop(w.tenant, stop, p.segments());
     t.note(Note { what: note::STOP, id: stop as u32, ..Note::default() });
-    if !t.may_report(w.tenant) {
+    // What comes from outside uses up nobody's errors but the provider's.
+    let payer = if w.attachment_kind == attachment_kind::UPLINK { 0 } else { w.tenant };
+    if !t.may_report(payer) {
         return Next::Stopped(stop);
     }
     // What goes wrong with the error is no second reason for the packet.
@@ -214,7 +218,7 @@ fn reported<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Next {
 /// The packet is not forwarded: its one reason is counted, or told and counted by
 /// the program for answers.
 #[inline(always)]
-fn stopped<T: Tables>(t: &T, w: &mut Work, stop: Stop) -> Next {
+fn stopped<P: Packet, T: Tables>(p: &P, t: &T, w: &mut Work, stop: Stop) -> Next {
     if report::may_report(w)
         && let Some(error) = report::error_for(stop, w.is(flags::V6))
     {
@@ -223,7 +227,7 @@ fn stopped<T: Tables>(t: &T, w: &mut Work, stop: Stop) -> Next {
         w.error_stop = stop as u32;
         return Next::Answer;
     }
-    t.count_stop(w.tenant, stop);
+    t.count_stop(w.tenant, stop, p.segments());
     t.note(Note { what: note::STOP, id: stop as u32, ..Note::default() });
     Next::Stopped(stop)
 }

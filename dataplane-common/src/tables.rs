@@ -89,8 +89,8 @@ pub trait Tables {
     fn count(&self, attachment: u32, counter: Counter, packets: u32, bytes: u32);
     /// Tells the daemon what was heard; if it does not keep up, nothing.
     fn hear(&self, heard: &Heard);
-    /// Counts a packet that was not forwarded.
-    fn count_stop(&self, tenant: u32, stop: Stop);
+    /// Counts packets that were not forwarded.
+    fn count_stop(&self, tenant: u32, stop: Stop, packets: u32);
 
     /// Tells a tracer what was decided; nothing unless [`is_tracing`](Self::is_tracing).
     fn note(&self, note: Note);
@@ -150,15 +150,18 @@ pub const NOTES_MAX: u32 = 32;
 
 /// What a [`Note`] tells. The codes are the words that `sekisho trace` prints.
 pub mod note {
+    use crate::table::flow::action;
+
     /// Came in at attachment `id`, VLAN `detail`.
     pub const ATTACHED: u32 = 1;
     /// Was sent by endpoint `id`, zone `detail`.
     pub const SENDER: u32 = 2;
-    /// Half-flow `id` was found; `detail`: its status.
+    /// Half-flow `id` was found; `detail`: its status and [action flags](flow_detail).
     pub const FLOW: u32 = 3;
     /// No half-flow; `id`: 0.
     pub const NO_FLOW: u32 = 4;
-    /// The half-flow is out of date and is judged again; `id`: its index.
+    /// The half-flow is out of date and is judged again; `id`: its index, `detail` as for
+    /// [`FLOW`].
     pub const READMIT: u32 = 5;
     /// Route `id` of zone `detail` was taken.
     pub const ROUTE: u32 = 6;
@@ -178,6 +181,19 @@ pub mod note {
     pub const STOP: u32 = 13;
     /// Connection state before (`id`) and after (`detail`).
     pub const STATE: u32 = 14;
+    /// The `detail` of [`FLOW`]: the low half of a status, the flags of an action above it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn flow_detail(status: u32, flow_action: u32) -> u32 {
+        (status & 0xffff) | (flow_action & action::FLAGS) >> 8
+    }
+
+    /// Is this [action flag](action) in the `detail` of a [`FLOW`]?
+    #[must_use]
+    pub const fn has_flag(detail: u32, flag: u32) -> bool {
+        detail & (flag >> 8) != 0
+    }
+
     /// The daemon is told which MAC its sender says that it has.
     pub const HEARD: u32 = 15;
 }

@@ -407,13 +407,13 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn count_stop(&self, tenant: u32, stop: Stop) {
+    fn count_stop(&self, tenant: u32, stop: Stop, packets: u32) {
         if self.is_tracing() {
             return;
         }
         if let Some(count) = STOPS.get_ptr_mut(tenant * STOPS_STRIDE + stop as u32) {
             // SAFETY: this CPU's own element.
-            unsafe { *count += 1 };
+            unsafe { *count += u64::from(packets) };
         }
     }
 

@@ -13,7 +13,7 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::error;
 use dataplane_common::{
-    Stop, Tables, Work,
+    Packet, Stop, Tables, Work,
     pipeline::{self, Next},
     table::next_hop::output_kind,
     tables::{Delivery, program},
@@ -70,7 +70,7 @@ pub fn sekisho_tc_deliver(frame: TcContext) -> i32 {
             return send(&frame, delivery.ifindex, delivery.kind());
         }
     }
-    KernelTables::in_force().count_stop(0, Stop::DeliveryMissing);
+    KernelTables::in_force().count_stop(0, Stop::DeliveryMissing, 1);
     TC_ACT_SHOT
 }
 
@@ -102,7 +102,8 @@ fn go_on(frame: &TcContext, tables: &KernelTables, work: &mut Work, next: Next) 
     };
     // SAFETY: the array holds programs of this type only; a call that succeeds does not return.
     unsafe { TC_STAGES.tail_call(frame, stage) };
-    tables.count_stop(work.tenant, Stop::StageMissing);
+    let packets = TcFrame::new(frame).segments();
+    tables.count_stop(work.tenant, Stop::StageMissing, packets);
     tell(frame.as_ptr().cast(), work.attachment, work.sender, work.key.zone());
     TC_ACT_SHOT
 }

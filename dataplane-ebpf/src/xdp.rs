@@ -79,7 +79,7 @@ fn go_on(frame: &XdpContext, tables: &KernelTables, work: &mut Work, next: Next)
     };
     // SAFETY: the array holds programs of this type only; a call that succeeds does not return.
     unsafe { XDP_STAGES.tail_call(frame, stage) };
-    tables.count_stop(work.tenant, Stop::StageMissing);
+    tables.count_stop(work.tenant, Stop::StageMissing, 1);
     tell(frame.as_ptr().cast(), work.attachment, work.sender, work.key.zone());
     XDP_DROP
 }
@@ -93,7 +93,7 @@ fn emit(frame: &XdpContext, tables: &KernelTables, work: &Work) -> u32 {
         return match NICS.redirect(output.ifindex, u64::from(XDP_DROP)) {
             Ok(_) => XDP_REDIRECT,
             Err(_) => {
-                tables.count_stop(work.tenant, Stop::OutputAbsent);
+                tables.count_stop(work.tenant, Stop::OutputAbsent, 1);
                 XDP_DROP
             }
         };
@@ -105,7 +105,7 @@ fn emit(frame: &XdpContext, tables: &KernelTables, work: &Work) -> u32 {
     let start = pointer::<{ offset_of!(xdp_md, data_meta) }>(frame.as_ptr());
     let end = pointer::<{ offset_of!(xdp_md, data) }>(frame.as_ptr());
     if refused != 0 || start + size_of::<Delivery>() > end {
-        tables.count_stop(work.tenant, Stop::ResizeRefused);
+        tables.count_stop(work.tenant, Stop::ResizeRefused, 1);
         return XDP_DROP;
     }
     // SAFETY: the bounds are compared above, and the area is four-byte aligned.

@@ -56,11 +56,15 @@ pub struct Interface {
     pub mac: Mac,
     /// How it is sent to: [`dataplane_common::table::next_hop::output_kind`].
     pub output_kind: u32,
+    /// Its largest packet, bytes.
+    pub mtu_bytes: u32,
 }
 
 /// One version of the site, compiled.
 #[derive(Clone, Default, Debug)]
 pub struct Compiled {
+    /// Its number, once it is in force: one more than that of the version before.
+    pub version: u32,
     /// The records.
     pub image: Image,
     /// The names and generations of what they stand for.
@@ -73,6 +77,7 @@ pub fn compile(site: &Site, facts: &Facts, previous: &Compiled) -> Compiled {
     let mut builder = Builder {
         site,
         facts,
+        version: previous.version.wrapping_add(1),
         numbering: Numbering::after(&previous.ids),
         image: Image::default(),
         changed: HashSet::new(),
@@ -87,14 +92,16 @@ pub fn compile(site: &Site, facts: &Facts, previous: &Compiled) -> Compiled {
     endpoints::compile(&mut builder);
     policies::members(&mut builder);
     zones::compile(&mut builder);
-    builder.tenants(&previous.image);
-    Compiled { image: builder.image, ids: builder.numbering.finish() }
+    builder.tenants(previous);
+    let Builder { version, image, numbering, .. } = builder;
+    Compiled { version, image, ids: numbering.finish() }
 }
 
 /// The name that an attachment has in [`Ids`].
 #[must_use]
 pub fn attachment_name(interface: &str, vlan: u16) -> String {
-    if vlan == 0 { interface.to_owned() } else { format!("{interface}.{vlan}") }
+    // No interface has a space in its name, but many have a dot.
+    if vlan == 0 { interface.to_owned() } else { format!("{interface} vlan {vlan}") }
 }
 
 /// The name that a line has in [`Ids`], among endpoints while it has a session.
@@ -109,6 +116,7 @@ pub fn line_name(site: &Site, ix: LineIx) -> String {
 struct Builder<'s> {
     site: &'s Site,
     facts: &'s Facts,
+    version: u32,
     numbering: Numbering<'s>,
     image: Image,
     /// Tenants (0: the provider) of which something changed.
@@ -228,19 +236,23 @@ impl Builder<'_> {
         generation
     }
 
-    /// Tenants' epochs grow if anything of theirs changed; everybody's, if anything
-    /// is no more.
-    fn tenants(&mut self, previous: &Image) {
+    /// A tenant's epoch is the version in which anything of its own changed last, or in
+    /// which anything at all ceased to be: so nobody ever has an epoch again that a tenant
+    /// of the same number had before.
+    fn tenants(&mut self, previous: &Compiled) {
         let flows_max = self.facts.flows_per_tenant;
         let is_smaller = !self.numbering.removed().is_empty();
-        let mut ids = vec![0];
-        for (ix, _) in self.site.tenants.iter() {
-            ids.push(self.tenant(ix));
+        let mut ids = vec![(0, true)];
+        for (ix, tenant) in self.site.tenants.iter() {
+            let id = self.tenant(ix);
+            let before = previous.ids.number(Kind::Tenant, tenant.name.as_str());
+            ids.push((id, before == Some(id)));
         }
-        for id in ids {
-            let before = previous.tenants.get(id as usize).map_or(0, |tenant| tenant.epoch);
+        for (id, is_known) in ids {
+            let before = previous.image.tenants.get(id as usize).filter(|_| is_known);
+            let before = before.map_or(0, |tenant| tenant.epoch);
             let is_changed = is_smaller || before == 0 || self.changed.contains(&id);
-            let epoch = if is_changed { before.wrapping_add(1).max(1) } else { before };
+            let epoch = if is_changed { self.version } else { before };
             put(&mut self.image.tenants, id, Tenant { epoch, flows_max });
         }
     }

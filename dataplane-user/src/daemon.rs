@@ -10,7 +10,7 @@ use ipnetwork::IpNetwork;
 
 use crate::{
     check,
-    compile::{self, Compiled, Facts, Interface, Neighbours, plan},
+    compile::{self, Compiled, Facts, Interface, Neighbours, ids::Kind, plan},
     config::diagnostic::render,
     load::{self, Attach, Attached, Dataplane, Hook, Place, Role},
     model::{self, AttachmentIx, Owner, Site},
@@ -103,7 +103,8 @@ impl Daemon {
 
     /// Clears expired flows and folds counters.
     pub fn sweep(&mut self) -> anyhow::Result<()> {
-        self.dataplane.sweep()?;
+        let ids = &self.in_force.compiled.ids;
+        self.dataplane.sweep(|tenant| tenant == 0 || ids.has(Kind::Tenant, tenant))?;
         Ok(())
     }
 }
@@ -266,5 +267,10 @@ fn read(options: &Options, text: Option<String>) -> anyhow::Result<(Site, String
 }
 
 fn fact(at: &Attached) -> Interface {
-    Interface { ifindex: at.interface.index, mac: at.mac(), output_kind: at.output_kind }
+    Interface {
+        ifindex: at.interface.index,
+        mac: at.mac(),
+        output_kind: at.output_kind,
+        mtu_bytes: at.interface.mtu_bytes,
+    }
 }

@@ -255,6 +255,15 @@ impl Dataplane {
         self.counters.stops(tenants)
     }
 
+    /// From now on these tenants and attachments have counted nothing; to be called before
+    /// the first version that knows them under these numbers.
+    pub fn begin_counting(&mut self, tenants: &[u32], attachments: &[u32]) -> Result<(), Error> {
+        for tenant in tenants {
+            self.totals.tenants.remove(tenant);
+        }
+        self.counters.begin(tenants, attachments)
+    }
+
     /// Every half-flow in force.
     pub fn flows(&self) -> impl Iterator<Item = HalfFlow> {
         flows::in_force(self.flows.shared(), self.flows_cold.shared(), flows::now_ticks())
@@ -276,8 +285,9 @@ impl Dataplane {
         self.state.secret
     }
 
-    /// One pass of the sweeper; what the programs logged since the last is told.
-    pub fn sweep(&mut self) -> Result<Swept, Error> {
+    /// One pass of the sweeper; flows of a tenant that is no more are over. What the programs
+    /// logged since the last pass is told.
+    pub fn sweep(&mut self, is_tenant: impl Fn(u32) -> bool) -> Result<Swept, Error> {
         if let Some(log) = &mut self.log {
             log.tell();
         }
@@ -286,7 +296,7 @@ impl Dataplane {
             cold: self.flows_cold.shared(),
             of_tenant: self.flows_of_tenant.shared(),
         };
-        sweep::sweep(table, &mut self.totals, flows::now_ticks(), grace::wait)
+        sweep::sweep(table, &mut self.totals, is_tenant, flows::now_ticks(), grace::wait)
     }
 
     /// Which MACs were heard of beyond the NICs since the last call.

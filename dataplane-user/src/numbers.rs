@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     compile::{
         Compiled, Link, Neighbours,
-        ids::{Ids, Kept},
+        ids::{Ids, Kept, Newest},
     },
     load::{Dataplane, Place},
     tables::Image,
@@ -22,8 +22,7 @@ use crate::{
 #[derive(Serialize, Deserialize)]
 struct File {
     version: u32,
-    /// The highest generation of all, also of objects that are no more.
-    newest: u32,
+    newest: Newest,
     neighbours: Vec<(Link, [u8; 6])>,
     objects: Vec<Kept>,
 }
@@ -62,16 +61,20 @@ pub fn read(place: &Place, dataplane: &Dataplane) -> anyhow::Result<(Compiled, N
     };
     let Some(file) = file.filter(|file| file.version == version) else {
         let ids = Ids::beyond(newest(&image));
-        return Ok((Compiled { image, ids }, Neighbours::new()));
+        return Ok((Compiled { version, image, ids }, Neighbours::new()));
     };
     let neighbours = file.neighbours.into_iter().map(|(link, mac)| (link, Mac(mac))).collect();
-    Ok((Compiled { image, ids: Ids::kept(file.objects, file.newest) }, neighbours))
+    let ids = Ids::kept(file.objects, file.newest);
+    Ok((Compiled { version, image, ids }, neighbours))
 }
 
-/// The highest generation in force.
-fn newest(image: &Image) -> u32 {
+/// The highest generation and rule number in force.
+fn newest(image: &Image) -> Newest {
     let endpoints = image.endpoints.iter().map(|endpoint| endpoint.generation);
     let zones = image.zones.iter().map(|zone| zone.generation);
     let policies = image.policies.iter().map(|policy| policy.generation);
-    endpoints.chain(zones).chain(policies).max().unwrap_or(0)
+    Newest {
+        generation: endpoints.chain(zones).chain(policies).max().unwrap_or(0),
+        rule: image.rules.iter().map(|rule| rule.id).max().unwrap_or(0),
+    }
 }

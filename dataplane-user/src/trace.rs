@@ -6,7 +6,10 @@ use std::net::IpAddr;
 use dataplane_common::{
     Stop,
     stage::conntrack::state,
-    table::{AttachmentKey, LocationKey, attachment_kind, flow::status},
+    table::{
+        AttachmentKey, LocationKey, attachment_kind,
+        flow::{action, status},
+    },
     tables::{Note, note},
     work::job,
 };
@@ -351,7 +354,7 @@ fn step(site: &Compiled, note: &Note) -> Option<Step> {
 
 fn flow_state(note: &Note) -> String {
     let direction = if note.detail & status::REPLY == 0 { "original" } else { "reply" };
-    let denied = if note.detail & status::DENIED == 0 { "" } else { ", denied" };
+    let denied = if note::has_flag(note.detail, action::DENIED) { ", denied" } else { "" };
     format!("{}: {direction}, {}{denied}", note.id, state::name(note.detail & status::STATE))
 }
 

@@ -49,6 +49,19 @@ pub fn transport_checksum(frame: &[u8]) -> Option<TransportChecksum> {
     Some(TransportChecksum { start: ip.at, field: ip.at + offset, pseudo_sum })
 }
 
+/// Bytes of all headers of a TCP or UDP packet, from the Ethernet header on, without a tag.
+#[must_use]
+pub fn header_bytes(frame: &[u8]) -> Option<u32> {
+    let ip = network(frame).ok()?;
+    let transport = match ip.protocol {
+        6 => usize::from(*ip.payload.get(12)? >> 4) * 4,
+        17 => 8,
+        _ => return None,
+    };
+    let tag = if ethertype(frame).0 == 18 { 4 } else { 0 };
+    Some((ip.at - tag + transport) as u32)
+}
+
 /// Looks at everything that a receiver would refuse.
 pub fn well_formed(frame: &[u8]) -> Result<(), String> {
     if frame.len() < 14 {

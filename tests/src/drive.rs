@@ -5,7 +5,7 @@ use dataplane_common::{
     Packet, Stop, Tables, Work,
     addr::{Addr, Mac},
     pipeline::{self, Next},
-    table::flow::{FlowKey, status},
+    table::flow::{FlowKey, Judged, action, status},
     work::{Leg, job},
 };
 use dataplane_user::tables::{HostTables, host::Counters};
@@ -117,13 +117,14 @@ pub fn halves(tables: &HostTables) -> Vec<Half> {
     let live = (0..tables.flow_lines()).filter_map(|index| {
         let (line, cold) = (tables.flow(index)?, tables.flow_cold(index)?);
         let now = line.status.load();
-        let is_denied = now & status::DENIED != 0;
+        let judged = Judged::from_word(line.judged.load());
+        let is_denied = judged.action & action::DENIED != 0;
         (now & status::LIFE == status::LIVE).then(|| Half {
             key: line.key(),
             state: now & status::STATE,
             is_reply: now & status::REPLY != 0,
-            denied: is_denied.then(|| Stop::from_number(line.action.load())),
-            epoch: line.epoch.load(),
+            denied: is_denied.then(|| Stop::from_number(judged.action)),
+            epoch: judged.epoch,
             owner: line.owner.load(),
             packets: cold.packets.load(),
             bytes: cold.bytes.load(),

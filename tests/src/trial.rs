@@ -50,6 +50,7 @@ impl Trial {
                 ifindex: next,
                 mac: Bytes([2, 0, 0, 0xee, a, b]),
                 output_kind: if is_nic { 3 } else { 1 },
+                mtu_bytes: 1500,
             });
         }
         assert!(facts.interfaces.len() < INTERFACES as usize, "too many interfaces");

@@ -187,11 +187,11 @@ fn packets_go_from_port_to_port_and_through_a_nic() -> Result<()> {
     let flows: Vec<_> = dataplane.flows().collect();
     assert!(flows.len() >= 4 && flows.len() % 2 == 0, "{flows:?}");
     assert!(flows.iter().all(|flow| flow.tenant == 1 && flow.packets > 0), "{flows:?}");
-    let swept = dataplane.sweep()?;
+    let swept = dataplane.sweep(|_| true)?;
     assert_eq!((swept.live, swept.expired), (flows.len(), 0));
     let carried: u64 = flows.iter().map(|flow| flow.packets).sum();
     assert_eq!(dataplane.totals().tenants[&1].packets, carried);
-    dataplane.sweep()?;
+    dataplane.sweep(|_| true)?;
     assert_eq!(dataplane.totals().tenants[&1].packets, carried);
 
     let spoofed = udp(mac(&site.blue_b), mac(&site.blue_a), [10, 0, 1, 99], [10, 0, 1, 11]);
@@ -411,7 +411,7 @@ fn no_packet_is_lost_while_images_and_programs_are_replaced() -> Result<()> {
             image.tenants[1].epoch += 1;
             image.endpoints[1].generation += installs % 2;
             dataplane.install(&image)?;
-            dataplane.sweep()?;
+            dataplane.sweep(|_| true)?;
             installs += 1;
         }
         drop(dataplane);
@@ -463,7 +463,7 @@ fn expired_flows_are_swept_from_the_kernels_table() -> Result<()> {
     image.tenants[1].flows_max = 1 << 18;
     dataplane.install(&image)?;
     let empty = Instant::now();
-    dataplane.sweep()?;
+    dataplane.sweep(|_| true)?;
     eprintln!("{} lines: {:?}", options.flow_lines, empty.elapsed());
 
     let mut frame = udp(mac(&site.blue_a), mac(&site.blue_b), [10, 0, 1, 11], [10, 0, 1, 12]);
@@ -483,7 +483,7 @@ fn expired_flows_are_swept_from_the_kernels_table() -> Result<()> {
     assert_eq!(flows_of_tenant(&options.place)?, u64::from(2 * FLOWS));
 
     let start = Instant::now();
-    let swept = dataplane.sweep()?;
+    let swept = dataplane.sweep(|_| true)?;
     eprintln!("{} lines, {} live: {:?}", options.flow_lines, swept.live, start.elapsed());
     assert_eq!((swept.live as u32, swept.expired), (2 * FLOWS, 0));
     let total = dataplane.totals().tenants[&1];
@@ -495,7 +495,7 @@ fn expired_flows_are_swept_from_the_kernels_table() -> Result<()> {
     // As if every other flow had been silent for a minute.
     let old = age(&options.place, &dataplane)?;
     let start = Instant::now();
-    let swept = dataplane.sweep()?;
+    let swept = dataplane.sweep(|_| true)?;
     eprintln!("{swept:?}: {:?}", start.elapsed());
     assert_eq!((swept.expired, swept.emptied), (old, old));
     assert_eq!(dataplane.flows().count(), swept.live);

@@ -1,11 +1,9 @@
 //! Is the packet part of a flow that was already judged, and does the judgement hold?
 
 use super::{conntrack, flow_record, generations};
-use crate::packet::Packet;
 use crate::stop::Stop;
-use crate::table::flow::{FlowLine, status};
+use crate::table::flow::{FlowLine, Judged, action, status};
 use crate::tables::{Note, Tables, note};
-use crate::wire::ethernet::ETHERNET_BYTES;
 use crate::wire::transport::RST;
 use crate::work::{Leg, Work, flags, leg};
 
@@ -27,21 +25,24 @@ pub fn look_up<T: Tables>(t: &T, w: &mut Work) -> Found {
         t.note(Note { what: note::NO_FLOW, ..Note::default() });
         return Found::Nothing;
     }
-    t.note(Note { what: note::FLOW, id: w.flow, detail: w.flow_status, zero: 0 });
     let (Some(line), Some(cold)) = (t.flow(w.flow), t.flow_cold(w.flow)) else {
         return Found::Nothing;
     };
+    // The owner is written before what was judged, and read after it.
+    let judged = Judged::from_word(line.judged.load());
     let is_own = line.owner.load() == w.owner;
-    let is_each = w.flow_status & status::EACH != 0;
+    let is_each = judged.action & action::EACH != 0;
     let state = w.flow_status & status::STATE;
+    let detail = note::flow_detail(w.flow_status, judged.action);
+    t.note(Note { what: note::FLOW, id: w.flow, detail, zero: 0 });
     if !is_own
         || is_each
         || conntrack::is_reopening(w, state)
-        || !generations::is_current(t, w, line, cold)
+        || !generations::is_current(t, line, cold, judged)
     {
         return Found::Doubtful;
     }
-    w.action = line.action.load();
+    w.action = judged.action;
     // The line may have been rewritten in place between the look at its key and
     // the look at its action: then the sequence has moved on.
     if line.status.load() & !status::STATE != w.flow_status & !status::STATE {
@@ -67,6 +68,13 @@ pub fn is_continued<T: Tables>(t: &T, w: &Work) -> bool {
     if opener.is_none_or(|opener| opener.kind == 0) {
         return false;
     }
+    // An answer never crosses from one tenant to another: where addresses changed hands, it
+    // begins a flow of its own.
+    let answerer = t.endpoint(w.sender).map_or(0, |endpoint| endpoint.tenant);
+    let asker = opener.map_or(0, |endpoint| endpoint.tenant);
+    if answerer != asker && answerer != 0 && asker != 0 {
+        return false;
+    }
     let mark = partner.status.load() & (status::LIFE | status::REPLY);
     mark == status::LIVE && partner.partner.load() == w.flow
 }
@@ -76,6 +84,8 @@ pub fn is_continued<T: Tables>(t: &T, w: &Work) -> bool {
 pub fn original<T: Tables>(t: &T, w: &Work) -> Result<Leg, Stop> {
     let line = t.flow(w.flow).ok_or(Stop::TableMissing)?;
     let cold = t.flow_cold(w.flow).ok_or(Stop::TableMissing)?;
+    let detail = note::flow_detail(w.flow_status, Judged::from_word(line.judged.load()).action);
+    t.note(Note { what: note::READMIT, id: w.flow, detail, zero: 0 });
     let is_answer = w.flow_status & status::REPLY != 0;
     let key = if is_answer {
         t.flow(line.partner.load()).ok_or(Stop::TableMissing)?.key()
@@ -162,36 +172,36 @@ fn set_state<T: Tables>(t: &T, line: &FlowLine, state: u32) {
 /// Writes the outcome of a judgement into the packet's half-flow: the action, or
 /// the stop that denies it until something changes.
 #[inline(always)]
-pub fn settle<T: Tables>(t: &T, w: &mut Work, verdict: Result<(), Stop>) {
+pub fn settle<T: Tables>(t: &T, w: &Work, verdict: Result<(), Stop>) {
     if t.is_tracing() {
         return;
     }
     let (Some(line), Some(cold)) = (t.flow(w.flow), t.flow_cold(w.flow)) else { return };
-    let old = line.status.load();
-    let mut new = old & !(status::DENIED | status::EACH);
-    let outcome = match verdict {
+    let judged = match verdict {
         Ok(()) => {
             cold.stamp.store(w.leg.stamp);
             cold.opener.store(w.leg.sender);
             cold.responder.store(w.leg.receiver);
             cold.rule_egress.store(w.leg.rule_egress);
             cold.rule_ingress.store(w.leg.rule_ingress);
-            line.owner.store(w.owner);
-            if w.leg.flags & leg::EACH != 0 {
-                new |= status::EACH;
+            let partner = line.partner.load();
+            if let (Some(other), Some(cold)) = (t.flow(partner), t.flow_cold(partner))
+                && other.partner.load() == w.flow
+            {
+                cold.responder.store(w.leg.receiver);
             }
-            w.action
+            line.owner.store(w.owner);
+            let each = if w.leg.flags & leg::EACH != 0 { action::EACH } else { 0 };
+            Judged { action: w.action | each, epoch: w.leg.epoch }
         }
         Err(stop) => {
-            new |= status::DENIED;
-            stop as u32
+            // Between other ends than the flow's, its epoch says nothing about the denial.
+            let is_same = w.leg.receiver == cold.responder.load();
+            let epoch = if is_same { w.leg.epoch } else { 0 };
+            Judged { action: action::DENIED | stop as u32, epoch }
         }
     };
-    line.action.store(outcome);
-    line.epoch.store(w.leg.epoch);
-    if t.flow_swap(line, old, new) {
-        w.flow_status = new;
-    }
+    line.judged.store(judged.word());
 }
 
 /// Counts packets and bytes on the packet's half-flow.
@@ -203,16 +213,4 @@ pub fn count<T: Tables>(t: &T, w: &Work, packets: u32, bytes: u32) {
     if let Some(cold) = t.flow_cold(w.flow) {
         t.flow_count(cold, packets, bytes);
     }
-}
-
-/// Bytes on the wire without a tag: each segment of a GSO packet has headers of its own.
-#[inline(always)]
-pub fn wire_bytes<P: Packet>(p: &P, w: &Work) -> u32 {
-    let bytes = p.bytes() - w.l3 + ETHERNET_BYTES;
-    let more = p.segments() - 1;
-    if more == 0 {
-        return bytes;
-    }
-    let headers = ETHERNET_BYTES + w.l3_bytes - w.payload_bytes;
-    bytes.saturating_add(more.saturating_mul(headers))
 }

@@ -97,8 +97,7 @@ pub fn open<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
         if let Some(line) = t.flow(forward)
             && !t.is_tracing()
         {
-            let old = line.status.load();
-            t.flow_swap(line, old, (old & !status::LIFE) | status::DEAD);
+            give_up(t, line);
         }
         return Err(Stop::FlowTableFull);
     };
@@ -111,6 +110,48 @@ pub fn open<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
         w.flow_status = line.status.load();
     }
     Ok(())
+}
+
+/// The answers of a flow that leads elsewhere now may arrive in another zone: then the
+/// answering half is made anew there.
+pub fn follow<T: Tables>(t: &T, w: &Work) -> Result<(), Stop> {
+    if w.flow_status & status::REPLY != 0 {
+        return Ok(());
+    }
+    let zone = reply_zone(t, w)?;
+    let line = t.flow(w.flow).ok_or(Stop::TableMissing)?;
+    let old = t.flow(line.partner.load()).ok_or(Stop::TableMissing)?;
+    let is_partner = old.partner.load() == w.flow;
+    if t.is_tracing() || is_partner && old.key().zone() == zone {
+        return Ok(());
+    }
+    let payer = t.flow_cold(w.flow).ok_or(Stop::TableMissing)?.tenant.load();
+    let quota = t.tenant(payer).ok_or(Stop::TableMissing)?.flows_max;
+    if !t.flow_reserve(payer, 1, quota) {
+        return Err(Stop::FlowQuota);
+    }
+    let answer = inverse(&w.key, w.is(flags::V6)).in_zone(zone);
+    let Some(reply) = place(t, w, &answer, payer, status::REPLY) else {
+        t.flow_release(payer, 1);
+        return Err(Stop::FlowTableFull);
+    };
+    if let Some(other) = t.flow(reply) {
+        other.partner.store(w.flow);
+        line.partner.store(reply);
+        let made = other.status.load();
+        t.flow_swap(other, made, made | w.flow_status & status::STATE);
+    }
+    if is_partner {
+        give_up(t, old);
+    }
+    Ok(())
+}
+
+/// Marks a line dead: userland empties it.
+#[inline(always)]
+fn give_up<T: Tables>(t: &T, line: &FlowLine) {
+    let old = line.status.load();
+    t.flow_swap(line, old, (old & !status::LIFE) | status::DEAD);
 }
 
 /// Where the answer to the packet at hand arrives.
@@ -207,10 +248,9 @@ fn place<T: Tables>(t: &T, w: &Work, key: &FlowKey, payer: u32, half: u32) -> Op
     let now = t.now_ticks();
     line.set_key(&words);
     line.seen_ticks.store(now);
-    line.epoch.store(0);
+    line.judged.store(0);
     line.partner.store(0);
     line.owner.store(0);
-    line.action.store(0);
     // `packets` and `bytes` go on: only userland, which folds them, may set them back.
     cold.stamp.store(0);
     cold.opener.store(w.leg.sender);
@@ -237,9 +277,7 @@ fn settle_duplicate<T: Tables>(t: &T, words: &[u64; 5], homes: [u32; 2], own: u3
             let line = t.flow(index)?;
             let is_live = line.status.load() & status::LIFE == status::LIVE;
             if index < own && is_live && line.has(words) {
-                let mine = t.flow(own)?;
-                let old = mine.status.load();
-                t.flow_swap(mine, old, (old & !status::LIFE) | status::DEAD);
+                give_up(t, t.flow(own)?);
                 return Some(index);
             }
         }

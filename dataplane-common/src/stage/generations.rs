@@ -5,14 +5,14 @@
 //! epoch, which any change of the tenant's raises.
 
 use crate::table::endpoint::Endpoint;
-use crate::table::flow::{FlowCold, FlowLine, status};
+use crate::table::flow::{FlowCold, FlowLine, Judged, action};
 use crate::tables::Tables;
-use crate::work::{Leg, Work};
+use crate::work::Leg;
 
 /// Does the judgement still hold? Equal epochs say so at once; equal stamps after
 /// a few loads, and then the new epoch is noted.
 #[inline(always)]
-pub fn is_current<T: Tables>(t: &T, w: &Work, line: &FlowLine, cold: &FlowCold) -> bool {
+pub fn is_current<T: Tables>(t: &T, line: &FlowLine, cold: &FlowCold, judged: Judged) -> bool {
     let opener = cold.opener.load();
     let responder = cold.responder.load();
     let (Some(first), Some(second)) = (t.endpoint(opener), t.endpoint(responder)) else {
@@ -23,18 +23,15 @@ pub fn is_current<T: Tables>(t: &T, w: &Work, line: &FlowLine, cold: &FlowCold) 
         return false;
     }
     let epoch = epoch(t, first, second);
-    if line.epoch.load() == epoch {
+    if judged.epoch == epoch {
         return true;
     }
     // A denial may rest on what was missing, which has no generation: it is judged again.
-    if w.flow_status & status::DENIED != 0 {
-        return false;
-    }
-    if cold.stamp.load() != stamp(t, first, second) {
+    if judged.action & action::DENIED != 0 || cold.stamp.load() != stamp(t, first, second) {
         return false;
     }
     if !t.is_tracing() {
-        line.epoch.store(epoch);
+        line.judged.store(Judged { epoch, ..judged }.word());
     }
     true
 }

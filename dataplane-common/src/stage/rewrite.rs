@@ -49,8 +49,12 @@ pub fn has_hops(w: &Work) -> Result<(), Stop> {
 
 /// Does the packet, or each segment of it, fit the next link?
 #[inline(always)]
-fn fits<P: Packet>(p: &P, w: &mut Work, hop: &NextHop) -> Result<(), Stop> {
+fn fits<P: Packet>(p: &mut P, w: &mut Work, hop: &NextHop) -> Result<(), Stop> {
     let segment_bytes = p.segment_bytes();
+    if segment_bytes == 0 && w.l3_bytes <= hop.mtu_bytes && p.bytes() - w.l3 > hop.mtu_bytes {
+        // What follows the packet in its frame is no part of it.
+        p.set_bytes(w.l3 + w.l3_bytes)?;
+    }
     let bytes =
         if segment_bytes == 0 { w.l3_bytes } else { w.l3_bytes - w.payload_bytes + segment_bytes };
     if bytes <= hop.mtu_bytes {

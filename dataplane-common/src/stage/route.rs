@@ -40,7 +40,7 @@ pub fn route<T: Tables>(t: &T, leg: &mut Leg) -> Result<(), Stop> {
         route_kind::CONNECTED => locate(t, leg, found.zone)?,
         route_kind::VIA => via(t, leg, found)?,
         route_kind::POOL => line(t, leg, found.zone)?,
-        route_kind::OWN => return Err(Stop::ToRouter),
+        route_kind::OWN => return Err(own(sender, found)),
         route_kind::BLACKHOLE => return Err(Stop::Blackhole),
         // A line that is attached to the uplink sees the uplink's own routes.
         route_kind::PROTECTED => return Err(Stop::ProtectedDestination),
@@ -123,10 +123,11 @@ pub(crate) fn is_inside<T: Tables>(t: &T, uplink: u32, src: &Addr) -> bool {
         .is_some_and(|route| route.kind != route_kind::VIA && route.kind != route_kind::PROTECTED)
 }
 
-/// Does the provider keep the address out of tenants' reach?
+/// Does the provider keep the address out of tenants' reach? Our own on the link is, too.
 #[inline(always)]
 fn is_protected<T: Tables>(t: &T, uplink: u32, addr: &Addr) -> bool {
-    t.route(uplink, addr).is_some_and(|route| route.kind == route_kind::PROTECTED)
+    t.route(uplink, addr)
+        .is_some_and(|route| matches!(route.kind, route_kind::PROTECTED | route_kind::OWN))
 }
 
 /// Does one of the route's next hops lead to this endpoint? Beyond the count they
@@ -179,6 +180,14 @@ fn line<T: Tables>(t: &T, leg: &mut Leg, access: u32) -> Result<u32, Stop> {
     }
     admit::alive(line)?;
     Ok(line.next_hop)
+}
+
+/// An address of the router's own; to a line that is attached to one network, only those
+/// in that network are.
+#[inline(always)]
+fn own(sender: &Endpoint, found: &Route) -> Stop {
+    let is_bound = sender.kind == kind::LINE && sender.network != 0;
+    if is_bound && sender.network != found.zone { Stop::LineDestination } else { Stop::ToRouter }
 }
 
 /// The borders between uplinks, lines and closed networks.

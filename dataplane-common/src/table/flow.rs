@@ -86,16 +86,40 @@ pub struct FlowLine {
     pub status: Word32,
     /// When a packet was last forwarded, in ticks.
     pub seen_ticks: Word32,
-    /// The epoch in which the action was last found to hold.
-    pub epoch: Word32,
+    /// What was decided, and the epoch in which that was last found to hold: one word, so
+    /// that nobody sees a decision in an epoch that it was not made in ([`Judged`]).
+    pub judged: Word64,
     /// The other half's index.
     pub partner: Word32,
     /// Who was admitted to send it (a station's, line's or uplink's owner number); 0: nobody yet.
     pub owner: Word32,
-    /// Next hop (24 bits) and [`action`] flags (8), or the stop if the flow is denied.
-    pub action: Word32,
 }
 record!(FlowLine, 64);
+
+/// A decision about a half-flow.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Judged {
+    /// Next hop (24 bits) and [`action`] flags (8); the stop if it is denied.
+    pub action: u32,
+    /// The epoch in which it was last found to hold; no epoch is 0.
+    pub epoch: u32,
+}
+
+impl Judged {
+    /// As it lies in [`FlowLine::judged`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn word(self) -> u64 {
+        (self.epoch as u64) << 32 | self.action as u64
+    }
+
+    /// Of such a word.
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_word(word: u64) -> Self {
+        Self { action: word as u32, epoch: (word >> 32) as u32 }
+    }
+}
 
 /// The cold part of a half-flow.
 #[repr(C, align(64))]
@@ -150,22 +174,24 @@ pub mod status {
     pub const DEAD: u32 = 3 << 8;
     /// This half answers the other.
     pub const REPLY: u32 = 4 << 8;
-    /// Policy denies it: `action` is the stop.
-    pub const DENIED: u32 = 8 << 8;
-    /// A stateless policy is concerned: every packet is judged.
-    pub const EACH: u32 = 16 << 8;
     /// The connection's state.
     pub const STATE: u32 = 0xff;
     /// One step of the sequence.
     pub const SEQUENCE: u32 = 1 << 16;
 }
 
-/// Flags in [`FlowLine::action`], from bit 24 on.
+/// Flags in [`Judged::action`], from bit 24 on.
 pub mod action {
     /// The next hop's index.
     pub const NEXT_HOP: u32 = 0x00ff_ffff;
+    /// The flags, and how far they are up.
+    pub const FLAGS: u32 = !NEXT_HOP;
     /// A router forwards it: MACs and TTL change.
     pub const ROUTED: u32 = 1 << 24;
+    /// Policy denies it: in place of the next hop stands the stop.
+    pub const DENIED: u32 = 2 << 24;
+    /// A stateless policy is concerned: every packet is judged.
+    pub const EACH: u32 = 4 << 24;
 }
 
 /// Lines of a bucket: a key lives in one of two buckets.
@@ -209,11 +235,14 @@ impl FlowLine {
 /// a bucket. `lines` is the table's size, a power of two.
 #[inline(always)]
 pub fn buckets(words: &[u64; 5], secret: [u64; 2], lines: u32) -> [u32; 2] {
-    // Multiply-and-mix over the words, keyed on both sides; the finaliser is MurmurHash3's.
+    // Multiply-and-mix over the words; the finaliser is MurmurHash3's. A difference in the
+    // highest bit passes one multiplication as it is, and the next word could take it back:
+    // the second multiplication makes of it what only the secret knows.
+    let factors = [secret[1] | 1, secret[1].rotate_left(32) | 1];
     let mut hash = secret[0];
     for word in words {
-        hash = (hash ^ word).wrapping_mul(secret[1] | 1);
-        hash ^= hash >> 29;
+        hash = (hash ^ word).wrapping_mul(factors[0]);
+        hash = (hash ^ (hash >> 32)).wrapping_mul(factors[1]);
     }
     hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
@@ -246,6 +275,25 @@ mod tests {
         assert!(FlowKey::from_words(key.words()) == key);
         assert_eq!(key.zone(), 0x05_06_07);
         assert_eq!(key.in_zone(0x0a_0b_0c).zone(), 0x0a_0b_0c);
+    }
+
+    #[test]
+    fn nobody_knows_without_the_secret_which_keys_collide() {
+        // Differences that one multiplication a word would let through for every secret.
+        let base =
+            FlowKey { src: Addr::v6([0x20; 16]), dst: Addr::v6([0x21; 16]), ..FlowKey::default() };
+        let mut collisions = 0;
+        for number in 1..1000_u64 {
+            let secret = [number, number.wrapping_mul(0x9e37_79b9_7f4a_7c15)];
+            let own = buckets(&base.words(), secret, 1 << 18);
+            for shift in [29, 31, 32, 33] {
+                let mut words = base.words();
+                words[0] ^= 1 << 63;
+                words[1] ^= 1 << 63 | 1 << (63 - shift);
+                collisions += u32::from(buckets(&words, secret, 1 << 18) == own);
+            }
+        }
+        assert_eq!(collisions, 0);
     }
 
     #[test]

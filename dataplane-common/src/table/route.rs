@@ -33,7 +33,7 @@ pub mod kind {
     pub const BLACKHOLE: u32 = 3;
     /// Lines of access `zone`, by their sessions.
     pub const POOL: u32 = 4;
-    /// An address of the router itself.
+    /// An address of the router itself, in its network `zone`.
     pub const OWN: u32 = 5;
     /// In an uplink's zone: router `zone` exports it.
     pub const ROUTER: u32 = 6;

@@ -22,7 +22,7 @@ use crate::model::{
     Security, Session, Uplink, UplinkIx,
 };
 
-/// MTU of uplinks and accesses.
+/// MTU of uplinks and accesses whose interface is absent.
 const LINK_MTU_BYTES: u32 = 1500;
 
 pub(super) fn compile(b: &mut Builder<'_>) {
@@ -40,10 +40,14 @@ pub(super) fn compile(b: &mut Builder<'_>) {
     }
 }
 
-/// Whose each fixed address is: no pair of another port takes it away.
+/// Whose each fixed address is, or link-local one: no pair of another port takes it away.
 fn fixed_addresses(b: &Builder<'_>) -> HashMap<(NetworkIx, IpAddr), PortIx> {
+    let own = |of: &Port| {
+        let link_local = IpAddr::from(link_local(mac(of.mac)));
+        of.fixed_ips.iter().copied().chain([link_local]).collect::<Vec<_>>()
+    };
     let ports = b.site.ports.iter();
-    ports.flat_map(|(ix, of)| of.fixed_ips.iter().map(move |&ip| ((of.network, ip), ix))).collect()
+    ports.flat_map(|(ix, of)| own(of).into_iter().map(move |ip| ((of.network, ip), ix))).collect()
 }
 
 fn port(
@@ -61,6 +65,7 @@ fn port(
     let attachment = b.attachment_number(port.attachment);
     let gateway = network.router.map(|router| mac(b.site.routers[router].mac));
     let own = mac(port.mac);
+    let mtu = interface_mtu(b, port.attachment).unwrap_or(u32::MAX);
 
     // Every MAC of the port is a station and a next hop of its own.
     let mut macs = vec![own];
@@ -77,7 +82,7 @@ fn port(
         let next_hop = NextHop {
             attachment,
             endpoint: id,
-            mtu_bytes: u32::from(network.mtu),
+            mtu_bytes: u32::from(network.mtu).min(mtu),
             state: state::READY,
             dst,
             src: gateway.unwrap_or_default(),
@@ -138,7 +143,8 @@ fn port(
         next_hop: hop_of(own),
         owner: 0,
     };
-    let content = format!("{endpoint:?} {attachment} {claims:?} {held:?} {groups:?}");
+    let sets = super::policies::sets_of_groups(b, groups);
+    let content = format!("{endpoint:?} {attachment} {claims:?} {held:?} {sets:?}");
     let generation = b.generation(Kind::Endpoint, id, tenant, content);
     put(&mut b.image.endpoints, id, Endpoint { generation, ..endpoint });
 }
@@ -207,6 +213,12 @@ fn line_hop(b: &mut Builder<'_>, ix: LineIx, line: &Line, endpoint: u32, tenant:
     outside(b, &name, access.attachment, &access.next_hop, endpoint, (src, tenant))
 }
 
+/// The largest packet that the interface takes, if it is there.
+fn interface_mtu(b: &Builder<'_>, at: AttachmentIx) -> Option<u32> {
+    let interface = b.site.attachments[at].interface.as_str();
+    b.facts.interfaces.get(interface).map(|interface| interface.mtu_bytes)
+}
+
 /// One next hop of an uplink.
 pub(super) fn uplink_hop(
     b: &mut Builder<'_>,
@@ -237,7 +249,7 @@ fn outside(
     let next_hop = NextHop {
         attachment,
         endpoint,
-        mtu_bytes: LINK_MTU_BYTES,
+        mtu_bytes: interface_mtu(b, at).unwrap_or(LINK_MTU_BYTES),
         state: if known.is_some() { state::READY } else { state::UNRESOLVED },
         dst: known.unwrap_or_default(),
         src,

@@ -3,8 +3,9 @@
 //! Objects are known by their names (`port blue/web-1`). A name keeps its number as
 //! long as the object exists, so that flows, counters and traces go on meaning the
 //! same thing. A number that became free is not given away again in the next version,
-//! whose packets may still meet it. Generations only grow, over all objects: a
-//! number's second owner never has the generation of its first.
+//! whose packets may still meet it, and a rule's never: flows go on naming the rules that
+//! permitted them. Generations only grow, over all objects: a number's second owner never
+//! has the generation of its first.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -42,7 +43,16 @@ pub struct Ids {
     names: HashMap<(Kind, u32), String>,
     /// What each object with a generation looked like, and its generation.
     contents: HashMap<(Kind, u32), (String, u32)>,
-    generation: u32,
+    newest: Newest,
+}
+
+/// The highest that were ever given away, also to objects that are no more.
+#[derive(Serialize, Deserialize, Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Newest {
+    /// Of all generations.
+    pub generation: u32,
+    /// Of the rules' numbers.
+    pub rule: u32,
 }
 
 /// An object as it is kept over a restart: its kind, name and number, and if it has
@@ -65,10 +75,10 @@ pub struct Numbering<'p> {
 }
 
 impl Ids {
-    /// Numbers of which nothing is known but that no generation was above `generation`.
+    /// Numbers of which nothing is known but that none was above these.
     #[must_use]
-    pub fn beyond(generation: u32) -> Self {
-        Self { generation, ..Self::default() }
+    pub fn beyond(newest: Newest) -> Self {
+        Self { newest, ..Self::default() }
     }
 
     /// Everything, to be kept over a restart.
@@ -83,21 +93,24 @@ impl Ids {
         self.numbers.iter().map(keep).collect()
     }
 
-    /// The highest generation that any object ever had, one that is no more included.
+    /// The highest numbers and generations so far.
     #[must_use]
-    pub const fn newest(&self) -> u32 {
-        self.generation
+    pub const fn newest(&self) -> Newest {
+        self.newest
     }
 
-    /// What was kept, and the highest generation of all.
+    /// What was kept, and the highest of all.
     #[must_use]
-    pub fn kept(kept: Vec<Kept>, newest: u32) -> Self {
+    pub fn kept(kept: Vec<Kept>, newest: Newest) -> Self {
         let mut ids = Self::beyond(newest);
         for object in kept {
             ids.numbers.insert((object.kind, object.name.clone()), object.number);
             ids.names.insert((object.kind, object.number), object.name);
+            if object.kind == Kind::Rule {
+                ids.newest.rule = ids.newest.rule.max(object.number);
+            }
             if let Some(dated) = object.dated {
-                ids.generation = ids.generation.max(dated.1);
+                ids.newest.generation = ids.newest.generation.max(dated.1);
                 ids.contents.insert((object.kind, object.number), dated);
             }
         }
@@ -116,10 +129,22 @@ impl Ids {
         self.names.get(&(kind, number)).map_or("?", String::as_str)
     }
 
+    /// Is the number anybody's?
+    #[must_use]
+    pub fn has(&self, kind: Kind, number: u32) -> bool {
+        self.names.contains_key(&(kind, number))
+    }
+
     /// The generation of a number, if its kind has generations.
     #[must_use]
     pub fn generation(&self, kind: Kind, number: u32) -> Option<u32> {
         self.contents.get(&(kind, number)).map(|(_, generation)| *generation)
+    }
+
+    /// Objects of a kind that `before` did not have under their number.
+    pub fn new_since<'a>(&'a self, before: &'a Self, kind: Kind) -> impl Iterator<Item = u32> {
+        let is_new = move |(name, number): &(&str, u32)| before.number(kind, name) != Some(*number);
+        self.all(kind).filter(is_new).map(|(_, number)| number)
     }
 
     /// All objects of a kind, by name.
@@ -135,7 +160,7 @@ impl<'p> Numbering<'p> {
     /// Begins a version after `previous`.
     #[must_use]
     pub fn after(previous: &'p Ids) -> Self {
-        let next = Ids { generation: previous.generation, ..Ids::default() };
+        let next = Ids::beyond(previous.newest);
         Self { previous, next, free: HashMap::new(), changed: HashSet::new() }
     }
 
@@ -151,8 +176,15 @@ impl<'p> Numbering<'p> {
         number
     }
 
-    /// The lowest number that neither this version nor the one before uses.
+    /// The lowest number that neither this version nor the one before uses; for a rule, one
+    /// that no rule ever had.
     fn fresh(&mut self, kind: Kind) -> u32 {
+        if kind == Kind::Rule
+            && let Some(rule) = self.next.newest.rule.checked_add(1)
+        {
+            self.next.newest.rule = rule;
+            return rule;
+        }
         let lowest = self.free.entry(kind).or_insert(1);
         while self.previous.names.contains_key(&(kind, *lowest)) {
             *lowest += 1;
@@ -168,8 +200,8 @@ impl<'p> Numbering<'p> {
             Some((before, generation)) if *before == content => *generation,
             _ => {
                 self.changed.insert((kind, number));
-                self.next.generation += 1;
-                self.next.generation
+                self.next.newest.generation += 1;
+                self.next.newest.generation
             }
         };
         self.next.contents.insert((kind, number), (content, generation));
@@ -236,9 +268,28 @@ mod tests {
         let gone = version(&second, &[("a", "x")]);
         let again = Ids::kept(gone.keep(), gone.newest());
         let back = version(&again, &[("a", "x"), ("c", "z")]);
-        assert!(back.newest() > of(&second, 3));
-        let lost = version(&Ids::beyond(of(&second, 3)), &[("a", "x")]);
+        assert!(back.newest().generation > of(&second, 3));
+        let newest = Newest { generation: of(&second, 3), rule: 0 };
+        let lost = version(&Ids::beyond(newest), &[("a", "x")]);
         assert!(of(&lost, 1) > of(&second, 3));
+    }
+
+    #[test]
+    fn the_number_of_a_rule_is_never_another_rules() {
+        let version = |previous: &Ids, names: &[&str]| {
+            let mut numbering = Numbering::after(previous);
+            for name in names {
+                numbering.number(Kind::Rule, name);
+            }
+            numbering.finish()
+        };
+        let first = version(&Ids::default(), &["a", "b"]);
+        let second = version(&version(&version(&first, &["a"]), &["a"]), &["a", "c"]);
+        assert_eq!(second.number(Kind::Rule, "c"), Some(3));
+        assert_eq!(second.new_since(&first, Kind::Rule).collect::<Vec<_>>(), [3]);
+        let again = Ids::kept(version(&second, &[]).keep(), second.newest());
+        assert_eq!(version(&again, &["d"]).number(Kind::Rule, "d"), Some(4));
+        assert_eq!(version(&Ids::beyond(again.newest()), &["d"]).number(Kind::Rule, "d"), Some(4));
     }
 
     #[test]

@@ -203,6 +203,11 @@ pub(super) fn sets_of_line(b: &mut Builder<'_>, ix: LineIx) -> Vec<u32> {
     sets
 }
 
+/// The sets of these security groups.
+pub(super) fn sets_of_groups(b: &mut Builder<'_>, groups: &[GroupIx]) -> Vec<u32> {
+    groups.iter().map(|&group| group_set(b, group)).collect()
+}
+
 fn group_set(b: &mut Builder<'_>, ix: GroupIx) -> u32 {
     let group = &b.site.groups[ix];
     let name = format!("security group {}/{}", b.site.tenants[group.tenant].name, group.name);

@@ -100,7 +100,7 @@ fn router(b: &mut Builder<'_>, ix: RouterIx, router: &Router) {
         for subnet in &site.networks[network].subnets {
             let connected = Route { kind: kind::CONNECTED, zone, ..Route::default() };
             routes.add(b, subnet.prefix, &what, connected);
-            let own = Route { kind: kind::OWN, ..Route::default() };
+            let own = Route { kind: kind::OWN, zone, ..Route::default() };
             routes.add(b, subnet.gateway.into(), "the router's own address", own);
         }
     }

@@ -1,6 +1,10 @@
 //! What has been counted?
 
-use aya::maps::{Map, MapData, PerCpuArray};
+use aya::{
+    Pod,
+    maps::{Map, MapData, PerCpuArray, PerCpuValues},
+    util::nr_cpus,
+};
 use dataplane_common::{
     limits,
     stop::{STOPS_STRIDE, Stop},
@@ -67,6 +71,24 @@ impl Counters {
         })
     }
 
+    /// From now on these tenants and attachments have counted nothing: their numbers were
+    /// others' before, and nobody counts under them yet.
+    pub fn begin(&mut self, tenants: &[u32], attachments: &[u32]) -> Result<(), Error> {
+        for tenant in tenants {
+            for index in tenant * STOPS_STRIDE..(tenant + 1) * STOPS_STRIDE {
+                let set = self.stops.set(index, everywhere(0)?, 0);
+                set.map_err(|source| Error::Map { name: "STOPS", source })?;
+            }
+        }
+        for attachment in attachments {
+            for index in attachment * COUNTERS as u32..(attachment + 1) * COUNTERS as u32 {
+                let set = self.counts.set(index, everywhere(Record(Tally::default()))?, 0);
+                set.map_err(|source| Error::Map { name: "COUNTS", source })?;
+            }
+        }
+        Ok(())
+    }
+
     fn tally(&self, index: u32) -> Result<Tally, Error> {
         let each =
             self.counts.get(&index, 0).map_err(|source| Error::Map { name: "COUNTS", source })?;
@@ -93,4 +115,10 @@ impl Counters {
         }
         Ok(found)
     }
+}
+
+/// The value on every CPU.
+fn everywhere<T: Pod + Clone>(value: T) -> Result<PerCpuValues<T>, Error> {
+    let cpus = nr_cpus().map_err(|(_, source)| Error::Cpus { source })?;
+    PerCpuValues::try_from(vec![value; cpus]).map_err(|source| Error::Cpus { source })
 }

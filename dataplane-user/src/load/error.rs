@@ -25,6 +25,8 @@ pub enum Error {
     NoMembarrier,
     #[error("waiting until no packet uses an old table: {source}")]
     Grace { source: io::Error },
+    #[error("which CPUs are there? {source}")]
+    Cpus { source: io::Error },
     #[error("the kernel gives no random numbers for the flow table's secret: {source}")]
     Random { source: io::Error },
 

@@ -3,7 +3,7 @@
 use dataplane_common::{
     stage::conntrack,
     stop::Stop,
-    table::flow::{FlowCold, FlowKey, FlowLine, action, status},
+    table::flow::{FlowCold, FlowKey, FlowLine, Judged, action, status},
 };
 
 /// A half-flow as it was at one moment.
@@ -65,8 +65,8 @@ fn read(index: u32, line: &FlowLine, cold: &FlowCold, now_ticks: u32) -> Option<
         if before & status::LIFE != status::LIVE {
             return None;
         }
-        let outcome = line.action.load();
-        let is_denied = before & status::DENIED != 0;
+        let outcome = Judged::from_word(line.judged.load()).action;
+        let is_denied = outcome & action::DENIED != 0;
         let half = HalfFlow {
             index,
             partner: line.partner.load(),

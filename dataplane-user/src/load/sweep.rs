@@ -51,11 +51,12 @@ pub struct Swept {
     pub emptied: usize,
 }
 
-/// One pass. `grace` waits until no packet is under way that was under way at its
+/// One pass. Flows of whoever is no `is_tenant` are over. `grace` waits until no packet is under way that was under way at its
 /// call; if it fails, dead lines stay dead until the next pass.
 pub fn sweep<E>(
     table: FlowTable<'_>,
     totals: &mut Totals,
+    is_tenant: impl Fn(u32) -> bool,
     now_ticks: u32,
     grace: impl FnOnce() -> Result<(), E>,
 ) -> Result<Swept, E> {
@@ -66,7 +67,8 @@ pub fn sweep<E>(
         match seen & status::LIFE {
             status::LIVE => {
                 fold(cold, totals);
-                if is_over(table, index, now_ticks) && mark(line, seen) {
+                let is_over = !is_tenant(cold.tenant.load()) || is_over(table, index, now_ticks);
+                if is_over && mark(line, seen) {
                     swept.expired += 1;
                     dead.push(index);
                 } else {
@@ -177,6 +179,10 @@ mod tests {
     const UNREPLIED_TICKS: u32 = 30_000;
     const REPLIED_TICKS: u32 = 120_000;
 
+    fn anybody(_: u32) -> bool {
+        true
+    }
+
     struct Memory {
         lines: Vec<FlowLine>,
         cold: Vec<FlowCold>,
@@ -209,12 +215,22 @@ mod tests {
     }
 
     #[test]
+    fn flows_of_a_tenant_that_is_no_more_are_over() {
+        let memory = Memory::new(4);
+        memory.open(0, 1, state::ESTABLISHED, 0);
+        let (table, totals) = (memory.table(), &mut Totals::default());
+        let swept = sweep(table, totals, |tenant| tenant != TENANT, 1, || Ok::<_, Infallible>(()));
+        assert_eq!(swept, Ok(Swept { live: 0, expired: 2, emptied: 2 }));
+        assert_eq!(memory.of_tenant[TENANT as usize].load(), 0);
+    }
+
+    #[test]
     fn without_grace_a_dead_line_stays() {
         let mut memory = Memory::new(4);
         memory.open(0, 1, state::UNREPLIED, 0);
         let table = memory.table();
         let refused: Result<Swept, u8> =
-            sweep(table, &mut Totals::default(), UNREPLIED_TICKS, || Err(7));
+            sweep(table, &mut Totals::default(), anybody, UNREPLIED_TICKS, || Err(7));
         assert_eq!(refused, Err(7));
         assert_eq!(memory.lines[0].status.load() & status::LIFE, status::DEAD);
         assert_eq!(memory.of_tenant[TENANT as usize].load(), 2);
@@ -260,7 +276,7 @@ mod tests {
         memory.forward(0, 1, 100);
         let (lines, cold, of_tenant) = (&memory.lines, &memory.cold, &memory.of_tenant);
         let table = FlowTable { lines, cold, of_tenant };
-        let swept = sweep(table, &mut memory.totals, UNREPLIED_TICKS, || {
+        let swept = sweep(table, &mut memory.totals, anybody, UNREPLIED_TICKS, || {
             cold[0].packets.add(2);
             cold[0].bytes.add(200);
             Ok::<_, Infallible>(())
@@ -341,12 +357,13 @@ mod tests {
             let mut emptied = 0;
             while done.load() < THREADS as u32 {
                 now.add(UNREPLIED_TICKS);
-                emptied += sweep(memory.table(), &mut totals, now.load(), grace).unwrap().emptied;
+                emptied +=
+                    sweep(memory.table(), &mut totals, anybody, now.load(), grace).unwrap().emptied;
             }
             assert!(emptied > 0);
             workers.into_iter().map(|worker| worker.join().expect("no panic")).sum::<u64>()
         });
-        sweep(memory.table(), &mut totals, now.load() + UNREPLIED_TICKS, grace).unwrap();
+        sweep(memory.table(), &mut totals, anybody, now.load() + UNREPLIED_TICKS, grace).unwrap();
         assert_eq!(totals.tenants[&TENANT], Tally { packets: forwarded, bytes: forwarded * 60 });
         assert_eq!(memory.of_tenant[TENANT as usize].load(), 0);
     }
@@ -368,7 +385,7 @@ mod tests {
         fn sweep(&mut self, now_ticks: u32) -> Swept {
             let (lines, cold, of_tenant) = (&self.lines, &self.cold, &self.of_tenant);
             let table = FlowTable { lines, cold, of_tenant };
-            sweep(table, &mut self.totals, now_ticks, || Ok::<_, Infallible>(())).unwrap()
+            sweep(table, &mut self.totals, anybody, now_ticks, || Ok::<_, Infallible>(())).unwrap()
         }
 
         /// As the programs do it.

@@ -333,9 +333,10 @@ impl Tables for HostTables {
         }
     }
 
-    fn count_stop(&self, tenant: u32, stop: Stop) {
+    fn count_stop(&self, tenant: u32, stop: Stop, packets: u32) {
         if !self.is_tracing() {
-            *self.counters.borrow_mut().stops.entry((tenant, stop)).or_default() += 1;
+            let mut counters = self.counters.borrow_mut();
+            *counters.stops.entry((tenant, stop)).or_default() += u64::from(packets);
         }
     }
 

@@ -7,7 +7,7 @@
 use anyhow::{Result, bail};
 use dataplane_common::{
     Tables,
-    table::flow::{FlowCold, FlowKey, FlowLine, status},
+    table::flow::{FlowCold, FlowKey, FlowLine, Judged, status},
 };
 use dataplane_user::tables::HostTables;
 
@@ -16,10 +16,9 @@ use dataplane_user::tables::HostTables;
 struct Line {
     status: u32,
     key: FlowKey,
-    epoch: u32,
+    judged: Judged,
     partner: u32,
     owner: u32,
-    action: u32,
     packets: u64,
     bytes: u64,
     stamp: u64,
@@ -38,10 +37,9 @@ impl Line {
         Self {
             status: line.status.load(),
             key: line.key(),
-            epoch: line.epoch.load(),
+            judged: Judged::from_word(line.judged.load()),
             partner: line.partner.load(),
             owner: line.owner.load(),
-            action: line.action.load(),
             packets: cold.packets.load(),
             bytes: cold.bytes.load(),
             stamp: cold.stamp.load(),
@@ -85,9 +83,8 @@ pub fn clear(line: &FlowLine, cold: &FlowCold) {
     for word in &line.key {
         word.store(0);
     }
-    let hot = [&line.status, &line.seen_ticks, &line.epoch, &line.partner, &line.owner];
+    let hot = [&line.status, &line.seen_ticks, &line.partner, &line.owner];
     let words = [
-        &line.action,
         &cold.opener,
         &cold.responder,
         &cold.rule_egress,
@@ -100,7 +97,8 @@ pub fn clear(line: &FlowLine, cold: &FlowCold) {
         &cold.folded_packets,
     ];
     hot.into_iter().chain(words).for_each(|word| word.store(0));
-    for word in [&cold.packets, &cold.bytes, &cold.stamp, &cold.folded_bytes] {
+    let wide = [&line.judged, &cold.packets, &cold.bytes, &cold.stamp, &cold.folded_bytes];
+    for word in wide.into_iter().chain([&cold.opener_mac]) {
         word.store(0);
     }
 }

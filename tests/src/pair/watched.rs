@@ -159,8 +159,8 @@ impl Tables for Watched<'_> {
         self.tables.hear(heard);
     }
 
-    fn count_stop(&self, tenant: u32, stop: Stop) {
-        self.tables.count_stop(tenant, stop);
+    fn count_stop(&self, tenant: u32, stop: Stop, packets: u32) {
+        self.tables.count_stop(tenant, stop, packets);
     }
 
     fn note(&self, note: Note) {

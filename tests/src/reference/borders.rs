@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use dataplane_common::Stop;
-use dataplane_user::model::{Destination, Exporter, RouterIx, UplinkIx};
+use dataplane_user::model::{Destination, Exporter, NetworkIx, RouterIx, UplinkIx};
 
 use super::{
     Party, Question, Reference,
@@ -41,7 +41,7 @@ impl Reference<'_> {
             if !is_exported {
                 stops.insert(Stop::NotExported);
             }
-            if matches!(self.known(uplink, question.dst), Known::Protected) {
+            if matches!(self.known(uplink, question.dst), Known::Protected | Known::Own) {
                 stops.insert(Stop::ProtectedDestination);
             }
         }
@@ -56,19 +56,23 @@ impl Reference<'_> {
         }
     }
 
-    /// A line that is attached to one network reaches its ports and lines alone.
-    fn may_reach(&self, party: Party, other: Party) -> bool {
-        let bound = |party| match party {
+    /// The only network that a line is attached to, if it is to one.
+    pub(super) fn bound_to(&self, party: Party) -> Option<NetworkIx> {
+        match party {
             Party::Line(ix) => match self.site.lines[ix].destination {
                 Destination::Network { network, .. } => Some(network),
                 Destination::Router(_) | Destination::Uplink(_) => None,
             },
             Party::Port(_) | Party::Uplink(_) => None,
-        };
-        let Some(network) = bound(party) else { return true };
+        }
+    }
+
+    /// A line that is attached to one network reaches its ports and lines alone.
+    fn may_reach(&self, party: Party, other: Party) -> bool {
+        let Some(network) = self.bound_to(party) else { return true };
         match other {
             Party::Port(ix) => self.site.ports[ix].network == network,
-            Party::Line(_) => bound(other) == Some(network),
+            Party::Line(_) => self.bound_to(other) == Some(network),
             Party::Uplink(_) => false,
         }
     }

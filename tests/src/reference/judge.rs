@@ -171,8 +171,10 @@ impl Reference<'_> {
     fn by_router(&self, question: &Question, router: RouterIx) -> Reached {
         let dst = question.dst;
         let reached = match self.way(router, dst) {
-            Way::Own => {
-                return Err(Nobody { stops: BTreeSet::from([Stop::ToRouter]), is_ours: true });
+            Way::Own(network) => {
+                let is_near = self.bound_to(question.from).is_none_or(|own| own == network);
+                let stop = if is_near { Stop::ToRouter } else { Stop::LineDestination };
+                return Err(Nobody { stops: BTreeSet::from([stop]), is_ours: is_near });
             }
             Way::None => return nobody(Stop::NoRoute),
             Way::Blackhole => return nobody(Stop::Blackhole),
@@ -281,7 +283,8 @@ impl Reference<'_> {
                 .and_then(|line| self.across(question, None, vec![line])),
             Some(Exporter::Router(router)) => {
                 let way = self.way(router, question.dst);
-                if matches!(way, Way::Own) || matches!(way, Way::Uplink(back) if back == uplink) {
+                if matches!(way, Way::Own(_)) || matches!(way, Way::Uplink(back) if back == uplink)
+                {
                     nobody(Stop::NotExported)
                 } else {
                     self.by_router(question, router)

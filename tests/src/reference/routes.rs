@@ -13,7 +13,8 @@ use super::Reference;
 #[derive(Clone, Debug)]
 pub(super) enum Way {
     Connected(NetworkIx),
-    Own,
+    /// The router's own address in the network.
+    Own(NetworkIx),
     Pool(AccessIx),
     Hops(Vec<NextHop>),
     Uplink(UplinkIx),
@@ -43,7 +44,7 @@ impl Reference<'_> {
         for &network in &self.site.routers[router].interfaces {
             for subnet in &self.site.networks[network].subnets {
                 if subnet.gateway == addr {
-                    offer(128, Way::Own);
+                    offer(128, Way::Own(network));
                 } else if subnet.prefix.contains(addr) {
                     offer(subnet.prefix.prefix(), Way::Connected(network));
                 }

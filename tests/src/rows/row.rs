@@ -173,6 +173,12 @@ impl Row {
         self.variants.iter().filter_map(wrong).collect()
     }
 
+    /// What the segments after the first have besides, on the wire.
+    fn more_headers(&self, segments: u32) -> u32 {
+        let each = if segments > 1 { check::header_bytes(&self.frame.build()) } else { None };
+        (segments - 1) * each.unwrap_or(0)
+    }
+
     fn run(&self, variant: Variant) -> Result<(), String> {
         let site = self.site();
         let hook = if variant == Variant::Xdp { Hook::Xdp } else { Hook::Tc };
@@ -185,7 +191,8 @@ impl Row {
         let packet = (self.prepare)(packet);
         let mut expected = Counters::default();
         if self.is_received {
-            count(&mut expected, self.from, Counter::Received, packet.segments(), packet.bytes());
+            let bytes = packet.bytes() + self.more_headers(packet.segments());
+            count(&mut expected, self.from, Counter::Received, packet.segments(), bytes);
         }
         let (segments, bytes) = (packet.segments(), packet.bytes());
         let outcome = drive::run(&site.tables, packet);
@@ -207,13 +214,13 @@ impl Row {
             }
         };
         if let Some(stop) = stop {
-            expected.stops.insert(stop, 1);
+            expected.stops.insert(stop, segments.into());
         }
         if let Some((to, counter, frame, packets)) = out {
             let mut wire = frame.build();
             let is_tagged = wire[12..14] == [0x81, 0x00] && hook == Hook::Tc;
             let bytes = wire.len() as u32 - if is_tagged { 4 } else { 0 };
-            count(&mut expected, *to, counter, packets, bytes);
+            count(&mut expected, *to, counter, packets, bytes + self.more_headers(packets));
             let Ended::Left { output, frame: mut left, .. } = outcome.end else {
                 return Err(format!("{:?}", outcome.end));
             };

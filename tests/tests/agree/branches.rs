@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use dataplane_common::{
     Stop,
     stage::conntrack::state,
-    table::{flow::status, route::kind},
+    table::{
+        flow::{action, status},
+        route::kind,
+    },
     tables::note,
     work::{flags, job},
 };
@@ -55,7 +58,7 @@ impl Histogram {
             let name = match note.what {
                 note::FLOW => format!("flow found: {}", found(note.detail)),
                 note::NO_FLOW => "flow not found".to_owned(),
-                note::READMIT => format!("judged again: {}", found(work.flow_status)),
+                note::READMIT => format!("judged again: {}", found(note.detail)),
                 note::ROUTE => {
                     let route = image.routes.iter().find(|(_, _, route)| route.id == note.id);
                     format!("route {}", route.map_or("?", |(_, _, route)| route_name(route.kind)))
@@ -115,10 +118,10 @@ impl Histogram {
     }
 }
 
-fn found(flow_status: u32) -> String {
-    let half = if flow_status & status::REPLY == 0 { "opener" } else { "responder" };
-    let denied = if flow_status & status::DENIED == 0 { "" } else { ", denied" };
-    let each = if flow_status & status::EACH == 0 { "" } else { ", each packet judged" };
+fn found(detail: u32) -> String {
+    let half = if detail & status::REPLY == 0 { "opener" } else { "responder" };
+    let denied = if note::has_flag(detail, action::DENIED) { ", denied" } else { "" };
+    let each = if note::has_flag(detail, action::EACH) { ", each packet judged" } else { "" };
     format!("{half}{denied}{each}")
 }
 

@@ -3,6 +3,7 @@
 
 mod answers;
 mod changes;
+mod history;
 mod kernel;
 mod questions;
 
