@@ -9,7 +9,7 @@ use std::{
 
 use axum::{
     Json, Router,
-    extract::{Query, State},
+    extract::{DefaultBodyLimit, Query, State},
     http::StatusCode,
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -17,7 +17,12 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, UnixListener};
 
-use crate::{daemon::Daemon, message, metrics, view::Refusal};
+use crate::{
+    config::tree::TEXT_BYTES_MAX,
+    daemon::{Daemon, File},
+    message, metrics,
+    view::Refusal,
+};
 
 /// The daemon, shared by all connections: one thing is done at a time.
 pub type Shared = Arc<Mutex<Daemon>>;
@@ -34,7 +39,7 @@ pub fn routes(daemon: Shared) -> Router {
         .route("/v1/flows", get(async |daemon: State<Shared>| view(daemon, Daemon::flows).await))
         .route("/v1/sessions", get(sessions))
         .route("/v1/site", get(async |daemon: State<Shared>| view(daemon, Daemon::site).await))
-        .route("/v1/apply", post(apply))
+        .route("/v1/apply", post(apply).layer(DefaultBodyLimit::max(TEXT_BYTES_MAX + 1)))
         .route("/v1/trace", post(trace))
         .route("/metrics", get(prometheus))
         .with_state(daemon)
@@ -117,22 +122,23 @@ async fn sessions(
 }
 
 #[derive(Deserialize)]
-struct DryRun {
+struct Apply {
     /// Say what would change, and change nothing.
     #[serde(default)]
     dry_run: bool,
+    /// How the site file in the body is called; without it the daemon reads its own anew.
+    name: Option<String>,
 }
 
-/// The body is the site file, or empty: then the daemon reads its own anew.
 async fn apply(
     State(daemon): State<Shared>,
-    Query(query): Query<DryRun>,
-    body: String,
+    Query(query): Query<Apply>,
+    text: String,
 ) -> Result<impl IntoResponse, Refused> {
     Ok(Json(
         ask(daemon, move |daemon| {
-            let text = if body.is_empty() { None } else { Some(body) };
-            daemon.apply(text, query.dry_run)
+            let file = query.name.map(|name| File { name, text });
+            daemon.apply(file, query.dry_run)
         })
         .await?,
     ))

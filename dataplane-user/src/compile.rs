@@ -7,7 +7,6 @@
 
 mod endpoints;
 pub mod ids;
-pub mod plan;
 mod policies;
 mod zones;
 

@@ -2,21 +2,25 @@
 
 mod answers;
 
-use std::{fs, path::PathBuf, time::Instant};
-
-use anyhow::{Context, bail};
-use dataplane_common::addr::Mac;
-use ipnetwork::IpNetwork;
+use std::{
+    fs,
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
 
 use crate::{
     check,
-    compile::{self, Compiled, Facts, Interface, Neighbours, ids::Kind, plan},
-    config::diagnostic::render,
+    compile::{self, Compiled, Facts, Interface, Link, Neighbours, ids::Kind},
+    config::{self, Findings, diagnostic::render, tree::Tree},
     load::{self, Attach, Attached, Dataplane, Hook, Place, Role},
     model::{self, AttachmentIx, Owner, Site},
-    neighbour, numbers,
+    neighbour::{Question, watch::Watch},
+    numbers, plan,
     view::Applied,
 };
+use anyhow::{Context, bail};
+use dataplane_common::addr::Mac;
 
 /// What the daemon is started with.
 #[derive(Clone, Debug)]
@@ -39,33 +43,65 @@ pub struct Daemon {
     dataplane: Dataplane,
     /// What is in force.
     in_force: InForce,
+    /// The next hops that are asked for.
+    watch: Watch,
     started: Instant,
 }
 
 /// A site, and what became of it on this machine.
 struct InForce {
     site: Site,
-    /// The site file as it was given.
-    text: String,
+    file: File,
     compiled: Compiled,
+    /// Interfaces that are there; the others are waited for.
     attached: Vec<Attached>,
-    neighbours: Neighbours,
 }
+
+/// A site file.
+#[derive(Clone, Debug)]
+pub struct File {
+    /// How it is called in messages.
+    pub name: String,
+    /// What it says.
+    pub text: String,
+}
+
+/// For how long an answer of new next hops is waited for before it is said that they do
+/// not answer.
+const ANSWERS_WAIT: Duration = Duration::from_millis(900);
 
 impl Daemon {
     /// Loads the programs and puts the site file in force. On an error, a machine that
     /// had nothing of ours has nothing of ours again.
     pub fn start(options: Options) -> anyhow::Result<Self> {
-        let (site, text) = read(&options, None)?;
+        let file = own_file(&options)?;
+        let (site, warnings) = read(&file)?;
+        warnings.iter().for_each(warn);
         let mut dataplane = Dataplane::load(&load::Options {
             place: options.place.clone(),
             flow_lines: options.flow_lines,
             log: options.program_log,
         })?;
+        if dataplane.flow_lines() != options.flow_lines {
+            warn(format_args!(
+                "the flow table has {} half-flows as it was made, not --flows {}; to change that, \
+                 `sekisho detach` first",
+                dataplane.flow_lines(),
+                options.flow_lines
+            ));
+        }
         let is_new = dataplane.version() == 0;
-        let (before, neighbours) = numbers::read(&options.place, &dataplane)?;
-        match put_in_force(&options, &mut dataplane, &before, &neighbours, site, text) {
-            Ok(in_force) => Ok(Self { options, dataplane, in_force, started: Instant::now() }),
+        let (compiled, neighbours) = numbers::read(&options.place, &dataplane)?;
+        let mut watch = Watch::default();
+        watch.follow(questions(&site, &[]), &neighbours);
+        let put = Put { options: &options, dataplane: &mut dataplane, watch: &mut watch };
+        match put.in_force(&compiled, site, file, &[]) {
+            Ok((in_force, _)) => {
+                let mut daemon =
+                    Self { options, dataplane, in_force, watch, started: Instant::now() };
+                daemon.wait_for_answers()?;
+                Ok(daemon)
+            }
             Err(error) => {
                 drop(dataplane);
                 if is_new {
@@ -78,70 +114,204 @@ impl Daemon {
 
     /// Puts another site file in force, or the daemon's own as it is now. On any error
     /// what runs is unchanged.
-    pub fn apply(&mut self, text: Option<String>, dry_run: bool) -> anyhow::Result<Applied> {
-        let (site, text) = read(&self.options, text)?;
-        let before = self.in_force.compiled.ids.clone();
-        if dry_run {
-            let compiled = compile::compile(&site, &self.facts(), &self.in_force.compiled);
-            let changes = plan::changes(&before, &compiled.ids);
-            return Ok(Applied { site_version: self.dataplane.version(), dry_run, changes });
-        }
-        let Self { options, dataplane, in_force, .. } = self;
-        *in_force = {
-            let InForce { compiled, neighbours, .. } = &*in_force;
-            put_in_force(options, dataplane, compiled, neighbours, site, text)?
+    pub fn apply(&mut self, file: Option<File>, dry_run: bool) -> anyhow::Result<Applied> {
+        let file = file.map_or_else(|| own_file(&self.options), Ok)?;
+        let (site, mut warnings) = read(&file)?;
+        let changes = plan::changes(&json(&self.in_force.file), &json(&file));
+        let waiting = self.waiting();
+        let released = if dry_run {
+            let facts = facts(&self.options, &self.in_force.attached, self.watch.known());
+            let compiled = compile::compile(&site, &facts, &self.in_force.compiled);
+            self.dataplane.may_attach(&wanted(&site, &waiting))?;
+            self.dataplane.may_install(&compiled.image)?;
+            Vec::new()
+        } else {
+            let Self { options, dataplane, watch, in_force, .. } = self;
+            let put = Put { options, dataplane, watch };
+            let (now, released) = put.in_force(&in_force.compiled, site, file, &waiting)?;
+            *in_force = now;
+            warnings.extend(self.wait_for_answers()?);
+            released
         };
-        let changes = plan::changes(&before, &self.in_force.compiled.ids);
-        Ok(Applied { site_version: self.dataplane.version(), dry_run, changes })
+        let site_version = self.dataplane.version();
+        Ok(Applied { site_version, dry_run, changes, released, warnings })
     }
 
-    /// What is known of the machine, for a site that is only tried: nothing is
-    /// attached, and nobody is asked.
-    fn facts(&self) -> Facts {
-        facts(&self.options, &self.in_force.attached, self.in_force.neighbours.clone())
-    }
-
-    /// Clears expired flows and folds counters.
+    /// What has to be done now and then: expired flows are cleared and counters folded;
+    /// interfaces that went are taken out, and put back when they come again.
     pub fn sweep(&mut self) -> anyhow::Result<()> {
         let ids = &self.in_force.compiled.ids;
         self.dataplane.sweep(|tenant| tenant == 0 || ids.has(Kind::Tenant, tenant))?;
+        self.look_at_interfaces()
+    }
+
+    /// Asks next hops that are due, and hears what they say.
+    pub fn attend(&mut self) -> anyhow::Result<()> {
+        if self.hear() { self.renew() } else { Ok(()) }
+    }
+
+    /// Answers whether anything about a next hop is new.
+    fn hear(&mut self) -> bool {
+        let mut is_new = false;
+        for heard in self.dataplane.heard() {
+            let name = self.in_force.compiled.ids.name(Kind::Attachment, heard.attachment);
+            let attachments = &self.in_force.site.attachments;
+            let is_it = |at: &&model::Attachment| {
+                compile::attachment_name(at.interface.as_str(), at.vlan.unwrap_or(0)) == name
+            };
+            let Some(at) = attachments.values().find(is_it) else { continue };
+            let link =
+                (at.interface.to_string(), at.vlan.unwrap_or(0), crate::address::ip(heard.addr));
+            is_new |= self.watch.heard(&link, Mac::from_word(heard.mac));
+        }
+        for dead in self.watch.ask() {
+            warn(format_args!(
+                "next hop {} ({}) does not answer any more",
+                dead.target, dead.interface
+            ));
+            is_new = true;
+        }
+        is_new
+    }
+
+    /// Gives new next hops a moment to answer; answers who did not.
+    fn wait_for_answers(&mut self) -> anyhow::Result<Vec<String>> {
+        let until = Instant::now() + ANSWERS_WAIT;
+        let mut is_new = self.hear();
+        while self.watch.unknown().next().is_some() && Instant::now() < until {
+            thread::sleep(Duration::from_millis(10));
+            is_new |= self.hear();
+        }
+        if is_new {
+            self.renew()?;
+        }
+        let silent = self.watch.unknown().map(|question| {
+            let Question { target, interface, .. } = question;
+            format!("next hop {target} ({interface}) does not answer yet; it is asked again")
+        });
+        let silent: Vec<_> = silent.collect();
+        silent.iter().for_each(warn);
+        Ok(silent)
+    }
+
+    /// The same site, as the machine is now.
+    fn renew(&mut self) -> anyhow::Result<()> {
+        let Self { options, dataplane, watch, in_force, .. } = self;
+        let put = Put { options, dataplane, watch };
+        in_force.compiled = put.version(&in_force.site, &in_force.attached, &in_force.compiled)?;
+        Ok(())
+    }
+
+    /// Interfaces of the site that are not there.
+    fn waiting(&self) -> Vec<String> {
+        let attached = &self.in_force.attached;
+        let is_there = |name: &str| attached.iter().any(|at| at.interface.name == name);
+        let all = self.in_force.site.attachments.values().map(|at| at.interface.to_string());
+        let mut waiting: Vec<_> = all.filter(|name| !is_there(name)).collect();
+        waiting.dedup();
+        waiting
+    }
+
+    /// Takes out what went, attaches what came.
+    fn look_at_interfaces(&mut self) -> anyhow::Result<()> {
+        let present = load::interface::indexes()?;
+        let is_there = |at: &Attached| present.get(&at.interface.name) == Some(&at.interface.index);
+        let (there, gone): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.in_force.attached).into_iter().partition(is_there);
+        self.in_force.attached = there;
+        let mut is_changed = !gone.is_empty();
+        for at in gone {
+            let name = &at.interface.name;
+            warn(format_args!("interface {name} is gone; it is attached when it comes again"));
+            self.dataplane.release(name, true)?;
+        }
+        for name in self.waiting() {
+            if !present.contains_key(&name) {
+                continue;
+            }
+            let others: Vec<_> =
+                self.waiting().into_iter().filter(|other| *other != name).collect();
+            match self.dataplane.attach(&wanted(&self.in_force.site, &others)) {
+                Ok(attached) => {
+                    eprintln!("sekisho: interface {name} is attached again");
+                    self.in_force.attached = attached;
+                    is_changed = true;
+                }
+                Err(error) => warn(error),
+            }
+        }
+        if is_changed {
+            self.watch.follow(
+                questions(&self.in_force.site, &self.in_force.attached),
+                &self.watch.known(),
+            );
+            self.renew()?;
+        }
         Ok(())
     }
 }
 
-/// New interfaces are attached first: the version in force knows nothing of them, so
-/// nothing passes there. Those that are no longer named are given back last.
-fn put_in_force(
-    options: &Options,
-    dataplane: &mut Dataplane,
-    before: &Compiled,
-    known_neighbours: &Neighbours,
-    site: Site,
-    text: String,
-) -> anyhow::Result<InForce> {
-    let neighbours = resolve(&site, known_neighbours)?;
-    let known: Vec<_> = dataplane.attached().map(str::to_owned).collect();
-    let attached = dataplane.attach(&interfaces(&site))?;
-    for warning in attached.iter().filter_map(|at| at.warning.as_ref()) {
-        warn(warning);
-    }
-    let facts = facts(options, &attached, neighbours.clone());
-    let compiled = compile::compile(&site, &facts, before);
-    let installed =
-        numbers::write(&options.place, dataplane.version() + 1, &compiled.ids, &neighbours)
-            .and_then(|()| Ok(dataplane.install(&compiled.image)?));
-    if let Err(error) = installed {
-        let is_new = |at: &&Attached| !known.contains(&at.interface.name);
-        for at in attached.iter().filter(is_new) {
-            dataplane.release(&at.interface.name, true)?;
+/// What putting a site in force works with.
+struct Put<'d> {
+    options: &'d Options,
+    dataplane: &'d mut Dataplane,
+    watch: &'d mut Watch,
+}
+
+impl Put<'_> {
+    /// New interfaces are attached first: the version in force knows nothing of them, so
+    /// nothing passes there. Those that are no longer named are given back last; what is
+    /// done to them is answered.
+    fn in_force(
+        self,
+        before: &Compiled,
+        site: Site,
+        file: File,
+        waiting: &[String],
+    ) -> anyhow::Result<(InForce, Vec<String>)> {
+        let Self { options, dataplane, watch } = self;
+        let known: Vec<_> = dataplane.attached().map(str::to_owned).collect();
+        let attached = dataplane.attach(&wanted(&site, waiting))?;
+        attached.iter().filter_map(|at| at.warning.as_ref()).for_each(warn);
+        let known_macs = watch.known();
+        watch.follow(questions(&site, &attached), &known_macs);
+        let version = Put { options, dataplane: &mut *dataplane, watch: &mut *watch }
+            .version(&site, &attached, before);
+        let compiled = match version {
+            Ok(compiled) => compiled,
+            Err(error) => {
+                let is_new = |at: &&Attached| !known.contains(&at.interface.name);
+                for at in attached.iter().filter(is_new) {
+                    dataplane.release(&at.interface.name, true)?;
+                }
+                return Err(error);
+            }
+        };
+        let is_wanted = |name: &String| attached.iter().any(|at| at.interface.name == *name);
+        let mut released = Vec::new();
+        for name in known.iter().filter(|name| !is_wanted(name)) {
+            released.extend(dataplane.release(name, false)?.iter().map(ToString::to_string));
         }
-        return Err(error);
+        Ok((InForce { site, file, compiled, attached }, released))
     }
-    let is_wanted = |name: &String| attached.iter().any(|at| at.interface.name == *name);
-    for name in known.iter().filter(|name| !is_wanted(name)) {
-        dataplane.release(name, false)?;
+
+    /// Puts the next version in force. Objects that are new under their number begin to be
+    /// counted from zero.
+    fn version(
+        self,
+        site: &Site,
+        attached: &[Attached],
+        before: &Compiled,
+    ) -> anyhow::Result<Compiled> {
+        let Self { options, dataplane, watch } = self;
+        let compiled = compile::compile(site, &facts(options, attached, watch.known()), before);
+        dataplane.may_install(&compiled.image)?;
+        numbers::write(&options.place, compiled.version, &compiled.ids, &watch.known())?;
+        let new = |kind| compiled.ids.new_since(&before.ids, kind).collect::<Vec<_>>();
+        dataplane.begin_counting(&new(Kind::Tenant), &new(Kind::Attachment))?;
+        dataplane.install(&compiled.image)?;
+        Ok(compiled)
     }
-    Ok(InForce { site, text, compiled, attached, neighbours })
 }
 
 fn facts(options: &Options, attached: &[Attached], neighbours: Neighbours) -> Facts {
@@ -169,8 +339,9 @@ fn owner(site: &Site, ix: AttachmentIx) -> String {
     }
 }
 
-/// Asks for the MACs of next hops that the file does not state.
-fn resolve(site: &Site, known: &Neighbours) -> anyhow::Result<Neighbours> {
+/// Whom to ask for the MACs that the file does not state, and from where. Of an interface
+/// that is not there the MAC is not known, and nobody is asked.
+fn questions(site: &Site, attached: &[Attached]) -> Vec<(Link, Question)> {
     let uplinks = site.uplinks.values().flat_map(|uplink| {
         let hops = uplink.next_hops.iter();
         hops.map(move |hop| (uplink.attachment, uplink.mac, uplink.addresses.as_slice(), hop))
@@ -178,55 +349,33 @@ fn resolve(site: &Site, known: &Neighbours) -> anyhow::Result<Neighbours> {
     let accesses = site.accesses.values().map(|access| {
         (access.attachment, access.mac, access.addresses.as_slice(), &access.next_hop)
     });
-    let mut found = Neighbours::new();
-    for (ix, mac, addresses, hop) in uplinks.chain(accesses) {
-        if hop.mac.is_some() {
-            continue;
-        }
-        let at = &site.attachments[ix];
-        let interface = at.interface.to_string();
-        let link = (interface.clone(), at.vlan.unwrap_or(0), hop.address);
-        if let Some(&mac) = known.get(&link) {
-            found.insert(link, mac);
-            continue;
-        }
-        let of_family = |address: &&IpNetwork| address.is_ipv4() == hop.address.is_ipv4();
-        let Some(own) = addresses.iter().find(of_family) else {
-            warn(format_args!(
-                "{}: next hop {} has no MAC, and there is no address of its family to ask from",
-                owner(site, ix),
-                hop.address
-            ));
-            continue;
-        };
-        let facts = load::Interface::find(&interface, &owner(site, ix))?;
-        let question = neighbour::Question {
-            vlan: at.vlan.unwrap_or(0),
-            mac: mac.map_or(facts.mac, |mac| Mac(mac.octets())),
-            own: own.ip(),
-            target: hop.address,
-            interface,
-        };
-        match neighbour::resolve(&question).with_context(|| owner(site, ix))? {
-            Some(mac) => {
-                found.insert(link, mac);
-            }
-            None => warn(format_args!(
-                "{}: next hop {} does not answer; give its `mac`, or packets to it are stopped \
-                 until a start finds it (once XDP is attached, its answers end there)",
-                owner(site, ix),
-                hop.address
-            )),
-        }
-    }
-    Ok(found)
+    let questions = uplinks.chain(accesses).filter(|(.., hop)| hop.mac.is_none()).filter_map(
+        |(ix, mac, addresses, hop)| {
+            let at = &site.attachments[ix];
+            let (interface, vlan) = (at.interface.to_string(), at.vlan.unwrap_or(0));
+            // From the address beside it, or from any of its family.
+            let near = addresses.iter().find(|own| own.contains(hop.address));
+            let of_family = || addresses.iter().find(|own| own.is_ipv4() == hop.address.is_ipv4());
+            let own = near.or_else(of_family)?.ip();
+            let found = attached.iter().find(|at| at.interface.name == interface);
+            let mac = mac.map(|mac| Mac(mac.octets())).or_else(|| Some(found?.mac()));
+            let mac = mac.unwrap_or_default();
+            let question =
+                Question { interface: interface.clone(), vlan, mac, own, target: hop.address };
+            Some(((interface, vlan, hop.address), question))
+        },
+    );
+    questions.collect()
 }
 
-/// Every interface once: attachments differ by VLAN as well.
-fn interfaces(site: &Site) -> Vec<Attach> {
+/// Every interface once, but for those that are waited for: attachments differ by VLAN as
+/// well.
+fn wanted(site: &Site, waiting: &[String]) -> Vec<Attach> {
     let mut wanted: Vec<Attach> = Vec::new();
     for (ix, at) in site.attachments.iter() {
-        if wanted.iter().any(|known| known.interface == at.interface.as_str()) {
+        let name = at.interface.as_str();
+        let is_known = wanted.iter().any(|known| known.interface == name);
+        if is_known || waiting.iter().any(|other| other == name) {
             continue;
         }
         wanted.push(Attach {
@@ -247,23 +396,31 @@ fn interfaces(site: &Site) -> Vec<Attach> {
     wanted
 }
 
-/// Reads and checks a site file: the text, or the daemon's own file.
-fn read(options: &Options, text: Option<String>) -> anyhow::Result<(Site, String)> {
+/// The daemon's own file, as it is now.
+fn own_file(options: &Options) -> anyhow::Result<File> {
     let name = options.config.display().to_string();
-    let text = match text {
-        Some(text) => text,
-        None => {
-            fs::read_to_string(&options.config).with_context(|| format!("cannot read {name}"))?
-        }
-    };
-    let checked = check::check(&text);
+    let text =
+        fs::read_to_string(&options.config).with_context(|| format!("cannot read {name}"))?;
+    Ok(File { name, text })
+}
+
+/// Checks a site file; answers what it means, and what was probably not meant.
+fn read(file: &File) -> anyhow::Result<(Site, Vec<String>)> {
+    let File { name, text } = file;
+    let checked = check::check(text);
     match checked.site {
-        Some(site) => Ok((site, text)),
+        Some(site) => Ok((site, checked.diagnostics.iter().map(|one| one.in_line(name)).collect())),
         None => bail!(
             "the site file has errors; nothing was changed\n{}",
-            anstream::adapter::strip_str(&render(&name, &text, &checked.diagnostics))
+            anstream::adapter::strip_str(&render(name, text, &checked.diagnostics))
         ),
     }
+}
+
+/// The site file as `get` shows it.
+fn json(file: &File) -> serde_json::Value {
+    let (tree, root) = Tree::parse(&file.text, &mut Findings::default());
+    root.map_or(serde_json::Value::Null, |root| config::json::of(&tree, root))
 }
 
 fn fact(at: &Attached) -> Interface {

@@ -7,6 +7,7 @@ pub mod model;
 
 pub mod address;
 pub mod compile;
+pub mod plan;
 pub mod protocol;
 pub mod tables;
 

@@ -211,6 +211,24 @@ impl Dataplane {
         self.tables.install(image)
     }
 
+    /// Refuses what [`install`](Self::install) would, and writes nothing.
+    pub fn may_install(&self, image: &Image) -> Result<(), Error> {
+        check::check(image)
+    }
+
+    /// Refuses what [`attach`](Self::attach) would, as far as it can be known before, and
+    /// touches nothing.
+    pub fn may_attach(&mut self, wanted: &[Attach]) -> Result<(), Error> {
+        let Self { place, state, ebpf, nics, .. } = self;
+        Attaching { place, state, ebpf, nics }.find(wanted).map(drop)
+    }
+
+    /// Half-flows that there is room for.
+    #[must_use]
+    pub const fn flow_lines(&self) -> u32 {
+        self.state.flow_lines
+    }
+
     /// The version in force; 0: nothing is installed.
     #[must_use]
     pub fn version(&self) -> u32 {

@@ -12,8 +12,10 @@ pub struct Status {
     pub program: String,
     /// The version of the site that is in force; it grows by one with every change.
     pub site_version: u32,
-    /// Where the site file is.
+    /// Where the daemon's own site file is: SIGHUP and a restart go (back) to it.
     pub config: String,
+    /// The site file that was put in force last.
+    pub applied: String,
     /// How long the daemon has run, seconds.
     pub uptime_s: u64,
     /// Every attachment.
@@ -183,8 +185,12 @@ pub struct Applied {
     pub site_version: u32,
     /// Was it only tried?
     pub dry_run: bool,
-    /// What differs, a line each: `+ port blue/web-2`, `~ security group blue/web`, `- …`.
+    /// What differs, a line each: `+ tenants/blue/ports/web-2`, `~ …`, `- …`.
     pub changes: Vec<String>,
+    /// What was done to interfaces that are no longer named.
+    pub released: Vec<String>,
+    /// What was probably not meant, or is not yet as it was meant.
+    pub warnings: Vec<String>,
 }
 
 /// A refusal.

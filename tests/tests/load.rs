@@ -303,10 +303,22 @@ fn without_native_xdp_auto_takes_tcx_and_xdp_is_refused() -> Result<()> {
     assert!(matches!(warning, Warning::FellBack { .. }));
     assert!(warning.to_string().contains("tcx is used"), "{warning}");
     let other = attach(&lab, &mut dataplane, &[uplink("plain", Hook::Xdp)]);
-    assert!(matches!(other, Err(Error::AttachedOtherwise { .. })), "{other:?}");
+    assert!(matches!(other, Err(Error::XdpRefused { .. })), "{other:?}");
+    let still = attach(&lab, &mut dataplane, &[uplink("plain", Hook::Tcx)])?;
+    assert!(still[0].hooked == Hooked::Tcx && still[0].interface.is_up, "{still:?}");
 
-    let attached = attach(&lab, &mut dataplane, &[Attach { hook: Hook::Xdp, ..port("blue-a") }])?;
+    // An attached interface changes its hook, and changes it back if another one cannot be
+    // attached.
+    let at_xdp = Attach { hook: Hook::Xdp, ..port("blue-a") };
+    let attached = attach(&lab, &mut dataplane, std::slice::from_ref(&at_xdp))?;
     assert!(matches!(attached[0].warning, Some(Warning::XdpOnPort { .. })));
+    let refused = attach(&lab, &mut dataplane, &[port("blue-a"), uplink("plain", Hook::Xdp)]);
+    assert!(matches!(refused, Err(Error::XdpRefused { .. })), "{refused:?}");
+    let still = attach(&lab, &mut dataplane, &[at_xdp])?;
+    assert_eq!((still[0].hooked, still[0].warning.is_none()), (Hooked::Xdp, true));
+    let attached = attach(&lab, &mut dataplane, &[port("blue-a")])?;
+    assert_eq!(attached[0].hooked, Hooked::Tcx);
+    assert_eq!(attach(&lab, &mut dataplane, &[port("blue-a")])?[0].hooked, Hooked::Tcx);
 
     // Another interface of the same name is another interface.
     lab.dut().run(&["ip", "link", "del", "plain"])?.ok()?;

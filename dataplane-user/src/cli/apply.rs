@@ -24,11 +24,14 @@ pub struct Options {
 }
 
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    let text = match &options.file {
-        Some(path) => fs::read(path).with_context(|| format!("cannot read {}", path.display()))?,
-        None => Vec::new(),
-    };
-    let path = format!("/v1/apply?dry_run={}", options.dry_run);
+    let mut path = format!("/v1/apply?dry_run={}", options.dry_run);
+    let mut text = Vec::new();
+    if let Some(file) = &options.file {
+        let name = file.display().to_string();
+        text = fs::read(file).with_context(|| format!("cannot read {name}"))?;
+        path += "&name=";
+        path.extend(form_urlencoded::byte_serialize(name.as_bytes()));
+    }
     let applied: Applied = options.daemon.post(&path, text)?;
     options.output.print(&applied, show)
 }
@@ -37,6 +40,9 @@ fn show(applied: &Applied) -> String {
     let mut text = applied.changes.join("\n");
     if applied.changes.is_empty() {
         text.push_str("nothing changes");
+    }
+    for line in applied.released.iter().chain(&applied.warnings) {
+        text += &format!("\n{line}");
     }
     if applied.dry_run {
         text + &format!("\nnot applied; site version {} stays in force", applied.site_version)

@@ -10,8 +10,8 @@ use anyhow::{Context, bail};
 use clap::Args;
 use dataplane_common::limits;
 use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    net::{TcpListener, UnixListener},
+    signal::unix::{Signal, SignalKind, signal},
 };
 
 use super::place::PlaceOptions;
@@ -53,16 +53,39 @@ pub struct Options {
 /// How often expired flows are cleared and counters folded.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
+/// How often next hops are heard and asked.
+const ATTEND_EVERY: Duration = Duration::from_millis(100);
+
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    let daemon = Daemon::start(daemon::Options {
-        config: options.config.clone(),
-        place: options.place.place(),
-        flow_lines: options.flows,
-        flows_per_tenant: flows_per_tenant(options)?,
-        program_log: options.program_log,
-    })?;
+    let flows_per_tenant = flows_per_tenant(options)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(options, Arc::new(Mutex::new(daemon))))
+    runtime.block_on(async {
+        // Whatever may be refused is, before anything is put in force.
+        let listener = api::listen(&options.socket)
+            .with_context(|| format!("cannot listen on {}", options.socket.display()))?;
+        let metrics = match &options.metrics {
+            Some(address) => Some(
+                TcpListener::bind(address)
+                    .await
+                    .with_context(|| format!("cannot serve metrics at {address}"))?,
+            ),
+            None => None,
+        };
+        let hangup = signal(SignalKind::hangup())?;
+        let started = daemon::Options {
+            config: options.config.clone(),
+            place: options.place.place(),
+            flow_lines: options.flows,
+            flows_per_tenant,
+            program_log: options.program_log,
+        };
+        let daemon = tokio::task::spawn_blocking(|| Daemon::start(started)).await?;
+        let daemon = daemon.inspect_err(|_| drop(std::fs::remove_file(&options.socket)))?;
+        let served = serve(Arc::new(Mutex::new(daemon)), listener, metrics, hangup).await;
+        // What is left behind would keep the next daemon from listening.
+        let _ = std::fs::remove_file(&options.socket);
+        served
+    })
 }
 
 fn flows_per_tenant(options: &Options) -> anyhow::Result<u32> {
@@ -74,25 +97,23 @@ fn flows_per_tenant(options: &Options) -> anyhow::Result<u32> {
     Ok(wanted)
 }
 
-async fn serve(options: &Options, daemon: api::Shared) -> anyhow::Result<()> {
-    let socket = options.socket.display();
-    let listener =
-        api::listen(&options.socket).with_context(|| format!("cannot listen on {socket}"))?;
-    if let Some(address) = &options.metrics {
-        let listener = TcpListener::bind(address)
-            .await
-            .with_context(|| format!("cannot serve metrics at {address}"))?;
+async fn serve(
+    daemon: api::Shared,
+    listener: UnixListener,
+    metrics: Option<TcpListener>,
+    hangup: Signal,
+) -> anyhow::Result<()> {
+    if let Some(listener) = metrics {
         tokio::spawn(api::serve_metrics(listener, daemon.clone()));
     }
-    tokio::spawn(sweep(daemon.clone()));
-    tokio::spawn(reload(daemon.clone()));
+    tokio::spawn(now_and_then(daemon.clone(), SWEEP_EVERY, "sweeping", Daemon::sweep));
+    tokio::spawn(now_and_then(daemon.clone(), ATTEND_EVERY, "next hops", Daemon::attend));
+    tokio::spawn(reload(daemon.clone(), hangup));
     println!("sekisho: ready");
     tokio::select! {
         served = axum::serve(listener, api::routes(daemon)) => served?,
         ended = ended() => ended?,
     }
-    // What is left behind would keep the next daemon from listening.
-    let _ = std::fs::remove_file(&options.socket);
     eprintln!("sekisho: ended; packets go on being forwarded (`sekisho detach` ends that)");
     Ok(())
 }
@@ -109,8 +130,7 @@ async fn ended() -> std::io::Result<()> {
 }
 
 /// SIGHUP: the site file anew.
-async fn reload(daemon: api::Shared) -> std::io::Result<()> {
-    let mut hangup = signal(SignalKind::hangup())?;
+async fn reload(daemon: api::Shared, mut hangup: Signal) {
     while hangup.recv().await.is_some() {
         let daemon = daemon.clone();
         let applied = tokio::task::spawn_blocking(move || {
@@ -126,22 +146,33 @@ async fn reload(daemon: api::Shared) -> std::io::Result<()> {
             Err(error) => eprintln!("sekisho: {error}"),
         }
     }
-    Ok(())
 }
 
-async fn sweep(daemon: api::Shared) {
-    let mut every = tokio::time::interval(SWEEP_EVERY);
+/// Does something again and again, and tells what went wrong.
+async fn now_and_then(
+    daemon: api::Shared,
+    every: Duration,
+    what: &str,
+    task: fn(&mut Daemon) -> anyhow::Result<()>,
+) {
+    let mut every = tokio::time::interval(every);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut last = String::new();
     loop {
         every.tick().await;
         let daemon = daemon.clone();
-        let swept = tokio::task::spawn_blocking(move || {
-            daemon.lock().unwrap_or_else(PoisonError::into_inner).sweep()
+        let done = tokio::task::spawn_blocking(move || {
+            task(&mut daemon.lock().unwrap_or_else(PoisonError::into_inner))
         });
-        match swept.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => eprintln!("sekisho: sweeping flows: {}", message::of(&error)),
-            Err(error) => eprintln!("sekisho: sweeping flows: {error}"),
+        let said = match done.await {
+            Ok(Ok(())) => String::new(),
+            Ok(Err(error)) => message::of(&error),
+            Err(error) => error.to_string(),
+        };
+        // What stays wrong is told once.
+        if !said.is_empty() && said != last {
+            eprintln!("sekisho: {what}: {said}");
         }
+        last = said;
     }
 }

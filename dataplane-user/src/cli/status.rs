@@ -31,11 +31,16 @@ fn show(status: &Status) -> String {
         let share = 100.0 * row.used as f64 / row.max.max(1) as f64;
         [row.table.clone(), row.used.to_string(), row.max.to_string(), format!("{share:.1} %")]
     });
+    let own = if status.applied == status.config {
+        String::new()
+    } else {
+        format!(" (the daemon's own file is {})", status.config)
+    };
     format!(
-        "sekisho {}, site version {} from {}, up {} s\n\n{}\n\n{}",
+        "sekisho {}, site version {} from {}{own}, up {} s\n\n{}\n\n{}",
         status.program,
         status.site_version,
-        status.config,
+        status.applied,
         status.uptime_s,
         table(["INTERFACE", "VLAN", "OBJECT", "HOOK"], attachments),
         table(["TABLE", "USED", "MAX", "FULL"], tables),

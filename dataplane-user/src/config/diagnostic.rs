@@ -41,6 +41,16 @@ pub struct Diagnostic {
     span: Range<usize>,
 }
 
+impl Diagnostic {
+    /// The finding in one line.
+    #[must_use]
+    pub fn in_line(&self, file: &str) -> String {
+        let Self { line, column, path, message, help, .. } = self;
+        let help = help.as_ref().map_or_else(String::new, |help| format!("; {help}"));
+        format!("{file}:{line}:{column} {path}: {message}{help}")
+    }
+}
+
 /// Where a finding stands.
 #[derive(Debug, Clone)]
 pub enum Place {

@@ -8,7 +8,6 @@ use super::{Daemon, InForce, owner};
 use crate::{
     address,
     compile::{self, ids::Kind},
-    config::{self, Findings, tree::Tree},
     frame,
     load::{Hooked, TestFrame},
     model::{self, AttachmentIx},
@@ -39,6 +38,7 @@ impl Daemon {
             program: env!("CARGO_PKG_VERSION").to_owned(),
             site_version: self.dataplane.version(),
             config: self.options.config.display().to_string(),
+            applied: self.in_force.file.name.clone(),
             uptime_s: self.started.elapsed().as_secs(),
             attachments,
             tables: self.tables()?,
@@ -54,7 +54,7 @@ impl Daemon {
         };
         let flows = self.dataplane.flows().count();
         Ok(vec![
-            fill("half_flows", flows, self.options.flow_lines),
+            fill("half_flows", flows, self.dataplane.flow_lines()),
             fill("attachments", image.attachments.len(), limits::ATTACHMENTS_MAX),
             fill("endpoints", image.endpoints.len(), limits::ENDPOINTS_MAX),
             fill("stations", image.stations.len(), limits::STATIONS_MAX),
@@ -176,8 +176,7 @@ impl Daemon {
 
     /// `sekisho get`: the site file in force.
     pub fn site(&self) -> anyhow::Result<serde_json::Value> {
-        let (tree, root) = Tree::parse(&self.in_force.text, &mut Findings::default());
-        Ok(root.map_or(serde_json::Value::Null, |root| config::json::of(&tree, root)))
+        Ok(super::json(&self.in_force.file))
     }
 
     /// `sekisho trace`.
@@ -208,7 +207,7 @@ impl Daemon {
 
     fn hook(&self, interface: &str) -> &'static str {
         let at = self.in_force.attached.iter().find(|at| at.interface.name == interface);
-        at.map_or("-", |at| at.hooked.name())
+        at.map_or("waiting", |at| at.hooked.name())
     }
 
     /// What is plugged in there.

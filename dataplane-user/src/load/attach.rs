@@ -47,6 +47,19 @@ pub struct Attach {
 }
 
 impl Attach {
+    /// Where the program is to sit, if it can.
+    const fn hooked(&self) -> Hooked {
+        match (self.hook, self.role) {
+            (Hook::Xdp, _) | (Hook::Auto, Role::Uplink | Role::Access) => Hooked::Xdp,
+            (Hook::Tcx, _) | (Hook::Auto, Role::Port) => Hooked::Tcx,
+        }
+    }
+
+    fn twice(&self) -> Error {
+        let (interface, wanted_by) = (self.interface.clone(), self.wanted_by.clone());
+        Error::InterfaceTwice { interface, wanted_by }
+    }
+
     fn refused(&self, program: &'static str, error: ProgramError) -> Error {
         Error::Attach {
             interface: self.interface.clone(),
@@ -55,6 +68,13 @@ impl Attach {
             source: Box::new(error),
         }
     }
+}
+
+/// What there is to undo if another interface cannot be attached.
+struct Undo {
+    name: String,
+    /// As it was attached before, if it was.
+    before: Option<Before>,
 }
 
 /// An interface that is ours.
@@ -105,30 +125,22 @@ const LINKS: [(&str, &str); 3] = [("xdp", XDP), ("tcx", TC), ("deliver", DELIVER
 impl Attaching<'_> {
     /// Attaches all of them, or changes nothing.
     pub fn all(&mut self, wanted: &[Attach]) -> Result<Vec<Attached>, Error> {
-        let mut found = Vec::new();
-        for (index, attach) in wanted.iter().enumerate() {
-            if wanted[..index].iter().any(|other| other.interface == attach.interface) {
-                return Err(Error::InterfaceTwice {
-                    interface: attach.interface.clone(),
-                    wanted_by: attach.wanted_by.clone(),
-                });
-            }
-            let interface = Interface::find(&attach.interface, &attach.wanted_by)?;
-            interface.check(&attach.wanted_by)?;
-            found.push(interface);
-        }
+        let found = self.find(wanted)?;
         let mut attached = Vec::new();
-        let mut new = Vec::new();
+        let mut done = Vec::new();
         for (attach, interface) in wanted.iter().zip(found) {
-            match self.one(attach, &interface, &mut new) {
+            match self.one(attach, &interface, &mut done) {
                 Ok((hooked, warning)) => {
                     let output_kind = interface.output_kind(attach.role, hooked);
                     attached.push(Attached { interface, hooked, output_kind, warning });
                 }
                 Err(error) => {
-                    for name in new.iter().rev() {
+                    for undo in done.iter().rev() {
                         // What cannot be undone stays in the state file, for `detach`.
-                        let _ = self.undo(name);
+                        let _ = self.undo(&undo.name);
+                        if let Some(before) = &undo.before {
+                            let _ = self.put_back(attach, &undo.name, before);
+                        }
                     }
                     return Err(error);
                 }
@@ -137,27 +149,97 @@ impl Attaching<'_> {
         Ok(attached)
     }
 
-    /// Attaches one; `new` gets its name once there is something to undo.
-    fn one(
-        &mut self,
-        attach: &Attach,
-        interface: &Interface,
-        new: &mut Vec<String>,
-    ) -> Result<(Hooked, Option<Warning>), Error> {
-        let name = &attach.interface;
-        let wanted_by = &attach.wanted_by;
-        if let Some(hooked) = self.present(attach, interface)? {
-            return Ok((hooked, None));
+    /// The interfaces, if they are there and ours to take; else everything that is wrong.
+    pub fn find(&self, wanted: &[Attach]) -> Result<Vec<Interface>, Error> {
+        let mut wrong = Vec::new();
+        let mut found = Vec::new();
+        for (index, attach) in wanted.iter().enumerate() {
+            let is_twice = wanted[..index].iter().any(|other| other.interface == attach.interface);
+            match if is_twice { Err(attach.twice()) } else { self.find_one(attach) } {
+                Ok(interface) => found.push(interface),
+                Err(error) => wrong.push(error),
+            }
         }
-        let hooked = match (attach.hook, attach.role) {
-            (Hook::Xdp, _) | (Hook::Auto, Role::Uplink | Role::Access) => Hooked::Xdp,
-            (Hook::Tcx, _) | (Hook::Auto, Role::Port) => Hooked::Tcx,
-        };
-        if hooked == Hooked::Xdp && interface.xdp_program.is_some() {
+        match wrong.len() {
+            0 => Ok(found),
+            1 => Err(wrong.remove(0)),
+            _ => Err(Error::Several { errors: wrong }),
+        }
+    }
+
+    fn find_one(&self, attach: &Attach) -> Result<Interface, Error> {
+        let (name, wanted_by) = (&attach.interface, &attach.wanted_by);
+        let interface = Interface::find(name, wanted_by)?;
+        interface.check(wanted_by)?;
+        let is_ours = self.state.interfaces.get(name).is_some_and(|before| {
+            before.ifindex == interface.index
+                && self.place.link(name, before.hooked.name()).exists()
+        });
+        if !is_ours && attach.hooked() == Hooked::Xdp && interface.xdp_program.is_some() {
             let id = interface.xdp_program;
             let (interface, wanted_by) = (name.clone(), wanted_by.clone());
             return Err(Error::XdpInUse { interface, wanted_by, id });
         }
+        Ok(interface)
+    }
+
+    /// Attaches one; `done` gets what there is to undo once there is something.
+    fn one(
+        &mut self,
+        attach: &Attach,
+        interface: &Interface,
+        done: &mut Vec<Undo>,
+    ) -> Result<(Hooked, Option<Warning>), Error> {
+        let name = &attach.interface;
+        let Some(before) = self.present(attach, interface)? else {
+            done.push(Undo { name: name.clone(), before: None });
+            return self.fresh(attach, interface);
+        };
+        let is_fallen_back = attach.hook == Hook::Auto && before.hooked == Hooked::Tcx;
+        let is_same = attach.hooked() == before.hooked || is_fallen_back;
+        if is_same && attach.role == before.role {
+            return Ok((before.hooked, None));
+        }
+        // At another hook than before: nothing passes in between.
+        settings::set_up(name, interface.index, false)?;
+        self.undo(name)?;
+        done.push(Undo { name: name.clone(), before: Some(before.clone()) });
+        let interface = Interface::find(name, &attach.wanted_by)?;
+        let attached = self.fresh(attach, &interface)?;
+        self.was_up(name, before.is_up)?;
+        Ok(attached)
+    }
+
+    /// Attaches an interface as it was before something failed.
+    fn put_back(&mut self, other: &Attach, name: &str, before: &Before) -> Result<(), Error> {
+        let hook = if before.hooked == Hooked::Xdp { Hook::Xdp } else { Hook::Tcx };
+        let attach = Attach {
+            interface: name.to_owned(),
+            wanted_by: other.wanted_by.clone(),
+            role: before.role,
+            hook,
+        };
+        let interface = Interface::find(name, &attach.wanted_by)?;
+        self.fresh(&attach, &interface)?;
+        self.was_up(name, before.is_up)
+    }
+
+    /// Remembers how the interface was when it was first found.
+    fn was_up(&mut self, name: &str, is_up: bool) -> Result<(), Error> {
+        let Some(mut before) = self.state.interfaces.get(name).cloned() else { return Ok(()) };
+        before.is_up = is_up;
+        self.remember(name, &before)
+    }
+
+    /// Attaches an interface that has nothing of ours.
+    fn fresh(
+        &mut self,
+        attach: &Attach,
+        interface: &Interface,
+    ) -> Result<(Hooked, Option<Warning>), Error> {
+        let name = &attach.interface;
+        let wanted_by = &attach.wanted_by;
+        let hooked = attach.hooked();
 
         // An offload that blinds XDP and cannot be switched off is a reason for tcx, too.
         let (mut hooked, mut before, mut refusal) =
@@ -169,7 +251,6 @@ impl Attaching<'_> {
                 }
                 Err(error) => return Err(error),
             };
-        new.push(name.clone());
         self.remember(name, &before)?;
         settings::take(name, &before)?;
         if hooked == Hooked::Xdp {
@@ -203,29 +284,15 @@ impl Attaching<'_> {
 
     /// Is it attached already, by this process or one before? An interface of the same
     /// name that is another one now has nothing of ours.
-    fn present(&mut self, attach: &Attach, interface: &Interface) -> Result<Option<Hooked>, Error> {
+    fn present(&mut self, attach: &Attach, interface: &Interface) -> Result<Option<Before>, Error> {
         let name = &attach.interface;
-        let Some(before) = self.state.interfaces.get(name) else { return Ok(None) };
-        let hooked = before.hooked;
-        let link = self.place.link(name, hooked.name());
+        let Some(before) = self.state.interfaces.get(name).cloned() else { return Ok(None) };
+        let link = self.place.link(name, before.hooked.name());
         if before.ifindex != interface.index || !link.exists() {
             self.undo(name)?;
             return Ok(None);
         }
-        let is_same = match attach.hook {
-            Hook::Auto => true,
-            Hook::Xdp => hooked == Hooked::Xdp,
-            Hook::Tcx => hooked == Hooked::Tcx,
-        };
-        if !is_same || before.role != attach.role {
-            return Err(Error::AttachedOtherwise {
-                interface: name.clone(),
-                wanted_by: attach.wanted_by.clone(),
-                role: before.role.name(),
-                hooked: hooked.name(),
-            });
-        }
-        Ok(Some(hooked))
+        Ok(Some(before))
     }
 
     fn xdp(&mut self, attach: &Attach, index: u32) -> Result<(), Error> {

@@ -135,19 +135,11 @@ pub enum Error {
     Loopback { interface: String, wanted_by: String },
     #[error("{wanted_by}: interface {interface} is named twice; its VLANs share one attachment")]
     InterfaceTwice { interface: String, wanted_by: String },
+    #[error("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Several { errors: Vec<Error> },
     #[error(
-        "{wanted_by}: interface {interface} is attached already, as {role} by {hooked}; \
-         detach it first"
-    )]
-    AttachedOtherwise {
-        interface: String,
-        wanted_by: String,
-        role: &'static str,
-        hooked: &'static str,
-    },
-    #[error(
-        "{wanted_by}: interface {interface} is in use by another XDP program{}; `ip link set \
-         {interface} xdp off` removes it",
+        "{wanted_by}: interface {interface} is in use by another XDP program{}; whoever attached \
+         it has to give it up (`bpftool net show dev {interface}` tells more)",
         known(*id)
     )]
     XdpInUse { interface: String, wanted_by: String, id: Option<u32> },

@@ -2,6 +2,7 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "the kernel tells more than was asked")]
 
 use std::{
+    collections::HashMap,
     io,
     net::{IpAddr, Ipv6Addr},
 };
@@ -154,6 +155,15 @@ impl Interface {
         }
         Ok(())
     }
+}
+
+/// Every interface that is there, and its number.
+pub fn indexes() -> Result<HashMap<String, u32>, Error> {
+    let netlink = |source| Error::Netlink { source };
+    let links = Route::open().and_then(|route| route.links()).map_err(netlink)?;
+    let named =
+        links.iter().filter_map(|link| Some((name_of(link)?.to_owned(), link.header.index)));
+    Ok(named.collect())
 }
 
 fn name_of(link: &LinkMessage) -> Option<&str> {

@@ -233,10 +233,11 @@ impl Site {
     }
 
     /// Changes the world and puts it into force; flows stay.
-    pub fn change<T>(&mut self, change: impl FnOnce(&mut World) -> T) {
-        change(&mut self.world);
+    pub fn change<T>(&mut self, change: impl FnOnce(&mut World) -> T) -> T {
+        let changed = change(&mut self.world);
         self.tables.replace(self.world.image.clone());
         self.past.get_mut().push(Event::Changed(Box::new(self.world.image.clone())));
+        changed
     }
 
     /// A frame of this end to our MAC on its link.

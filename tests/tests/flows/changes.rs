@@ -4,7 +4,8 @@
 use dataplane_common::{
     Stop,
     table::{
-        endpoint::flags,
+        endpoint::{Endpoint, flags},
+        next_hop::state,
         policy::{MemberKey, family},
         route::kind,
     },
@@ -238,6 +239,45 @@ fn a_removed_route_cuts_lines_that_used_it() {
     s.change(|w| w.withdraw(router, "0.0.0.0/0"));
     s.stops(s.line_a, &there, Stop::NoRoute);
     s.stops(s.uplink, &back, Stop::NoRoute);
+}
+
+#[test]
+fn a_flow_goes_on_by_the_uplink_that_its_route_leads_to_now() {
+    let mut s = talking_out();
+    let (router, hop) = (s.router, s.far.hop);
+    s.change(|w| {
+        w.image.next_hops[hop as usize].state = state::READY;
+        w.withdraw(router, "0.0.0.0/0");
+        w.route(router, "0.0.0.0/0", via(&[hop]));
+    });
+    let far_answer = s.routed(s.far).ip("8.8.8.8", "10.1.0.10").udp(53, 1000);
+    s.passes(s.a, &question_out(&s), s.far);
+    s.passes(s.far, &far_answer, s.a);
+    s.stops(s.uplink, &answer_in(&s), Stop::ReversePath);
+    let (router, hop) = (s.router, s.uplink.hop);
+    s.change(|w| {
+        w.withdraw(router, "0.0.0.0/0");
+        w.route(router, "0.0.0.0/0", via(&[hop]));
+    });
+    s.passes(s.a, &question_out(&s), s.uplink);
+    s.passes(s.uplink, &answer_in(&s), s.a);
+    // The two halves that were given up are still paid for until they are swept.
+    assert_eq!(s.halves_of(s.blue), 4);
+}
+
+#[test]
+fn an_address_that_changed_hands_answers_nobody_of_the_other_tenant() {
+    let mut s = Site::new();
+    let asked = s.routed(s.b).ip("10.1.0.20", "100.64.0.10").udp(53, 9);
+    s.passes(s.b, &asked, s.line_a);
+    let (access, line, red, red_router) = (s.access, s.line_a, s.red, s.red_router);
+    let red_line = s.change(|w| {
+        w.image.sessions.retain(|(_, _, endpoint)| *endpoint != line.id);
+        let of = Endpoint { tenant: red, destination: red_router, ..Endpoint::default() };
+        w.line(access, &["100.64.0.10"], of)
+    });
+    let own = s.routed(red_line).ip("100.64.0.10", "10.1.0.20").udp(9, 53);
+    s.passes(red_line, &own, s.red_b);
 }
 
 #[test]

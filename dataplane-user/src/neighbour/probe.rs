@@ -1,0 +1,115 @@
+//! When is a next hop asked for its MAC, and when is it dead?
+//!
+//! As neighbour unreachability detection does (RFC 4861 section 7.3): who answered is
+//! believed for a while, then asked again, alone; who leaves several questions unanswered
+//! is dead, and everybody is asked for it, ever more rarely.
+
+use std::time::{Duration, Instant};
+
+use dataplane_common::addr::Mac;
+
+/// For how long an answer is believed.
+pub const REACHABLE: Duration = Duration::from_secs(10);
+/// Between two questions (RFC 4861 section 10, RETRANS_TIMER).
+pub const RETRANSMIT: Duration = Duration::from_secs(1);
+/// Questions to one that answered before (MAX_UNICAST_SOLICIT).
+const UNANSWERED_MAX: u32 = 3;
+/// The longest pause between questions to everybody.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// What is known of one next hop.
+#[derive(Clone, Debug)]
+pub struct Probe {
+    mac: Option<Mac>,
+    unanswered: u32,
+    next: Instant,
+}
+
+/// What is to be done now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Due {
+    /// Nothing.
+    Nothing,
+    /// Ask it, or everybody for it.
+    Ask(Option<Mac>),
+    /// It is dead: forget its MAC, and ask everybody for it.
+    Dead,
+}
+
+impl Probe {
+    /// Of a next hop that had this MAC when it was last heard of.
+    #[must_use]
+    pub const fn new(mac: Option<Mac>, now: Instant) -> Self {
+        Self { mac, unanswered: 0, next: now }
+    }
+
+    /// Its MAC, if it is alive.
+    #[must_use]
+    pub const fn mac(&self) -> Option<Mac> {
+        self.mac
+    }
+
+    /// What is due, once.
+    pub fn due(&mut self, now: Instant) -> Due {
+        if now < self.next {
+            return Due::Nothing;
+        }
+        if self.mac.is_some() && self.unanswered == UNANSWERED_MAX {
+            *self = Self { mac: None, unanswered: 1, next: now + RETRANSMIT };
+            return Due::Dead;
+        }
+        self.unanswered = self.unanswered.saturating_add(1);
+        let pause = if self.mac.is_some() { RETRANSMIT } else { RETRANSMIT * self.unanswered };
+        self.next = now + pause.min(PAUSE_MAX);
+        Due::Ask(self.mac)
+    }
+
+    /// It said that this is its MAC; answers whether that is new.
+    pub fn heard(&mut self, mac: Mac, now: Instant) -> bool {
+        let is_new = self.mac != Some(mac);
+        *self = Self { mac: Some(mac), unanswered: 0, next: now + REACHABLE };
+        is_new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOP: Mac = Mac([2, 0, 0, 0, 0, 9]);
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn nobody_is_asked_more_than_once_a_second_and_ever_more_rarely() {
+        let start = Instant::now();
+        let mut probe = Probe::new(None, start);
+        let asked: Vec<_> =
+            (0..30).filter(|&at| probe.due(start + at * SECOND) == Due::Ask(None)).collect();
+        assert_eq!(asked, [0, 1, 3, 6, 10, 15, 20, 25]);
+    }
+
+    #[test]
+    fn who_does_not_answer_three_times_is_dead() {
+        let start = Instant::now();
+        let mut probe = Probe::new(Some(HOP), start);
+        let dues: Vec<_> = (0..5).map(|at| probe.due(start + at * SECOND)).collect();
+        let ask = Due::Ask(Some(HOP));
+        assert_eq!(dues, [ask, ask, ask, Due::Dead, Due::Ask(None)]);
+        assert_eq!(probe.mac(), None);
+        assert!(probe.heard(HOP, start + 5 * SECOND));
+        assert_eq!(probe.mac(), Some(HOP));
+    }
+
+    #[test]
+    fn who_answers_is_left_alone_for_a_while() {
+        let start = Instant::now();
+        let mut probe = Probe::new(None, start);
+        assert_eq!(probe.due(start), Due::Ask(None));
+        assert!(probe.heard(HOP, start));
+        assert!(!probe.heard(HOP, start));
+        assert_eq!(probe.due(start + REACHABLE - SECOND), Due::Nothing);
+        assert_eq!(probe.due(start + REACHABLE), Due::Ask(Some(HOP)));
+        assert!(!probe.heard(HOP, start + REACHABLE));
+        assert!(probe.heard(Mac([2, 0, 0, 0, 0, 8]), start + REACHABLE));
+    }
+}

@@ -1,0 +1,72 @@
+//! Which next hops are asked for, and what is known of them?
+
+use std::{collections::BTreeMap, time::Instant};
+
+use dataplane_common::addr::Mac;
+
+use super::{
+    Question, ask,
+    probe::{Due, Probe},
+};
+use crate::{
+    compile::{Link, Neighbours},
+    link,
+};
+
+/// Every next hop without a stated MAC.
+#[derive(Default)]
+pub struct Watch {
+    probes: BTreeMap<Link, (Question, Probe)>,
+}
+
+impl Watch {
+    /// From now on these are asked for; what is known of them, or was before, counts.
+    pub fn follow(&mut self, questions: Vec<(Link, Question)>, before: &Neighbours) {
+        let now = Instant::now();
+        let mut known = std::mem::take(&mut self.probes);
+        for (link, question) in questions {
+            let probe = match known.remove(&link) {
+                Some((asked, probe)) if asked == question => probe,
+                _ => Probe::new(before.get(&link).copied(), now),
+            };
+            self.probes.insert(link, (question, probe));
+        }
+    }
+
+    /// The MACs of those that are alive.
+    #[must_use]
+    pub fn known(&self) -> Neighbours {
+        let known = self.probes.iter();
+        known.filter_map(|(link, (_, probe))| Some((link.clone(), probe.mac()?))).collect()
+    }
+
+    /// Those whose MAC is not known.
+    pub fn unknown(&self) -> impl Iterator<Item = &Question> {
+        let unknown = self.probes.values().filter(|(_, probe)| probe.mac().is_none());
+        unknown.map(|(question, _)| question)
+    }
+
+    /// Somebody at this place said that it has this MAC; answers whether that is news.
+    pub fn heard(&mut self, link: &Link, mac: Mac) -> bool {
+        self.probes.get_mut(link).is_some_and(|(_, probe)| probe.heard(mac, Instant::now()))
+    }
+
+    /// Asks whoever is due; answers who died.
+    pub fn ask(&mut self) -> Vec<&Question> {
+        let now = Instant::now();
+        let mut dead = Vec::new();
+        for (question, probe) in self.probes.values_mut() {
+            let to = match probe.due(now) {
+                Due::Nothing => continue,
+                Due::Ask(to) => to,
+                Due::Dead => {
+                    dead.push(&*question);
+                    None
+                }
+            };
+            // By an interface that is down or gone nobody is asked, and nobody answers.
+            let _ = link::send(&question.interface, &ask(question, to));
+        }
+        dead
+    }
+}
