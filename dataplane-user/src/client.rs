@@ -28,6 +28,14 @@ pub enum Error {
         /// What the kernel said.
         source: std::io::Error,
     },
+    /// The socket is not for this user.
+    #[error("{}: user {user} may not ask the daemon; its socket is for its owner and group", socket.display())]
+    Denied {
+        /// Where.
+        socket: PathBuf,
+        /// Who asks.
+        user: u32,
+    },
     /// The daemon says no.
     #[error("{0}")]
     Refused(String),
@@ -55,10 +63,16 @@ pub async fn post<T: DeserializeOwned>(
     Ok(serde_json::from_slice(&answer)?)
 }
 
+fn absent(socket: &Path, source: std::io::Error) -> Error {
+    let socket = socket.to_owned();
+    if source.kind() == std::io::ErrorKind::PermissionDenied {
+        return Error::Denied { socket, user: rustix::process::geteuid().as_raw() };
+    }
+    Error::Absent { socket, source }
+}
+
 async fn ask(socket: &Path, method: Method, path: &str, body: Vec<u8>) -> Result<Bytes, Error> {
-    let stream = UnixStream::connect(socket)
-        .await
-        .map_err(|source| Error::Absent { socket: socket.to_owned(), source })?;
+    let stream = UnixStream::connect(socket).await.map_err(|source| absent(socket, source))?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| Error::Cut(error.into()))?;

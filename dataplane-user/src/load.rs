@@ -27,6 +27,7 @@ mod mapping;
 mod maps;
 mod netlink;
 mod object;
+mod privilege;
 mod programs;
 mod records;
 mod settings;
@@ -122,6 +123,7 @@ impl Dataplane {
     /// Loads the programs on top of new tables, or of those in the place, whose
     /// interfaces then get the new programs at once.
     pub fn load(options: &Options) -> Result<Self, Error> {
+        privilege::require()?;
         grace::require()?;
         object::embedded()?;
         programs::check_flow_lines(options.flow_lines)?;

@@ -24,6 +24,7 @@ struct Reason {
 struct Direction {
     object: String,
     interface: String,
+    vlan: u16,
     direction: &'static str,
 }
 
@@ -79,6 +80,7 @@ fn attachments(registry: &mut Registry, counters: &view::Counters) {
             let labels = Direction {
                 object: row.object.clone(),
                 interface: row.interface.clone(),
+                vlan: row.vlan.unwrap_or(0),
                 direction,
             };
             packets.get_or_create(&labels).inc_by(amount.packets);

@@ -21,6 +21,10 @@ pub struct Options {
 
 pub fn run(options: &Options) -> anyhow::Result<()> {
     let outcome = detach(&options.place.place(), options.leave_open)?;
+    if outcome.done.is_empty() && outcome.failed.is_empty() {
+        let pin = options.place.place().pin;
+        println!("nothing of sekisho is in {} (another --pin-path?)", pin.display());
+    }
     for done in &outcome.done {
         println!("{done}");
     }

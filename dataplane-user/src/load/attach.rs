@@ -14,7 +14,7 @@ use aya::{
     Ebpf,
     maps::{MapData, xdp::DevMapHash},
     programs::{
-        LinkOrder, ProgramError, TcAttachType, XdpMode,
+        LinkOrder, ProgramError, SchedClassifier, TcAttachType, XdpMode,
         links::{FdLink, LinkError, PinnedLink},
         tc::TcAttachOptions,
     },
@@ -179,6 +179,10 @@ impl Attaching<'_> {
             let id = interface.xdp_program;
             let (interface, wanted_by) = (name.clone(), wanted_by.clone());
             return Err(Error::XdpInUse { interface, wanted_by, id });
+        }
+        if !is_ours && is_guarded(name) {
+            let (interface, wanted_by) = (name.clone(), wanted_by.clone());
+            return Err(Error::GuardedAlready { interface, wanted_by });
         }
         Ok(interface)
     }
@@ -377,6 +381,16 @@ impl Attaching<'_> {
         self.state.write(&self.place.state_file())
     }
 }
+
+/// Has another sekisho its program on the interface? A kernel that cannot tell has none.
+fn is_guarded(interface: &str) -> bool {
+    let query = SchedClassifier::query_tcx(interface, TcAttachType::Ingress);
+    let own = [TC, DELIVER].map(|name| &name.as_bytes()[..name.len().min(KERNEL_NAME_BYTES_MAX)]);
+    query.is_ok_and(|(_, found)| found.iter().any(|program| own.contains(&program.name())))
+}
+
+/// BPF_OBJ_NAME_LEN without its closing zero (linux/bpf.h).
+const KERNEL_NAME_BYTES_MAX: usize = 15;
 
 /// Is the interface still the one that was attached?
 pub(super) fn is_same(name: &str, before: &Before) -> Result<bool, Error> {

@@ -10,6 +10,7 @@ use super::{
     Error,
     attach::{is_same, unlink},
     hook::Role,
+    interface::Interface,
     place::Place,
     programs, settings,
     state::{Before, State},
@@ -78,6 +79,9 @@ pub fn detach(place: &Place, leave_open: bool) -> Result<Outcome, Error> {
         outcome.failed.push(error);
         None
     });
+    if state.is_none() {
+        without_state(place, leave_open, &mut outcome);
+    }
     if let Some(state) = &mut state {
         state.check_namespace()?;
         let names: Vec<_> = state.interfaces.keys().cloned().collect();
@@ -104,6 +108,31 @@ pub fn detach(place: &Place, leave_open: bool) -> Result<Outcome, Error> {
         let _ = fs::remove_dir(&place.state);
     }
     Ok(outcome)
+}
+
+/// Without the state file nobody knows how interfaces were, nor whose they are. What is
+/// pinned still says which they are: those that tcx guarded are set down, as tenants' are.
+fn without_state(place: &Place, leave_open: bool, outcome: &mut Outcome) {
+    let mut lost = Vec::new();
+    for (interface, hook) in place.linked() {
+        let found = Interface::find(&interface, "sekisho").ok();
+        if let Some(found) = found.filter(|_| hook == "tcx" && !leave_open) {
+            match settings::set_up(&interface, found.index, false) {
+                Ok(()) => outcome.done.push(Done::SetDown { interface: interface.clone() }),
+                Err(error) => outcome.failed.push(error),
+            }
+        }
+        match unlink(place, &interface, hook) {
+            Ok(_) => outcome.done.push(Done::Detached { interface: interface.clone(), hook }),
+            Err(error) => outcome.failed.push(error),
+        }
+        lost.push(interface);
+    }
+    lost.sort_unstable();
+    lost.dedup();
+    if !lost.is_empty() {
+        outcome.failed.push(Error::SettingsLost { interfaces: lost, state: place.state_file() });
+    }
 }
 
 /// Gives one interface back.

@@ -34,10 +34,21 @@ pub enum Error {
     #[error("{}: {source}", path.display())]
     File { path: PathBuf, source: io::Error },
     #[error(
-        "{}: not on a BPF file system; mount one: `mount -t bpf bpf /sys/fs/bpf`",
+        "{}: not on a BPF file system; mount one (`mount -t bpf bpf /sys/fs/bpf`). \
+         `ip netns exec` hides it: enter a namespace by `nsenter --net=/run/netns/NAME`",
         path.display()
     )]
     NotBpffs { path: PathBuf },
+    #[error(
+        "sekisho runs as root, or with CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW, CAP_PERFMON and \
+         CAP_SYS_ADMIN; this is user {user} without"
+    )]
+    Unprivileged { user: u32 },
+    #[error(
+        "{wanted_by}: interface {interface} is guarded by another sekisho already, with another \
+         --pin-path; `sekisho detach --pin-path PATH` gives it up"
+    )]
+    GuardedAlready { interface: String, wanted_by: String },
     #[error(
         "{}: owned by user {owner}, not by user {own} who runs this; remove it or name another \
          folder",
@@ -60,6 +71,12 @@ pub enum Error {
         pin.display(), state.display()
     )]
     StateMissing { pin: PathBuf, state: PathBuf },
+    #[error(
+        "{} is missing, which says how {} were before: their offloads, ARP and IPv6 stay as \
+         sekisho set them (`ip link set dev IF arp on`, `ethtool -K`, sysctl disable_ipv6)",
+        state.display(), interfaces.join(", ")
+    )]
+    SettingsLost { interfaces: Vec<String>, state: PathBuf },
     #[error(
         "{}: holds tables of layout {found}, this sekisho has layout {own}; \
          `sekisho detach` removes them, their flows with them",

@@ -115,6 +115,23 @@ impl Place {
         self.links().join(format!("{interface}-{hook}"))
     }
 
+    /// What is held on interfaces: interface and hook, the delivering program last.
+    #[must_use]
+    pub fn linked(&self) -> Vec<(String, &'static str)> {
+        let names = fs::read_dir(self.links()).into_iter().flatten().flatten();
+        let names: Vec<_> =
+            names.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        let of = |hook: &'static str| {
+            let links = names.iter().filter_map(move |name| {
+                let (interface, own) = name.rsplit_once('-')?;
+                let interface = interface.replace("%2e", ".").replace("%25", "%");
+                (own == hook).then_some((interface, hook))
+            });
+            links.collect::<Vec<_>>()
+        };
+        ["xdp", "tcx", "deliver"].into_iter().flat_map(of).collect()
+    }
+
     /// The numbers of the objects of a version, in one of two files in turn.
     #[must_use]
     pub fn numbers_file(&self, version: u32) -> PathBuf {
@@ -130,7 +147,14 @@ impl Place {
 
 /// Makes a folder with its parents, of mode 0700, or looks whether it is that.
 pub(super) fn own_folder(path: &Path) -> Result<(), Error> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::file(path))?;
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|error| match error.kind() {
+        // Where /sys is another one, nothing can be made beneath it.
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied if path.starts_with("/sys") => {
+            Error::NotBpffs { path: path.into() }
+        }
+        _ => Error::File { path: path.into(), source: error },
+    })?;
     let found = fs::symlink_metadata(path).map_err(Error::file(path))?;
     let own = rustix::process::geteuid().as_raw();
     if !found.is_dir() {

@@ -26,4 +26,8 @@ mod mixed;
 
 mod operations;
 
+mod links;
+
+mod counted;
+
 mod accounting;

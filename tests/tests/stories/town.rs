@@ -12,6 +12,7 @@ use std::net::IpAddr;
 
 use anyhow::{Result, ensure};
 use sekisho_tests::build::ip;
+use sekisho_tests::lab::HostBuilder;
 use sekisho_tests::{Capture, Host, Lab};
 
 /// The MAC of both tenants' routers.
@@ -131,10 +132,18 @@ impl Town {
     }
 }
 
+/// Blue's `b` once more, after its interface went.
+pub fn again_b(lab: &Lab) -> Result<Host> {
+    named(lab.host("blue-b2").interface("blue-b"), B, B_ADDRESSES)
+}
+
 /// A tenant's host in /24 and /64 networks, with the first address of each as its gateway.
-pub fn host(lab: &Lab, name: &str, mac: [u8; 6], [v4, v6]: [&str; 2]) -> Result<Host> {
-    lab.host(name)
-        .mac(&text(mac))
+pub fn host(lab: &Lab, name: &str, mac: [u8; 6], addresses: [&str; 2]) -> Result<Host> {
+    named(lab.host(name), mac, addresses)
+}
+
+fn named(host: HostBuilder<'_>, mac: [u8; 6], [v4, v6]: [&str; 2]) -> Result<Host> {
+    host.mac(&text(mac))
         .address(&format!("{v4}/24"))
         .address(&format!("{v6}/64"))
         .gateway(gateway(v4))

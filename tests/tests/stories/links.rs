@@ -1,0 +1,164 @@
+//! Does the site go on when links do not stay as they are: a next hop moves, dies, is added;
+//! an interface goes and comes again, or takes less than usual?
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use sekisho_tests::build::ip;
+use sekisho_tests::process::PATIENCE;
+use sekisho_tests::traffic::ping;
+use sekisho_tests::{Capture, Host, Lab, Sekisho, kernel_tests};
+
+use crate::town::{B_ADDRESSES, Site, Town, judged};
+
+/// Longer than three questions a second apart, and the time for which an answer is believed.
+const DEATH: Duration = Duration::from_secs(20);
+const OUTSIDE: [&str; 2] = ["203.0.113.9", "2001:db8:9::9"];
+
+/// Blue's `a` and `c` get their own addresses exported, and a way out by these next hops.
+fn site(hops: &[&str]) -> Site {
+    let hops: Vec<_> = hops.iter().map(|hop| format!("{{address: \"{hop}\"}}")).collect();
+    let routes = "interfaces: [{network: inside}, {network: public}], routes: [{destination: 0.0.0.0/0, uplink: out}, {destination: \"::/0\", uplink: out}]}";
+    // Red's router has a line of the same words, and no way out.
+    let town = Site::town();
+    let blue = town.0.replacen("interfaces: [{network: inside}, {network: public}]}", routes, 1);
+    Site(format!(
+        "{blue}\nuplinks:\n  - name: out\n    interface: nic\n    addresses: [198.51.100.2/24, \"2001:db8:ff::2/64\"]\n    next_hops: [{}]\n    exports:\n      - {{prefix: 10.0.0.0/24, tenant: blue, router: r}}\n      - {{prefix: \"fd00::/64\", tenant: blue, router: r}}\n",
+        hops.join(", ")
+    ))
+}
+
+/// The host beyond the NIC, which has everything that is outside.
+fn outside(lab: &Lab) -> Result<Host> {
+    let host = lab
+        .nic("nic")
+        .mac("02:00:00:00:ff:01")
+        .address("198.51.100.1/24")
+        .address("198.51.100.3/24")
+        .address("2001:db8:ff::1/64")
+        .address(&format!("{}/32", OUTSIDE[0]))
+        .address(&format!("{}/128", OUTSIDE[1]))
+        .build()?;
+    let run = |words: &str| host.run(&words.split(' ').collect::<Vec<_>>())?.ok().map(drop);
+    run("ip route add 10.0.0.0/24 via 198.51.100.2")?;
+    run("ip -6 route add fd00::/64 via 2001:db8:ff::2")?;
+    Ok(host)
+}
+
+fn reaches(town: &Town, to: &str) -> Result<bool> {
+    Ok(ping(&town.blue_a, ip(to), 1, &[])?.all_answered())
+}
+
+/// Waits until the outside is reached, or is not any more.
+fn wait(town: &Town, is_reached: bool, within: Duration) -> Result<()> {
+    let until = Instant::now() + within;
+    for to in OUTSIDE {
+        while reaches(town, to)? != is_reached {
+            ensure!(Instant::now() < until, "{to} reached: {}", !is_reached);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn next_hops_move_die_and_are_added() -> Result<()> {
+    kernel_tests!();
+    let lab = Lab::new("hops")?;
+    let town = Town::build(&lab)?;
+    let host = outside(&lab)?;
+    let run = |words: &str| host.run(&words.split(' ').collect::<Vec<_>>())?.ok().map(drop);
+    let sekisho = Sekisho::start(&lab, &site(&["198.51.100.1", "2001:db8:ff::1"]).0)?;
+    let capture = Capture::start(&town.blue_a)?;
+    for to in OUTSIDE {
+        ensure!(reaches(&town, to)?, "{to} at once after the start");
+    }
+
+    // It gets another MAC. Nothing tells of it but its answers to whoever asks.
+    run("ip link set dev eth0 address 02:00:00:00:ff:09")?;
+    wait(&town, true, DEATH).context("after it moved")?;
+
+    // It does not answer any more: the sender is told so.
+    run("ip link set dev eth0 arp off")?;
+    run("ip -6 neigh flush all")?;
+    let before = sekisho.tally()?;
+    let until = Instant::now() + DEATH;
+    while sekisho.tally()?.since(&before)?.stopped("blue", "next_hop_unresolved") == 0 {
+        ensure!(Instant::now() < until, "it is never taken for dead");
+        let _ = reaches(&town, OUTSIDE[0])?;
+    }
+    run("ip link set dev eth0 arp on")?;
+    wait(&town, true, DEATH).context("after it came to life again")?;
+
+    // Another one is named while the NIC has our program already.
+    sekisho.change(&site(&["198.51.100.3", "2001:db8:ff::1"]).0)?;
+    for to in OUTSIDE {
+        ensure!(reaches(&town, to)?, "{to} by a next hop that was added");
+    }
+    // And the first one again: nothing was forgotten for good.
+    sekisho.change(&site(&["198.51.100.1", "2001:db8:ff::1"]).0)?;
+    for to in OUTSIDE {
+        ensure!(reaches(&town, to)?, "{to} by the first next hop again");
+    }
+    ensure!(sekisho.tally()?.at("nic")?.heard.packets > 0, "nothing was heard");
+    judged(capture)
+}
+
+#[test]
+fn an_interface_goes_and_comes_again() -> Result<()> {
+    kernel_tests!();
+    let lab = Lab::new("gone")?;
+    let mut town = Town::build(&lab)?;
+    let sekisho = Sekisho::start(&lab, &Site::town().0)?;
+    let hook = |sekisho: &Sekisho<'_>| -> Result<String> {
+        let attachments = sekisho.status()?.attachments;
+        let of = attachments.into_iter().find(|at| at.interface == "blue-b");
+        Ok(of.context("no blue-b")?.hook)
+    };
+    let wait_for = |word: &str| -> Result<()> {
+        let until = Instant::now() + PATIENCE;
+        while hook(&sekisho)? != word {
+            ensure!(Instant::now() < until, "blue-b does not become {word}");
+        }
+        Ok(())
+    };
+    let to_b = |town: &Town| ping(&town.blue_a, ip(B_ADDRESSES[0]), 1, &[]);
+    ensure!(to_b(&town)?.all_answered() && hook(&sekisho)? == "tcx", "at first");
+
+    lab.dut().run(&["ip", "link", "del", "blue-b"])?.ok()?;
+    wait_for("waiting")?;
+    let before = sekisho.tally()?;
+    ensure!(!to_b(&town)?.all_answered(), "to an interface that is gone");
+    let tally = sekisho.tally()?.since(&before)?;
+    ensure!(tally.stopped("blue", "output_absent") > 0, "{tally:?}");
+    // What has nothing to do with it can be changed meanwhile.
+    sekisho.change(&Site::town().without(&["red-tcp-v4"]).0)?;
+    ensure!(hook(&sekisho)? == "waiting", "after a change");
+
+    town.blue_b = crate::town::again_b(&lab)?;
+    wait_for("tcx")?;
+    ensure!(to_b(&town)?.all_answered(), "to the interface that came again");
+    ensure!(!sekisho.cli(&["status"])?.ok()?.contains("waiting"), "somebody waits");
+    Ok(())
+}
+
+#[test]
+fn what_the_interface_does_not_take_is_told_to_the_sender() -> Result<()> {
+    kernel_tests!();
+    let lab = Lab::new("narrow")?;
+    let town = Town::build(&lab)?;
+    let host = outside(&lab)?;
+    lab.dut().run(&["ip", "link", "set", "dev", "nic", "mtu", "1400"])?.ok()?;
+    host.run(&["ip", "link", "set", "dev", "eth0", "mtu", "1400"])?.ok()?;
+    let sekisho = Sekisho::start(&lab, &site(&["198.51.100.1", "2001:db8:ff::1"]).0)?;
+    let before = sekisho.tally()?;
+    for to in OUTSIDE {
+        let bytes = if ip(to).is_ipv4() { "1372" } else { "1352" };
+        ensure!(ping(&town.blue_a, ip(to), 1, &["-M", "do", "-s", bytes])?.all_answered(), "{to}");
+        let larger = ping(&town.blue_a, IpAddr::from(ip(to)), 1, &["-M", "do", "-s", "1450"])?;
+        ensure!(!larger.all_answered(), "{to} takes more than its link");
+    }
+    let tally = sekisho.tally()?.since(&before)?;
+    ensure!(tally.stopped("blue", "too_big") >= 2, "{tally:?}");
+    Ok(())
+}
