@@ -14,8 +14,8 @@ use crate::config::file::{self, File, Numbers};
 use crate::config::tree::NodeId;
 use crate::config::{At, Prefix};
 use crate::model::{
-    Access, AccessIx, Destination, Entitlement, Ix, Line, LineGroup, LineIx, LineState, Number,
-    NumberRange, Owner, Session, TenantIx,
+    Access, AccessIx, Destination, Entitlement, Ix, Line, LineGroup, LineIx, LineState, Name,
+    Number, NumberRange, Owner, Session, TenantIx,
 };
 
 /// An access, as far as it could be made out.
@@ -261,25 +261,40 @@ fn destination(
     line: &file::Line,
     access: Option<AccessIx>,
 ) -> Option<Destination> {
-    let given = [line.router.is_absent(), line.network.is_absent(), line.uplink.is_absent()];
-    if given.into_iter().filter(|absent| !absent).count() != 1 {
+    // All are looked up, so that every unknown name is reported.
+    let router = line.router.given().and_then(|at| within.routers.find(cx, at));
+    let network = line.network.given().and_then(|at| behind_router(cx, around, within, at));
+    let uplink = line.uplink.given().and_then(|at| shown_outside(cx, around, at, access));
+    let absent = [line.router.is_absent(), line.network.is_absent(), line.uplink.is_absent()];
+    if absent.into_iter().filter(|absent| !absent).count() != 1 {
         let message = "a line has exactly one destination: router, network or uplink";
         cx.error(line.node, message, "");
         return None;
     }
-    if let Some(at) = line.router.given() {
-        return within.routers.find(cx, at).map(Destination::Router);
-    }
-    if let Some(at) = line.network.given() {
-        let network = within.networks.find(cx, at)?;
-        let Some(router) = around.legs.router(network) else {
-            let message = format!("network `{}` has no router, so no line gets there", at.value);
-            cx.error(at.node, message, "add it to the interfaces of a router");
-            return None;
-        };
-        return Some(Destination::Network { network, router });
-    }
-    let at = line.uplink.given()?;
+    router.map(Destination::Router).or(network).or(uplink)
+}
+
+fn behind_router(
+    cx: &mut Context<'_>,
+    around: &Around<'_>,
+    within: &Within,
+    at: &At<Name>,
+) -> Option<Destination> {
+    let network = within.networks.find(cx, at)?;
+    let Some(router) = around.legs.router(network) else {
+        let message = format!("network `{}` has no router, so no line gets there", at.value);
+        cx.error(at.node, message, "add it to the interfaces of a router");
+        return None;
+    };
+    Some(Destination::Network { network, router })
+}
+
+fn shown_outside(
+    cx: &mut Context<'_>,
+    around: &Around<'_>,
+    at: &At<Name>,
+    access: Option<AccessIx>,
+) -> Option<Destination> {
     let uplink = around.names.uplinks.find(cx, at)?;
     if let Some(access) = access
         && around.uplinks[uplink.position()].hides(access)

@@ -161,27 +161,31 @@ fn target(
     route: &file::Route,
     around: &Around<'_>,
 ) -> Option<Target> {
-    let given = [
-        !route.next_hops.is_absent(),
-        !route.uplink.is_absent(),
-        route.blackhole.or(false) != Some(false),
-    ];
+    // All are looked up, so that every error of theirs is reported.
+    let next_hops = next_hops(cx, route, around);
+    let uplink = route.uplink.given().and_then(|at| names.uplinks.find(cx, at));
+    let blackhole = route.blackhole.or(false);
+    let given = [!route.next_hops.is_absent(), !route.uplink.is_absent(), blackhole != Some(false)];
     if given.into_iter().filter(|given| *given).count() != 1 {
         let message = "a route leads to exactly one of next_hops, uplink, blackhole: true";
         cx.error(route.node, message, "");
         return None;
     }
-    if let Some(at) = route.uplink.given() {
-        return names.uplinks.find(cx, at).map(Target::Uplink);
-    }
-    if route.blackhole.value() == Some(true) {
-        return Some(Target::Blackhole);
-    }
-    let hops = route.next_hops.items();
-    cx.limit(hops, limit::NEXT_HOPS);
     if route.next_hops.is_empty() {
         cx.error(route.node, "the list of next hops is empty", "to drop, write blackhole: true");
     }
+    let next_hops = next_hops.map(Target::NextHops);
+    let blackhole = (blackhole == Some(true)).then_some(Target::Blackhole);
+    next_hops.or(uplink.map(Target::Uplink)).or(blackhole)
+}
+
+fn next_hops(
+    cx: &mut Context<'_>,
+    route: &file::Route,
+    around: &Around<'_>,
+) -> Option<Vec<NextHop>> {
+    let hops = route.next_hops.items();
+    cx.limit(hops, limit::NEXT_HOPS);
     let mut seen = HashMap::new();
     let mut read = Vec::new();
     for hop in hops {
@@ -191,7 +195,7 @@ fn target(
         }
         read.push(next_hop(cx, route, hop, around));
     }
-    super::all(read).filter(|hops: &Vec<_>| !hops.is_empty()).map(Target::NextHops)
+    super::all(read).filter(|hops: &Vec<_>| !hops.is_empty())
 }
 
 fn next_hop(

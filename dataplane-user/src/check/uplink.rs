@@ -11,7 +11,8 @@ use super::router::Legs;
 use super::{Context, Names, limit, link, prefix, router};
 use crate::config::file::{self, File};
 use crate::config::tree::NodeId;
-use crate::model::{AccessIx, Export, Exporter, Ix, Owner, Router, Uplink, UplinkIx};
+use crate::config::{At, Prefix};
+use crate::model::{AccessIx, Export, Exporter, Ix, Owner, Router, RouterIx, Uplink, UplinkIx};
 
 /// An uplink, as far as it could be made out.
 pub(super) struct Outside {
@@ -127,6 +128,12 @@ fn protected_apart(cx: &mut Context<'_>, uplink: &file::Uplink, exports: &[(IpNe
 }
 
 fn export(cx: &mut Context<'_>, inside: &Inside<'_>, export: &file::Export) -> Option<Export> {
+    // All are looked up, so that every unknown name is reported.
+    let names = inside.names;
+    let access = export.access.given().and_then(|at| names.accesses.find(cx, at));
+    let tenant = export.tenant.given().and_then(|at| names.tenants.find(cx, at));
+    let router = tenant.zip(export.router.given());
+    let router = router.and_then(|(tenant, at)| names.of(tenant).routers.find(cx, at));
     let by_router = !export.tenant.is_absent() || !export.router.is_absent();
     if by_router != export.access.is_absent()
         || export.tenant.is_absent() != export.router.is_absent()
@@ -135,26 +142,17 @@ fn export(cx: &mut Context<'_>, inside: &Inside<'_>, export: &file::Export) -> O
         cx.error(export.node, message, "");
         return None;
     }
-    let names = inside.names;
-    if let Some(at) = export.access.given() {
-        let access = names.accesses.find(cx, at)?;
-        let prefix = export.prefix.given()?;
-        let gate = &inside.gates[access.position()];
-        let within = gate.pools.iter().any(|(pool, _)| prefix::inside(prefix.value.0, *pool));
-        if gate.whole && !within {
-            let message = format!("{} is in no pool of the access", prefix.value.0);
-            cx.error(
-                prefix.node,
-                message,
-                &prefix::listed("its pools", gate.pools.iter().map(|p| p.0)),
-            );
-            return None;
-        }
-        return Some(Export { prefix: prefix.value.0, exporter: Exporter::Access(access) });
-    }
-    let tenant = export.tenant.given().and_then(|at| names.tenants.find(cx, at))?;
-    let router = export.router.given().and_then(|at| names.of(tenant).routers.find(cx, at))?;
     let prefix = export.prefix.given()?;
+    if by_router { by(cx, inside, router?, prefix) } else { out_of(cx, inside, access?, prefix) }
+}
+
+/// A prefix that a router exports.
+fn by(
+    cx: &mut Context<'_>,
+    inside: &Inside<'_>,
+    router: RouterIx,
+    prefix: &At<Prefix>,
+) -> Option<Export> {
     let made = inside.routers[router.position()].as_ref()?;
     let reached = router::reach(made, inside.segments);
     if inside.legs.whole(router, inside.segments)
@@ -177,6 +175,24 @@ fn export(cx: &mut Context<'_>, inside: &Inside<'_>, export: &file::Export) -> O
         }
     }
     Some(Export { prefix: prefix.value.0, exporter: Exporter::Router(router) })
+}
+
+/// A prefix out of an access's pools.
+fn out_of(
+    cx: &mut Context<'_>,
+    inside: &Inside<'_>,
+    access: AccessIx,
+    prefix: &At<Prefix>,
+) -> Option<Export> {
+    let gate = &inside.gates[access.position()];
+    let within = gate.pools.iter().any(|(pool, _)| prefix::inside(prefix.value.0, *pool));
+    if gate.whole && !within {
+        let message = format!("{} is in no pool of the access", prefix.value.0);
+        let pools = gate.pools.iter().map(|(pool, _)| *pool);
+        cx.error(prefix.node, message, &prefix::listed("its pools", pools));
+        return None;
+    }
+    Some(Export { prefix: prefix.value.0, exporter: Exporter::Access(access) })
 }
 
 impl Outside {

@@ -366,22 +366,33 @@ impl Scalar for Protocol {
         if let Some(number) = digits(&name) {
             return Ok(Protocol { number: Some(number), ipv6_name: false });
         }
-        let known = PROTOCOLS.iter().find(|(known, _)| *known == name);
-        let (_, number) = known.ok_or_else(|| {
-            let names = || PROTOCOLS.iter().map(|(name, _)| *name);
-            match nearest(&name, names()) {
-                Some(meant) => format!("did you mean {meant}?"),
-                None => {
-                    let names: Vec<_> = names().collect();
-                    format!("write any, 0 to 255, or one of {}", names.join(", "))
-                }
+        Protocol::named(&name).ok_or_else(|| match Protocol::nearest(&name) {
+            Some(meant) => format!("did you mean {meant}?"),
+            None => {
+                let names: Vec<_> = PROTOCOLS.iter().map(|(name, _)| *name).collect();
+                format!("write any, 0 to 255, or one of {}", names.join(", "))
             }
-        })?;
-        Ok(Protocol { number: Some(*number), ipv6_name: name.contains("v6") })
+        })
     }
 
     fn schema() -> Schema {
         json_schema!({ "type": ["string", "integer"], "minimum": 0, "maximum": 255 })
+    }
+}
+
+impl Protocol {
+    fn named(name: &str) -> Option<Self> {
+        let (_, number) = PROTOCOLS.iter().find(|(known, _)| *known == name)?;
+        Some(Protocol { number: Some(*number), ipv6_name: name.contains("v6") })
+    }
+
+    fn nearest(name: &str) -> Option<&'static str> {
+        nearest(name, PROTOCOLS.iter().map(|(name, _)| *name))
+    }
+
+    /// The protocol that a word is probably a misspelling of.
+    pub fn meant(word: &str) -> Option<Self> {
+        Self::nearest(&word.to_ascii_lowercase()).and_then(Self::named)
     }
 }
 

@@ -207,15 +207,17 @@ impl Tree {
         words.join(".")
     }
 
+    /// The word under a key of a map, as it was written.
+    pub fn word(&self, map: NodeId, key: &str) -> Option<&str> {
+        let Value::Map(children) = &self.node(map).value else { return None };
+        let mut nodes = children.iter().map(|child| self.node(*child));
+        let node = nodes.find(|node| node.key.as_ref().is_some_and(|at| at.text == key))?;
+        let Value::Scalar { text, .. } = &node.value else { return None };
+        Some(text)
+    }
+
     fn label(&self, list: NodeId, element: NodeId) -> String {
-        let child = |wanted: &str| {
-            let Value::Map(children) = &self.node(element).value else { return None };
-            let mut nodes = children.iter().map(|child| self.node(*child));
-            let node =
-                nodes.find(|node| node.key.as_ref().is_some_and(|key| key.text == wanted))?;
-            let Value::Scalar { text, .. } = &node.value else { return None };
-            (!text.is_empty()).then(|| quote(text))
-        };
+        let child = |key| self.word(element, key).filter(|text| !text.is_empty()).map(quote);
         child("name").or_else(|| child("number")).unwrap_or_else(|| {
             let position = match &self.node(list).value {
                 Value::List(children) => children.binary_search(&element).unwrap_or(0),

@@ -180,6 +180,11 @@ pub(super) const ROWS: &[Row] = &[
     (TWO, "next_hops: [10.0.0.21, 10.0.0.22]", "next_hops: [10.0.0.21], blackhole: true", &[
         "75:13 tenants.red.routers.r.routes.0: a route leads to exactly one of next_hops, uplink, blackhole: true",
     ]),
+    (TWO, "next_hops: [10.0.0.21, 10.0.0.22]", "next_hops: [10.0.0.21, 10.5.0.22], uplink: outsid", &[
+        "75:13 tenants.red.routers.r.routes.0: a route leads to exactly one of next_hops, uplink, blackhole: true",
+        "75:63 tenants.red.routers.r.routes.0.next_hops.1: the next hop 10.5.0.22 is on none of the router's subnets",
+        "75:83 tenants.red.routers.r.routes.0.uplink: no uplink `outsid`",
+    ]),
     (TWO, "{destination: 10.9.0.0/16, next_hops: [10.0.0.21, 10.0.0.22]}", "{destination: 10.9.0.0/16}", &[
         "75:13 tenants.red.routers.r.routes.0: a route leads to exactly one of next_hops, uplink, blackhole: true",
     ]),
@@ -252,6 +257,40 @@ pub(super) const ROWS: &[Row] = &[
     (WEB, "protocol: vrrp, remote_group: web", "protocol: vrrp, remote_group: web, remote_ip_prefix: 10.0.0.0/8", &[
         "67:13 tenants.shop.security_groups.web.rules.5: a rule has one remote, this one has remote_ip_prefix, remote_group",
     ]),
+    (WEB, "direction: ingress, protocol: tcp, port_range_min: 80, port_range_max: 80", "direction: ingress, protocol: tpc, port_range_min: 90, port_range_max: 80, icmp_type: 4", &[
+        "62:44 tenants.shop.security_groups.web.rules.0.protocol: `tpc` is not an IP protocol: did you mean tcp?",
+        "62:65 tenants.shop.security_groups.web.rules.0.port_range_min: 90 to 80 is not a range of ports",
+        "62:100 tenants.shop.security_groups.web.rules.0.icmp_type: icmp_type needs protocol icmp",
+    ]),
+    // A mistyped icmp keeps its type and code, which need not be a range.
+    (WEB, "direction: ingress, protocol: tcp, port_range_min: 80, port_range_max: 80", "direction: ingress, protocol: icpm, port_range_min: 8, port_range_max: 0", &[
+        "62:44 tenants.shop.security_groups.web.rules.0.protocol: `icpm` is not an IP protocol: did you mean icmp?",
+    ]),
+    (WEB, "direction: ingress, protocol: tcp, port_range_min: 80, port_range_max: 80", "direction: ingress, protocol: 256, port_range_min: 90, port_range_max: 80, icmp_code: 4", &[
+        "62:44 tenants.shop.security_groups.web.rules.0.protocol: `256` is not an IP protocol: write any, 0 to 255, or one of ah, dccp, egp, esp, gre, hopopt, icmp, icmpv6, igmp, ipip, ipv6-encap, ipv6-frag, ipv6-icmp, ipv6-nonxt, ipv6-opts, ipv6-route, ospf, pgm, rsvp, sctp, tcp, udp, udplite, vrrp",
+        "62:100 tenants.shop.security_groups.web.rules.0.icmp_code: no protocol has both icmp_code and a range of ports",
+    ]),
+    (WEB, "direction: ingress, protocol: tcp, port_range_min: 80, port_range_max: 80", "direction: ingress, ethertype: IPv5, port_range_min: 90, port_range_max: 80, icmp_type: 4", &[
+        "62:45 tenants.shop.security_groups.web.rules.0.ethertype: `IPv5` is not IPv4 or IPv6",
+        "62:67 tenants.shop.security_groups.web.rules.0.port_range_min: ports need a protocol",
+        "62:67 tenants.shop.security_groups.web.rules.0.port_range_min: 90 to 80 is not a range of ports",
+        "62:102 tenants.shop.security_groups.web.rules.0.icmp_type: icmp_type needs protocol icmp",
+    ]),
+    (WEB, "port_range_min: 80, port_range_max: 80", "port_range_min: 0, port_range_max: 65536", &[
+        "62:65 tenants.shop.security_groups.web.rules.0.port_range_min: 0 is not a port",
+        "62:84 tenants.shop.security_groups.web.rules.0.port_range_max: `65536` is not a number in range: write a whole number from 0 to 65535",
+    ]),
+    (WEB, "protocol: icmp, icmp_type: 8", "protocol: ipv6-icmp, icmp_code: 8, remote_ip_prefix: \"::/0\"", &[
+        "65:44 tenants.shop.security_groups.web.rules.3.protocol: only IPv6 has this protocol",
+        "65:66 tenants.shop.security_groups.web.rules.3.icmp_code: an ICMP code needs a type",
+        "65:87 tenants.shop.security_groups.web.rules.3.remote_ip_prefix: ::/0 is not of the rule's ethertype",
+    ]),
+    (WEB, "protocol: vrrp, remote_group: web", "protocol: vrrp, remote_group: wbe, remote_line: robbot, remote_address_group: admin", &[
+        "67:13 tenants.shop.security_groups.web.rules.5: a rule has one remote, this one has remote_group, remote_address_group, remote_line",
+        "67:64 tenants.shop.security_groups.web.rules.5.remote_group: no security group `wbe`",
+        "67:82 tenants.shop.security_groups.web.rules.5.remote_line: no line `robbot`",
+        "67:112 tenants.shop.security_groups.web.rules.5.remote_address_group: no address group `admin`",
+    ]),
     (WEB, "remote_address_group: admins", "remote_address_group: admin", &[
         "68:111 tenants.shop.security_groups.web.rules.6.remote_address_group: no address group `admin`",
     ]),
@@ -278,6 +317,11 @@ pub(super) const ROWS: &[Row] = &[
     ]),
     (WEB, "{prefix: 192.0.2.0/26, tenant: shop, router: edge}", "{prefix: 192.0.2.0/26, tenant: shop}", &[
         "93:9 uplinks.internet.exports.0: an export names either tenant and router, or access",
+    ]),
+    (WEB, "{prefix: 192.0.2.0/26, tenant: shop, router: edge}", "{prefix: 192.0.2.0/26, tenant: shop, router: egde, access: mobile}", &[
+        "93:9 uplinks.internet.exports.0: an export names either tenant and router, or access",
+        "93:54 uplinks.internet.exports.0.router: no router `egde`",
+        "93:68 uplinks.internet.exports.0.access: no access `mobile`",
     ]),
     (WEB, "{prefix: 192.0.2.0/26, tenant: shop, router: edge}", "{prefix: 192.0.2.0/26, tenant: shop, router: egde}", &[
         "93:54 uplinks.internet.exports.0.router: no router `egde`",
@@ -338,6 +382,12 @@ pub(super) const ROWS: &[Row] = &[
     ]),
     (MEC, "        network: control\n        fixed_ips: [100", "        network: control\n        router: floor\n        fixed_ips: [100", &[
         "50:9 tenants.factory.lines.robot-1: a line has exactly one destination: router, network or uplink",
+    ]),
+    (MEC, "        network: control\n        fixed_ips: [100", "        network: contrl\n        router: flor\n        uplink: headquarter\n        fixed_ips: [100", &[
+        "50:9 tenants.factory.lines.robot-1: a line has exactly one destination: router, network or uplink",
+        "54:18 tenants.factory.lines.robot-1.network: no network `contrl`",
+        "55:17 tenants.factory.lines.robot-1.router: no router `flor`",
+        "56:17 tenants.factory.lines.robot-1.uplink: no uplink `headquarter`",
     ]),
     (MEC, "        uplink: headquarters\n    line", "        uplink: headquarter\n    line", &[
         "74:17 tenants.factory.lines.tablet.uplink: no uplink `headquarter`",
