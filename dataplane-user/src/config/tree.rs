@@ -1,8 +1,9 @@
 //! Where does each value stand? YAML text as an arena of nodes with positions.
 //!
 //! Scalars stay text, so a telephone number without quotes keeps its leading
-//! zero. JSON is read by the same parser. Anchors, tags and duplicate keys
-//! are refused: each lets a file say something else than it seems to say.
+//! zero. JSON is read by the same parser as the YAML that it is, so YAML's liberties, a
+//! trailing comma or single quotes, are taken there too. Anchors, tags and duplicate
+//! keys are refused: each lets a file say something else than it seems to say.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -108,6 +109,10 @@ impl Tree {
             if event.tag().is_some() {
                 let found = out.error(Place::Bytes(bytes.clone()), "tags are not supported");
                 found.help("leave out the word that begins with `!`");
+            }
+            if is_anchored(&event) {
+                let found = out.error(Place::Bytes(bytes.clone()), "anchors are not supported");
+                found.help("leave out the word that begins with `&`");
             }
             let value = match event {
                 Event::Scalar(text, style, ..) => {
@@ -225,6 +230,18 @@ impl Tree {
             };
             position.to_string()
         })
+    }
+}
+
+/// Whether a node has a name for aliases; a node without one has number 0.
+fn is_anchored(event: &Event<'_>) -> bool {
+    if let Event::Scalar(_, _, anchor, _)
+    | Event::SequenceStart(_, anchor, _)
+    | Event::MappingStart(_, anchor, _) = event
+    {
+        *anchor != 0
+    } else {
+        false
     }
 }
 

@@ -121,6 +121,10 @@ fn not_yaml() {
         ("version: 1\n---\nversion: 1\n", 2, "a file holds one document"),
         ("version: 1\n? [a]\n: b\n", 2, "a key must be a plain word"),
         ("tenants: &a []\nuplinks: *a\n", 2, "aliases are not supported"),
+        ("version: 1\ntenants: &a []\n", 2, "anchors are not supported"),
+        ("version: &a 1\n", 1, "anchors are not supported"),
+        ("version: 1\ntenants: [&a {name: blue}]\n", 2, "anchors are not supported"),
+        ("version: 1\n&a tenants: []\n", 2, "anchors are not supported"),
         ("version: !!int 1\n", 1, "tags are not supported"),
         ("version: 1\nx: \"\u{1b}[31m\"\n", 2, "the file is not YAML"),
         ("version: 1\n\"\\e[31m\": 1\n", 2, "unknown field `\\u{1b}[31m`"),
@@ -132,6 +136,7 @@ fn not_yaml() {
         assert!(found.iter().any(|found| hit(&found)), "{text:.40?}: {found:#.9?}");
     }
     assert_eq!(check("version: 1\n").diagnostics, []);
+    assert_eq!(check("{'version': 1,}").diagnostics, []);
     assert_eq!(check("\u{feff}version: 1\r\n").diagnostics, []);
 }
 
