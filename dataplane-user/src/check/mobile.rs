@@ -14,7 +14,7 @@ use crate::config::file::{self, File, Numbers};
 use crate::config::tree::NodeId;
 use crate::config::{At, Prefix};
 use crate::model::{
-    Access, AccessIx, Destination, Entitlement, Ix, Line, LineGroup, LineIx, LineState, Name,
+    Access, AccessIx, Destination, Entitlement, Imsi, Ix, Line, LineGroup, LineIx, LineState, Name,
     Number, NumberRange, Owner, Session, TenantIx,
 };
 
@@ -180,6 +180,7 @@ pub(super) fn lines(cx: &mut Context<'_>, lists: &Lists<'_>, around: &Around<'_>
         comers: Vec::new(),
     };
     let mut fixed_by_access: HashMap<AccessIx, Vec<(IpNetwork, NodeId)>> = HashMap::new();
+    let mut sims: HashMap<(AccessIx, Imsi), NodeId> = HashMap::new();
     for (position, (tenant, line)) in lists.lines.iter().enumerate() {
         let within = around.names.of(*tenant);
         let number = lists.numbers[position];
@@ -194,6 +195,13 @@ pub(super) fn lines(cx: &mut Context<'_>, lists: &Lists<'_>, around: &Around<'_>
             entitlement(cx, lists, around, *tenant, access, number, at.node);
         } else {
             registry.whole = false;
+        }
+        if let (Some(access), Some(at)) = (access, line.imsi.given())
+            && let Some(first) = sims.insert((access, at.value.clone()), at.node)
+        {
+            let message = "another line of the access has this IMSI";
+            let help = format!("an IMSI is one SIM's; see {}", cx.see(first));
+            cx.error(at.node, message, &help);
         }
         registry.comers.extend(access.map(|access| (access, *tenant)));
         let destination = destination(cx, around, within, line, access);

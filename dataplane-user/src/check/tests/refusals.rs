@@ -383,6 +383,9 @@ pub(super) const ROWS: &[Row] = &[
     (MEC, "imsi: \"440101234567891\"", "imsi: \"44010123456\"", &[
         "53:15 tenants.factory.lines.robot-1.imsi: `44010123456` is not an IMSI of 14 or 15 digits",
     ]),
+    (MEC, "      - name: stolen\n", "      - name: stolen\n        imsi: \"440101234567891\"\n", &[
+        "67:15 tenants.factory.lines.stolen.imsi: another line of the access has this IMSI",
+    ]),
     (MEC, "        network: control\n        fixed_ips: [100", "        network: control\n        router: floor\n        fixed_ips: [100", &[
         "50:9 tenants.factory.lines.robot-1: a line has exactly one destination: router, network or uplink",
     ]),
