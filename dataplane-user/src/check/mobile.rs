@@ -45,7 +45,17 @@ pub(super) fn accesses(
         if access.pools.is_empty() {
             cx.error(access.node, "pools is empty", "lines have their addresses from there");
         }
-        let pools: Vec<_> = items.iter().map(|at| (at.value.0, at.node)).collect();
+        let mut pools = Vec::new();
+        for at in items {
+            let pool = at.value.0;
+            if let Some(reserved) = prefix::reserved_in(pool) {
+                let message = format!("{pool} cannot be a pool: {reserved}");
+                cx.error(at.node, message, "a prefix of unicast addresses, as 100.64.0.0/16");
+            } else {
+                pools.push((pool, at.node));
+            }
+        }
+        let whole = access.pools.whole() && pools.len() == items.len();
         for (later, first) in prefix::overlaps(&pools) {
             let help = format!("it overlaps {}", cx.see(first));
             cx.error(later, "the pools of an access must not overlap", &help);
@@ -61,8 +71,8 @@ pub(super) fn accesses(
                 pools: pools.iter().map(|(pool, _)| *pool).collect(),
             })
         };
-        let access_made = made();
-        gates.push(Gate { access: access_made, whole: access.pools.whole(), pools });
+        let access = made().filter(|_| whole);
+        gates.push(Gate { access, whole, pools });
     }
     gates
 }

@@ -127,6 +127,13 @@ pub(super) fn routers(
                 cx.error(at.node, message, &help);
             }
             let target = target(cx, names, item, &Around { own, whole, segments });
+            if let (Some(at), Some(Target::NextHops(_) | Target::Uplink(_))) =
+                (item.destination.given(), &target)
+                && let Some(reserved) = prefix::reserved(at.value.0)
+            {
+                let message = format!("{} leads nowhere: {reserved}", at.value.0);
+                cx.error(at.node, message, "no packet is forwarded there; leave it out");
+            }
             let destination = item.destination.value();
             routes.push(
                 target

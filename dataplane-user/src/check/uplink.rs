@@ -143,6 +143,11 @@ fn export(cx: &mut Context<'_>, inside: &Inside<'_>, export: &file::Export) -> O
         return None;
     }
     let prefix = export.prefix.given()?;
+    if let Some(reserved) = prefix::reserved(prefix.value.0) {
+        let message = format!("{} cannot be exported: {reserved}", prefix.value.0);
+        cx.error(prefix.node, message, "no packet is forwarded there; leave it out");
+        return None;
+    }
     if by_router { by(cx, inside, router?, prefix) } else { out_of(cx, inside, access?, prefix) }
 }
 

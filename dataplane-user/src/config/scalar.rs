@@ -293,6 +293,8 @@ fn host(address: IpAddr) -> Result<IpAddr, String> {
         "it is the unspecified address"
     } else if address == IpAddr::from([255; 4]) {
         "it is the broadcast address"
+    } else if crate::address::addr(address).is_martian() {
+        "it is a reserved address"
     } else {
         return Ok(address);
     };

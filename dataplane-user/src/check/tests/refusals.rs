@@ -61,7 +61,34 @@ pub(super) const ROWS: &[Row] = &[
         "15:19 tenants.shop.networks.back.subnets.0.cidr: `10.0.1.0/33` is not an IPv4 or IPv6 prefix: the length must be from 0 to 32",
     ]),
     (WEB, "cidr: 10.0.1.0/24", "cidr: 224.0.0.0/24", &[
-        "15:19 tenants.shop.networks.back.subnets.0.cidr: 224.0.0.0/24 cannot be a subnet",
+        "15:19 tenants.shop.networks.back.subnets.0.cidr: 224.0.0.0/24 cannot be a subnet: 224.0.0.0/4 is multicast",
+    ]),
+    (WEB, "cidr: 10.0.1.0/24", "cidr: 169.254.1.0/24", &[
+        "15:19 tenants.shop.networks.back.subnets.0.cidr: 169.254.1.0/24 cannot be a subnet: 169.254.0.0/16 is link-local and never routed",
+    ]),
+    (WEB, "cidr: 10.0.1.0/24", "cidr: 240.0.0.0/24", &[
+        "15:19 tenants.shop.networks.back.subnets.0.cidr: 240.0.0.0/24 cannot be a subnet: 240.0.0.0/4 is reserved",
+    ]),
+    (WEB, "cidr: 10.0.1.0/24", "cidr: 0.0.0.0/1", &[
+        "15:19 tenants.shop.networks.back.subnets.0.cidr: 0.0.0.0/1 cannot be a subnet: 0.0.0.0/8 is no machine's",
+    ]),
+    (WEB, "cidr: 10.0.1.0/24", "cidr: 10.0.1.0/32", &[
+        "15:19 tenants.shop.networks.back.subnets.0.cidr: 10.0.1.0/32 cannot be a subnet: it is a single address",
+    ]),
+    (WEB, "          - cidr: 2001:db8:1::/64", "          - cidr: fe80::/64", &[
+        "11:19 tenants.shop.networks.front.subnets.1.cidr: fe80::/64 cannot be a subnet: fe80::/10 is link-local and never routed",
+    ]),
+    (WEB, "            blackhole: true", "            uplink: internet\n          - {destination: 169.254.169.254/32, uplink: internet}\n          - {destination: 127.0.0.0/8, blackhole: true}", &[
+        "56:27 tenants.shop.routers.edge.routes.3.destination: 169.254.169.254/32 leads nowhere: 169.254.0.0/16 is link-local and never routed",
+    ]),
+    (WEB, "{prefix: 192.0.2.0/26, tenant: shop, router: edge}", "{prefix: 169.254.0.0/24, tenant: shop, router: edge}", &[
+        "93:18 uplinks.internet.exports.0.prefix: 169.254.0.0/24 cannot be exported: 169.254.0.0/16 is link-local and never routed",
+    ]),
+    (WEB, "addresses: [198.51.100.2/30", "addresses: [0.0.0.2/30, 198.51.100.2/30", &[
+        "87:17 uplinks.internet.addresses.0: `0.0.0.2/30` is not an address with its prefix length, as 192.0.2.2/24: it is a reserved address",
+    ]),
+    (MEC, "pools: [100.64.0.0/16, ", "pools: [240.0.0.0/16, ", &[
+        "85:13 accesses.mobile.pools.0: 240.0.0.0/16 cannot be a pool: 240.0.0.0/4 is reserved",
     ]),
     (WEB, "gateway: 10.0.1.254", "gateway: 10.0.2.254", &[
         "16:22 tenants.shop.networks.back.subnets.0.gateway: the gateway 10.0.2.254 is no machine's address in 10.0.1.0/24",
