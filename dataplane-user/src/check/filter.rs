@@ -27,6 +27,7 @@ pub(super) fn groups(cx: &mut Context<'_>, lists: &Lists<'_>, names: &Names) -> 
             }));
             continue;
         };
+        cx.limit(group.rules.items(), limit::RULES_PER_POLICY);
         let mut contents = HashMap::new();
         let mut ids = HashMap::new();
         let mut rules = Vec::new();
@@ -339,9 +340,11 @@ pub(super) fn membership(
             Some(group) => (group.rules.items().len(), group.stateful.or(true)),
             None => (default_rules(ix).len(), Some(true)),
         };
-        if rules <= limit::RULES_PER_POLICY.max && rules + count > limit::RULES_PER_POLICY.max {
+        let limit = limit::RULES_PER_POLICY;
+        // A group that has too many by itself has been reported there.
+        let count = if count > limit.max { 0 } else { count };
+        if rules <= limit.max && rules + count > limit.max {
             let message = format!("the groups up to here have {} rules", rules + count);
-            let limit = limit::RULES_PER_POLICY;
             cx.error(at.node, message, &format!("at most {} ({})", limit.max, limit.name));
         }
         rules += count;

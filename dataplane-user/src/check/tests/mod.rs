@@ -172,22 +172,36 @@ fn limits() {
 
 #[test]
 fn policy_limit() {
-    let mut rules = String::new();
-    for port in 1..=limit::RULES_PER_POLICY.max {
-        let _ = write!(
-            rules,
-            "
-          - {{direction: egress, protocol: tcp, port_range_min: {port}, port_range_max: {port}}}"
-        );
-    }
-    let old =
-        "        rules:\n          - {direction: ingress, protocol: tcp, port_range_min: 8080";
-    let text =
-        |extra| TWO.replacen(old, &old.replacen("rules:", &format!("rules:{rules}{extra}"), 1), 1);
-    // With the three rules that were there.
-    let found = findings(&text(""));
+    let group = |name: &str, count: usize| {
+        let mut group = format!("      - name: {name}\n        rules:\n");
+        for port in 1..=count {
+            let _ = writeln!(
+                group,
+                "          - {{direction: egress, protocol: tcp, port_range_min: {port}, \
+                 port_range_max: {port}}}"
+            );
+        }
+        group
+    };
+    let with = |groups: &str, of_port: &str| {
+        let text =
+            TWO.replacen("    security_groups:\n", &format!("    security_groups:\n{groups}"), 1);
+        findings(&text.replacen("[web]", of_port, 1))
+    };
+    let max = limit::RULES_PER_POLICY.max;
+    assert_eq!(with(&group("most", max), "[most]"), [""; 0]);
+    // With the three rules of `web`.
+    let found = with(&group("most", max), "[most, web]");
     assert_eq!(found.len(), 1);
     assert!(found[0].ends_with("the groups up to here have 1003 rules"), "{found:?}");
+    // Whoever is in it: ports that name no group are in `default`.
+    for (name, of_port) in [("many", "[many, web]"), ("many", "[web]"), ("default", "[web]")] {
+        let found = with(&group(name, max + 1), of_port);
+        assert_eq!(found.len(), 1, "{found:?}");
+        let message =
+            format!("{name}.rules.{max}: 1001 rules of a port's or line's security groups");
+        assert!(found[0].ends_with(&message), "{found:?}");
+    }
 }
 
 #[test]
