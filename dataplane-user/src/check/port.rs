@@ -10,7 +10,9 @@ use super::{Context, Lists, Names, filter, limit, prefix};
 use crate::config::file;
 use crate::config::tree::NodeId;
 use crate::config::{At, Host};
-use crate::model::{AddressPair, Ix, Mac, NetworkIx, Owner, Port, Security, TenantIx};
+use crate::model::{
+    AddressPair, AttachmentIx, Ix, Mac, NetworkIx, Owner, Port, Security, TenantIx,
+};
 
 /// What is taken in a network, and by whom.
 #[derive(Default)]
@@ -29,11 +31,13 @@ pub(super) fn ports(
 ) -> Vec<Option<Port>> {
     let mut taken = Taken::default();
     let mut ports = Vec::new();
+    let mut attached = Vec::new();
     for (tenant, port) in &lists.ports {
         let network = port.network.given();
         let network = network.and_then(|at| names.of(*tenant).networks.find(cx, at));
         let owner = network.map(Owner::Network);
         let attachment = attachments.claim(cx, &port.interface, &port.vlan, &port.hook, owner);
+        attached.push(attachment);
         cx.limit(port.fixed_ips.items(), limit::FIXED_IPS_PER_PORT);
         if let Some(network) = network {
             mac(cx, legs, &mut taken, network, port);
@@ -65,7 +69,38 @@ pub(super) fn ports(
         };
         ports.push(made());
     }
+    stations_apart(cx, lists, &attached);
     ports
+}
+
+/// Refuses a pair's MAC that is another port's on the same attachment: a frame is judged as
+/// the one port's that has its MAC there.
+fn stations_apart(cx: &mut Context<'_>, lists: &Lists<'_>, attached: &[Option<AttachmentIx>]) {
+    let ports = || lists.ports.iter().map(|(_, port)| port).zip(attached).enumerate();
+    let mut stations = HashMap::new();
+    // The ports' own come first, so that it is the pair that is refused.
+    for (position, (port, attachment)) in ports() {
+        if let (Some(at), Some(attachment)) = (port.mac.given(), *attachment) {
+            stations.entry((attachment, at.value)).or_insert((position, at.node));
+        }
+    }
+    for (position, (port, attachment)) in ports() {
+        for pair in port.allowed_address_pairs.items() {
+            let (Some(at), Some(attachment)) = (pair.mac_address.given(), *attachment) else {
+                continue;
+            };
+            let (other, first) =
+                *stations.entry((attachment, at.value)).or_insert((position, at.node));
+            if other != position {
+                let message = format!("{} is another port's on the same attachment", at.value);
+                let help = format!(
+                    "see {}; give the pair another MAC, or each port an interface or VLAN of its own",
+                    cx.see(first)
+                );
+                cx.error(at.node, message, &help);
+            }
+        }
+    }
 }
 
 fn mac(

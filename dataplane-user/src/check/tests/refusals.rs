@@ -164,6 +164,15 @@ pub(super) const ROWS: &[Row] = &[
     (WEB, "          - ip_address: 192.0.2.10\n      - name: web-2", "          - ip_address: 0.0.0.0/0\n      - name: web-2", &[
         "27:25 tenants.shop.ports.web-1.allowed_address_pairs.0.ip_address: the port may send from any address (0.0.0.0/0)",
     ]),
+    (TWO, "    routers:\n      - name: r\n        mac", "      - name: v2\n        network: public\n        interface: eth0\n        vlan: 202\n        mac: 02:00:00:0d:00:0c\n        allowed_address_pairs: [{ip_address: 192.0.2.20, mac_address: 02:00:00:0d:00:0b}]\n    routers:\n      - name: r\n        mac", &[
+        "75:71 tenants.red.ports.v2.allowed_address_pairs.0.mac_address: 02:00:00:0d:00:0b is another port's on the same attachment",
+    ]),
+    // A shared MAC works on attachments of their own.
+    (TWO, "    routers:\n      - name: r\n        mac", "      - name: v2\n        network: public\n        interface: eth0\n        vlan: 203\n        mac: 02:00:00:0d:00:0c\n        allowed_address_pairs: [{ip_address: 192.0.2.20, mac_address: 02:00:00:0d:00:0b}]\n    routers:\n      - name: r\n        mac", &[]),
+    (TWO, "    routers:\n      - name: r\n        mac", "      - name: v2\n        network: public\n        interface: eth0\n        vlan: 202\n        mac: 02:00:00:0d:00:0c\n        allowed_address_pairs: [{ip_address: 192.0.2.20, mac_address: 00:00:5e:00:01:01}, {ip_address: 192.0.2.21, mac_address: 00:00:5e:00:01:01}]\n    routers:\n      - name: r\n        mac", &[]),
+    (TWO, "fixed_ips: [192.0.2.18]\n", "fixed_ips: [192.0.2.18]\n        allowed_address_pairs: [{ip_address: 192.0.2.20, mac_address: 00:00:5e:00:01:01}]\n      - {name: v2, network: public, interface: eth0, vlan: 202, mac: 02:00:00:0d:00:0c, allowed_address_pairs: [{ip_address: 192.0.2.20, mac_address: 00:00:5E:00:01:01}]}\n      - name: v3\n        network: public\n        interface: tap-v3\n        mac: 02:00:00:0d:00:0d\n", &[
+        "70:151 tenants.red.ports.v2.allowed_address_pairs.0.mac_address: 00:00:5e:00:01:01 is another port's on the same attachment",
+    ]),
     (TWO, "security_groups: [fast]", "security_groups: [fast, default]", &[
         "69:33 tenants.red.ports.b.security_groups.1: stateful and stateless groups must not be mixed",
     ]),
