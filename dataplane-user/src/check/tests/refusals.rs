@@ -173,6 +173,15 @@ pub(super) const ROWS: &[Row] = &[
     (TWO, "fixed_ips: [192.0.2.18]\n", "fixed_ips: [192.0.2.18]\n        allowed_address_pairs: [{ip_address: 192.0.2.20, mac_address: 00:00:5e:00:01:01}]\n      - {name: v2, network: public, interface: eth0, vlan: 202, mac: 02:00:00:0d:00:0c, allowed_address_pairs: [{ip_address: 192.0.2.20, mac_address: 00:00:5E:00:01:01}]}\n      - name: v3\n        network: public\n        interface: tap-v3\n        mac: 02:00:00:0d:00:0d\n", &[
         "70:151 tenants.red.ports.v2.allowed_address_pairs.0.mac_address: 00:00:5e:00:01:01 is another port's on the same attachment",
     ]),
+    (WEB, "          - ip_address: 192.0.2.10\n      - name: web-2", "          - ip_address: 192.0.2.1\n          - {ip_address: 192.0.2.63, mac_address: 02:00:00:00:01:01}\n          - ip_address: 224.0.0.18\n          - ip_address: 192.0.2.9\n          - {ip_address: 192.0.2.9/32, mac_address: 02:00:00:00:01:01}\n      - name: web-2", &[
+        "27:25 tenants.shop.ports.web-1.allowed_address_pairs.0.ip_address: 192.0.2.1 is the gateway, which is the router's",
+        "28:26 tenants.shop.ports.web-1.allowed_address_pairs.1.ip_address: 192.0.2.63 is the address of the subnet 192.0.2.0/26 itself",
+        "29:25 tenants.shop.ports.web-1.allowed_address_pairs.2.ip_address: 224.0.0.18 cannot be a source: 224.0.0.0/4 is multicast",
+        "31:13 tenants.shop.ports.web-1.allowed_address_pairs.4: the same pair stands there already",
+    ]),
+    (TWO, "fixed_ips: [192.0.2.18]\n", "fixed_ips: [192.0.2.18]\n        allowed_address_pairs: [{ip_address: 192.0.2.20, mac_address: 02:00:00:0d:ff:01}]\n", &[
+        "69:71 tenants.red.ports.b.allowed_address_pairs.0.mac_address: 02:00:00:0d:ff:01 is the MAC of the network's router",
+    ]),
     (TWO, "security_groups: [fast]", "security_groups: [fast, default]", &[
         "69:33 tenants.red.ports.b.security_groups.1: stateful and stateless groups must not be mixed",
     ]),
