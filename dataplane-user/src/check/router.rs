@@ -240,23 +240,22 @@ fn next_hop(
 
 /// Warns of next hops that no port has: nothing would ever be sent there.
 pub(super) fn next_hops_known(cx: &mut Context<'_>, lists: &Lists<'_>, site: &Site) {
-    let mut fixed: HashSet<(NetworkIx, IpAddr)> = HashSet::new();
-    let mut pairs: HashMap<NetworkIx, Vec<IpNetwork>> = HashMap::new();
+    let mut located: HashSet<(NetworkIx, IpAddr)> = HashSet::new();
     for port in site.ports.values() {
-        fixed.extend(port.fixed_ips.iter().map(|address| (port.network, *address)));
-        let prefixes = port.address_pairs.iter().map(|pair| pair.prefix);
-        pairs.entry(port.network).or_default().extend(prefixes);
+        located.extend(port.fixed_ips.iter().map(|address| (port.network, *address)));
+        // A wider pair tells where packets may come from, and not where an address is.
+        let single = port.address_pairs.iter().map(|pair| pair.prefix);
+        let single = single.filter(|prefix| IpNetwork::from(prefix.ip()) == *prefix);
+        located.extend(single.map(|prefix| (port.network, prefix.ip())));
     }
     for ((_, written), router) in lists.routers.iter().zip(site.routers.values()) {
         for (written, route) in written.routes.items().iter().zip(&router.routes) {
             let Target::NextHops(hops) = &route.target else { continue };
             for (written, hop) in written.next_hops.items().iter().zip(hops) {
-                let paired = pairs.get(&hop.network).is_some_and(|prefixes| {
-                    prefixes.iter().any(|prefix| prefix.contains(hop.address))
-                });
-                if !paired && !fixed.contains(&(hop.network, hop.address)) {
+                if !located.contains(&(hop.network, hop.address)) {
                     let message = format!("no port has the next hop's address {}", hop.address);
-                    cx.out.warning(written.node, message);
+                    let found = cx.out.warning(written.node, message);
+                    found.help("add it to a port's fixed_ips or, alone, to its address pairs");
                 }
             }
         }

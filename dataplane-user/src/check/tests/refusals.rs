@@ -225,6 +225,9 @@ pub(super) const ROWS: &[Row] = &[
     (TWO, "next_hops: [10.0.0.21, 10.0.0.22]", "next_hops: [10.0.0.21, 10.0.0.99]", &[
         "75:63 tenants.red.routers.r.routes.0.next_hops.1: no port has the next hop's address 10.0.0.99",
     ]),
+    (TWO, "    routers:\n      - name: r\n        mac: 02:00:00:0d:ff:01\n        interfaces: [{network: inside}, {network: public}]\n        routes:\n", "      - name: x\n        network: inside\n        interface: veth-red-x\n        mac: 02:00:00:0b:00:0c\n        allowed_address_pairs: [{ip_address: 10.0.0.96/28}, {ip_address: 10.0.0.98}]\n    routers:\n      - name: r\n        mac: 02:00:00:0d:ff:01\n        interfaces: [{network: inside}, {network: public}]\n        routes:\n          - {destination: 10.8.0.0/16, next_hops: [10.0.0.97, 10.0.0.98]}\n", &[
+        "80:52 tenants.red.routers.r.routes.0.next_hops.0: no port has the next hop's address 10.0.0.97",
+    ]),
     (TWO, "next_hops: [10.0.0.21, 10.0.0.22]", "next_hops: []", &[
         "75:13 tenants.red.routers.r.routes.0: the list of next hops is empty",
     ]),
