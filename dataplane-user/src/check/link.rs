@@ -6,7 +6,7 @@ use ipnetwork::IpNetwork;
 use super::{Context, limit, prefix};
 use crate::config::tree::NodeId;
 use crate::config::{At, Cidr, Field, List, file};
-use crate::model::Neighbour;
+use crate::model::{Mac, Neighbour};
 
 /// Our own addresses.
 pub(super) fn addresses(
@@ -37,8 +37,15 @@ pub(super) fn addresses(
 pub(super) fn neighbour(
     cx: &mut Context<'_>,
     own: &[IpNetwork],
+    own_mac: &Field<At<Mac>>,
     written: &file::Neighbour,
 ) -> Option<Neighbour> {
+    if let (Some(own), Some(at)) = (own_mac.given(), written.mac.given())
+        && own.value == at.value
+    {
+        let message = format!("{} is our own MAC", at.value);
+        cx.error(at.node, message, "a next hop has another; leave it out to have it asked for");
+    }
     let at = written.address.given()?;
     let address = at.value.0;
     let link_local = match address {

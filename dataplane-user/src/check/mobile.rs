@@ -39,7 +39,7 @@ pub(super) fn accesses(
         let addresses = link::addresses(cx, access.node, &access.addresses);
         let own = addresses.clone().unwrap_or_default();
         let hop = access.next_hop.given();
-        let next_hop = hop.and_then(|hop| link::neighbour(cx, &own, hop));
+        let next_hop = hop.and_then(|hop| link::neighbour(cx, &own, &access.mac, hop));
         let items = access.pools.items();
         cx.limit(items, limit::POOLS_PER_ACCESS);
         if access.pools.is_empty() {

@@ -102,7 +102,7 @@ fn next_hops(
     let mut seen = HashMap::new();
     let mut hops = Vec::new();
     for item in items {
-        let hop = link::neighbour(cx, own, item);
+        let hop = link::neighbour(cx, own, &uplink.mac, item);
         if let Some(hop) = hop
             && let Some(first) = seen.insert(hop.address, item.node)
         {

@@ -357,6 +357,9 @@ pub(super) const ROWS: &[Row] = &[
     (WEB, "      - address: 198.51.100.1", "      - address: 198.51.100.9", &[
         "89:18 uplinks.internet.next_hops.0.address: the next hop 198.51.100.9 is on none of the link's prefixes",
     ]),
+    (MEC, "    addresses: [172.16.1.2/30]", "    mac: 02:00:00:00:ff:02\n    addresses: [172.16.1.2/30]", &[
+        "106:44 uplinks.headquarters.next_hops.0.mac: 02:00:00:00:ff:02 is our own MAC",
+    ]),
     (WEB, "      - address: 198.51.100.1", "      - address: 198.51.100.2", &[
         "89:18 uplinks.internet.next_hops.0.address: the next hop 198.51.100.2 is our own address",
     ]),
