@@ -3,6 +3,7 @@
 mod refusals;
 
 use std::fmt::Write;
+use std::sync::LazyLock;
 
 use proptest::prelude::*;
 
@@ -312,6 +313,61 @@ fn schema_accepts_the_examples() {
     described(&schema);
 }
 
+static SCHEMA: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
+    let schema = serde_json::to_value(crate::config::schema()).unwrap();
+    jsonschema::draft202012::new(&schema).unwrap()
+});
+
+/// What an editor marks as wrong, `check` refuses.
+#[test]
+fn schema_accepts_what_check_accepts() {
+    for (example, old, new) in [
+        (WEB, "version: 1", "version: \"1\""),
+        (WEB, "mtu: 1450", "mtu: \"1450\""),
+        (WEB, "mtu: 1450", "mtu: 1450\n        mec_only: \"False\""),
+        (WEB, "mtu: 1450", "mtu: 1450\n        mec_only: TRUE"),
+        (WEB, "mtu: 1450", "mtu: ~"),
+        (WEB, "- name: db-1", "- name: 5"),
+        (WEB, "- name: db-1", "- name: 1.5"),
+        (WEB, "- name: db-1", "- name: 1e3"),
+        (WEB, "- name: db-1", "- name: true"),
+        (WEB, "- name: db-1", "- name: 0x1f"),
+        (WEB, "- name: db-1", "- name: no"),
+        (WEB, "interface: tap-db-1", "interface: 100"),
+        (WEB, "mac: 02:00:00:00:02:01", "mac: 12-34-56-12-34-56"),
+        (WEB, "description: ", "description: 5.0 # "),
+        (
+            WEB,
+            "port_range_min: 80, port_range_max: 80",
+            "port_range_min: \"80\", port_range_max: 80",
+        ),
+        (WEB, "protocol: tcp, port", "protocol: \"6\", port"),
+        (TWO, "vlan: 202", "vlan: \"202\""),
+        (MEC, "country_code: 81", "country_code: +81"),
+        (MEC, "imsi: \"440101234567891\"", "imsi: 440101234567891"),
+        (MEC, "number: +81 90 1234 5602", "number: +819012345602"),
+        (MEC, "number: +81 90 1234 5602", "number: 8190123.45602"),
+    ] {
+        let text = example.replacen(old, new, 1);
+        assert_eq!(findings(&text), [""; 0], "{new}");
+        accepted(&text);
+    }
+    for name in [serde_json::json!(5), 1.5.into(), true.into()] {
+        let mut file = json(WEB);
+        file["tenants"][0]["ports"][2]["name"] = name;
+        assert_eq!(findings(&file.to_string()), [""; 0]);
+        assert!(SCHEMA.is_valid(&file), "{file}");
+    }
+    let text = TWO.replacen("vlan: 202", "vlan: 010", 1);
+    assert!(findings(&text)[0].contains("`010` is not a number in range"));
+}
+
+/// Whoever is accepted by `check` is by the schema.
+fn accepted(text: &str) {
+    let errors: Vec<_> = SCHEMA.iter_errors(&json(text)).map(|e| e.to_string()).collect();
+    assert_eq!(errors, [""; 0], "{text}");
+}
+
 /// Every field has a description.
 fn described(schema: &serde_json::Value) {
     if let Some(properties) = schema.get("properties").and_then(|fields| fields.as_object()) {
@@ -368,11 +424,14 @@ proptest! {
     }
 }
 
-/// There is a site or an error, never both, and the findings can be shown.
+/// There is a site or an error, never both, the schema agrees, and the findings can be shown.
 fn judged(text: &str) {
     let checked = check(text);
     let errors = checked.diagnostics.iter().any(|d| d.severity == Severity::Error);
     assert_eq!(checked.site.is_none(), errors, "{text}");
+    if !errors {
+        accepted(text);
+    }
     render("file", text, &checked.diagnostics);
 }
 
