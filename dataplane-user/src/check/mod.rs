@@ -59,7 +59,7 @@ fn site(cx: &mut Context<'_>, file: &File) -> Option<Site> {
     let legs = router::legs(cx, &lists, &names);
     let segments = network::segments(cx, &lists, &legs);
     router::subnets_apart(cx, &legs, &segments);
-    let routers = router::routers(cx, &lists, &names, &legs, &segments);
+    let routers = router::routers(cx, file, &lists, &names, &legs, &segments);
     let groups = filter::groups(cx, &lists, &names);
     let address_groups = filter::address_groups(cx, &lists);
     let ports = port::ports(cx, &lists, &names, &legs, &segments, &mut attachments);

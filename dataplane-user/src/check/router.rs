@@ -8,10 +8,12 @@ use ipnetwork::IpNetwork;
 
 use super::network::Segment;
 use super::{Context, Lists, Names, limit, prefix};
-use crate::config::file;
+use crate::config::file::{self, File};
 use crate::config::tree::NodeId;
 use crate::config::{At, Host};
-use crate::model::{Ix, Mac, NetworkIx, NextHop, Route, Router, RouterIx, Site, Target, TenantIx};
+use crate::model::{
+    Ix, Mac, Name, NetworkIx, NextHop, Route, Router, RouterIx, Site, Target, TenantIx,
+};
 
 /// Which router is on which network.
 pub(super) struct Legs {
@@ -100,6 +102,7 @@ pub(super) fn subnets_apart(cx: &mut Context<'_>, legs: &Legs, segments: &[Segme
 
 pub(super) fn routers(
     cx: &mut Context<'_>,
+    file: &File,
     lists: &Lists<'_>,
     names: &Names,
     legs: &Legs,
@@ -117,6 +120,7 @@ pub(super) fn routers(
             seen.extend(subnets.iter().map(|(subnet, at)| (subnet.prefix, *at)));
             seen.extend(subnets.iter().map(|(subnet, at)| (subnet.gateway.into(), *at)));
         }
+        let around = Around { own, whole, segments, uplinks: file.uplinks.items() };
         let mut routes = Vec::new();
         for item in items {
             if let Some(at) = item.destination.given()
@@ -126,7 +130,7 @@ pub(super) fn routers(
                 let help = format!("see {}", cx.see(first));
                 cx.error(at.node, message, &help);
             }
-            let target = target(cx, names, item, &Around { own, whole, segments });
+            let target = target(cx, names, item, &around);
             if let (Some(at), Some(Target::NextHops(_) | Target::Uplink(_))) =
                 (item.destination.given(), &target)
                 && let Some(reserved) = prefix::reserved(at.value.0)
@@ -160,6 +164,7 @@ struct Around<'a> {
     own: &'a [(NetworkIx, NodeId)],
     whole: bool,
     segments: &'a [Segment],
+    uplinks: &'a [file::Uplink],
 }
 
 fn target(
@@ -170,7 +175,11 @@ fn target(
 ) -> Option<Target> {
     // All are looked up, so that every error of theirs is reported.
     let next_hops = next_hops(cx, route, around);
-    let uplink = route.uplink.given().and_then(|at| names.uplinks.find(cx, at));
+    let uplink = route.uplink.given().and_then(|at| {
+        let ix = names.uplinks.find(cx, at)?;
+        leads_on(cx, route, at, &around.uplinks[ix.position()]);
+        Some(ix)
+    });
     let blackhole = route.blackhole.or(false);
     let given = [!route.next_hops.is_absent(), !route.uplink.is_absent(), blackhole != Some(false)];
     if given.into_iter().filter(|given| *given).count() != 1 {
@@ -184,6 +193,22 @@ fn target(
     let next_hops = next_hops.map(Target::NextHops);
     let blackhole = (blackhole == Some(true)).then_some(Target::Blackhole);
     next_hops.or(uplink.map(Target::Uplink)).or(blackhole)
+}
+
+/// Refuses an uplink that has no next hop of the destination's family.
+fn leads_on(cx: &mut Context<'_>, route: &file::Route, at: &At<Name>, uplink: &file::Uplink) {
+    let Some(destination) = route.destination.given() else { return };
+    let is_ipv4 = destination.value.0.is_ipv4();
+    let hops = uplink.next_hops.items();
+    // One that is wrong itself may be of the family.
+    let other = |hop: &file::Neighbour| {
+        hop.address.given().is_some_and(|address| address.value.0.is_ipv4() != is_ipv4)
+    };
+    if uplink.next_hops.whole() && !hops.is_empty() && hops.iter().all(other) {
+        let family = if is_ipv4 { "IPv4" } else { "IPv6" };
+        let message = format!("uplink `{}` has no {family} next hop", at.value);
+        cx.error(at.node, message, &format!("add one to {}", cx.see(uplink.node)));
+    }
 }
 
 fn next_hops(

@@ -242,6 +242,9 @@ pub(super) const ROWS: &[Row] = &[
     (TWO, "{destination: 10.9.0.0/16, next_hops: [10.0.0.21, 10.0.0.22]}", "{destination: 10.9.0.0/16}", &[
         "75:13 tenants.red.routers.r.routes.0: a route leads to exactly one of next_hops, uplink, blackhole: true",
     ]),
+    (TWO, "          - {destination: 0.0.0.0/0, uplink", "          - {destination: ::/0, uplink: outside}\n          - {destination: 0.0.0.0/0, uplink", &[
+        "76:41 tenants.red.routers.r.routes.1.uplink: uplink `outside` has no IPv6 next hop",
+    ]),
     (TWO, "{destination: 10.9.0.0/16,", "{destination: 0.0.0.0/0,", &[
         "76:27 tenants.red.routers.r.routes.1.destination: there is a route to 0.0.0.0/0 already",
     ]),
