@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use ipnetwork::IpNetwork;
 
 use super::attachment::Attachments;
-use super::names::Within;
+use super::names::{self, Within};
 use super::network::Segment;
 use super::router::Legs;
 use super::uplink::Outside;
@@ -195,6 +195,12 @@ pub(super) fn lines(cx: &mut Context<'_>, lists: &Lists<'_>, around: &Around<'_>
         let within = around.names.of(*tenant);
         let number = lists.numbers[position];
         let access = line.access.given().and_then(|at| around.names.accesses.find(cx, at));
+        if let Some(at) = line.name.given()
+            && !names::is_name_of_line(at.value.as_str())
+        {
+            let message = format!("`{}` would be taken for a telephone number", at.value);
+            cx.error(at.node, message, "a line's name has a letter");
+        }
         if let (Some(number), Some(access), Some(at)) = (number, access, line.number.given()) {
             let ix = LineIx::new(position);
             if let Some((_, first)) = registry.known.insert((access, number), (ix, at.node)) {

@@ -437,6 +437,9 @@ pub(super) const ROWS: &[Row] = &[
         "77:26 tenants.factory.line_groups.robots.lines.1: no line `+819012345602`",
         "96:30 sessions.090-1234-5602.number: no tenant has registered +819012345602 on this access",
     ]),
+    (MEC, "      - name: stolen\n", "      - name: 819012345601\n", &[
+        "66:15 tenants.factory.lines.819012345601.name: `819012345601` would be taken for a telephone number",
+    ]),
     (MEC, "imsi: \"440101234567891\"", "imsi: \"44010123456\"", &[
         "53:15 tenants.factory.lines.robot-1.imsi: `44010123456` is not an IMSI of 14 or 15 digits",
     ]),
