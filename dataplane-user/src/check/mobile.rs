@@ -1,6 +1,6 @@
 //! Which lines may come in, whose are they, and which addresses have they?
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use ipnetwork::IpNetwork;
 
@@ -15,7 +15,7 @@ use crate::config::tree::NodeId;
 use crate::config::{At, Prefix};
 use crate::model::{
     Access, AccessIx, Destination, Entitlement, Imsi, Ix, Line, LineGroup, LineIx, LineState, Name,
-    Number, NumberRange, Owner, Session, TenantIx,
+    Number, NumberRange, Owner, RouterIx, Session, TenantIx,
 };
 
 /// An access, as far as it could be made out.
@@ -190,6 +190,7 @@ pub(super) fn lines(cx: &mut Context<'_>, lists: &Lists<'_>, around: &Around<'_>
         comers: Vec::new(),
     };
     let mut fixed_by_access: HashMap<AccessIx, Vec<(IpNetwork, NodeId)>> = HashMap::new();
+    let mut entrances: HashMap<RouterIx, BTreeMap<AccessIx, NodeId>> = HashMap::new();
     let mut sims: HashMap<(AccessIx, Imsi), NodeId> = HashMap::new();
     for (position, (tenant, line)) in lists.lines.iter().enumerate() {
         let within = around.names.of(*tenant);
@@ -221,6 +222,14 @@ pub(super) fn lines(cx: &mut Context<'_>, lists: &Lists<'_>, around: &Around<'_>
         }
         registry.comers.extend(access.map(|access| (access, *tenant)));
         let destination = destination(cx, around, within, line, access);
+        if let (
+            Some(Destination::Router(router) | Destination::Network { router, .. }),
+            Some(access),
+            Some(at),
+        ) = (destination, access, line.access.given())
+        {
+            entrances.entry(router).or_default().entry(access).or_insert(at.node);
+        }
         let items = line.fixed_ips.items();
         let fixed = addresses(cx, access.map(|ix| &around.gates[ix.position()]), items);
         if let Some(access) = access {
@@ -254,7 +263,30 @@ pub(super) fn lines(cx: &mut Context<'_>, lists: &Lists<'_>, around: &Around<'_>
             cx.error(later, "another line of the access has this address", &help);
         }
     }
+    for accesses in entrances.values() {
+        entrances_apart(cx, around.gates, accesses);
+    }
     registry
+}
+
+/// Refuses lines that come to one router by accesses whose pools overlap: it would find only
+/// those of one access.
+fn entrances_apart(cx: &mut Context<'_>, gates: &[Gate], accesses: &BTreeMap<AccessIx, NodeId>) {
+    let mut pools = Vec::new();
+    for (access, line) in accesses {
+        let own = gates[access.position()].pools.iter();
+        pools.extend(own.map(|(pool, _)| (*pool, *line)));
+    }
+    let mut refused = HashSet::new();
+    for (later, first) in prefix::overlaps(&pools) {
+        // Overlaps inside one access have been reported there.
+        if later != first && refused.insert(later) {
+            let message =
+                "the access's pools overlap those of another access of the router's lines";
+            let help = format!("see {}; the lines need routers of their own", cx.see(first));
+            cx.error(later, message, &help);
+        }
+    }
 }
 
 fn entitlement(

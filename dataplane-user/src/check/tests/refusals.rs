@@ -409,6 +409,10 @@ pub(super) const ROWS: &[Row] = &[
     (MEC, "  - tenant: factory", "  - {tenant: other, access: mobile, numbers: [+819099990002]}\n  - tenant: factory", &[
         "88:14 entitlements.0.tenant: no tenant `other`",
     ]),
+    (MEC, "      - name: tablet\n        number: 090-1234-5700\n        access: mobile\n        uplink: headquarters\n    line_groups:\n      - name: robots\n        lines: [robot-1, 090-1234-5602]\n\naccesses:\n", "      - name: tablet\n        number: 090-1234-5700\n        access: mobile\n        uplink: headquarters\n      - {name: second, number: 090-1234-5701, access: other, network: control}\n    line_groups:\n      - name: robots\n        lines: [robot-1, 090-1234-5602]\n\naccesses:\n  - name: other\n    interface: eth3\n    addresses: [172.16.2.2/30]\n    next_hop: {address: 172.16.2.1}\n    pools: [100.64.128.0/17]\n", &[
+        "75:32 tenants.factory.lines.second.number: tenant factory is not entitled to +819012345701 on this access",
+        "75:55 tenants.factory.lines.second.access: the access's pools overlap those of another access of the router's lines",
+    ]),
     (MEC, "entitlements:\n", "entitlements:\n  - {tenant: guest, access: mobile, numbers: [+819012345602]}\n", &[
         "88:14 entitlements.0.tenant: no tenant `guest`",
     ]),
