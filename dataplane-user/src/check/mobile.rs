@@ -168,6 +168,8 @@ pub(super) struct Registry {
     whole: bool,
     /// Fixed addresses by line; `None`: any of the pools.
     fixed: Vec<Option<Vec<IpNetwork>>>,
+    /// The same by access, in order, with the line and where it stands.
+    kept: HashMap<AccessIx, Vec<(IpNetwork, LineIx, NodeId)>>,
     /// Which tenants' lines come in where.
     comers: Vec<(AccessIx, TenantIx)>,
 }
@@ -187,9 +189,9 @@ pub(super) fn lines(cx: &mut Context<'_>, lists: &Lists<'_>, around: &Around<'_>
         known: HashMap::new(),
         whole: true,
         fixed: Vec::new(),
+        kept: HashMap::new(),
         comers: Vec::new(),
     };
-    let mut fixed_by_access: HashMap<AccessIx, Vec<(IpNetwork, NodeId)>> = HashMap::new();
     let mut entrances: HashMap<RouterIx, BTreeMap<AccessIx, NodeId>> = HashMap::new();
     let mut sims: HashMap<(AccessIx, Imsi), NodeId> = HashMap::new();
     for (position, (tenant, line)) in lists.lines.iter().enumerate() {
@@ -203,8 +205,9 @@ pub(super) fn lines(cx: &mut Context<'_>, lists: &Lists<'_>, around: &Around<'_>
             cx.error(at.node, message, "a line's name has a letter");
         }
         if let (Some(number), Some(access), Some(at)) = (number, access, line.number.given()) {
-            let ix = LineIx::new(position);
-            if let Some((_, first)) = registry.known.insert((access, number), (ix, at.node)) {
+            let new = (LineIx::new(position), at.node);
+            let (_, first) = *registry.known.entry((access, number)).or_insert(new);
+            if first != at.node {
                 let message = format!("{number} is registered on this access already");
                 let help = format!("see {}", cx.see(first));
                 cx.error(at.node, message, &help);
@@ -233,8 +236,8 @@ pub(super) fn lines(cx: &mut Context<'_>, lists: &Lists<'_>, around: &Around<'_>
         let items = line.fixed_ips.items();
         let fixed = addresses(cx, access.map(|ix| &around.gates[ix.position()]), items);
         if let Some(access) = access {
-            let own = items.iter().map(|at| (at.value.0, at.node));
-            fixed_by_access.entry(access).or_default().extend(own);
+            let own = items.iter().map(|at| (at.value.0, LineIx::new(position), at.node));
+            registry.kept.entry(access).or_default().extend(own);
         }
         registry.fixed.push(Some(fixed.clone()).filter(|_| !line.fixed_ips.is_absent()));
         let groups = match line.security_groups.is_absent() {
@@ -257,8 +260,10 @@ pub(super) fn lines(cx: &mut Context<'_>, lists: &Lists<'_>, around: &Around<'_>
         };
         registry.lines.push(made());
     }
-    for list in fixed_by_access.values() {
-        for (later, first) in prefix::overlaps(list) {
+    for kept in registry.kept.values_mut() {
+        kept.sort_unstable();
+        let list: Vec<_> = kept.iter().map(|(address, _, at)| (*address, *at)).collect();
+        for (later, first) in prefix::overlaps(&list) {
             let help = format!("see {}", cx.see(first));
             cx.error(later, "another line of the access has this address", &help);
         }
@@ -447,6 +452,7 @@ pub(super) fn sessions(
                         cx.error(at.node, message, &help);
                     }
                     fixed_only(cx, registry, line, items);
+                    not_kept(cx, registry, access, line, items);
                 }
             }
         }
@@ -470,6 +476,30 @@ fn fixed_only(cx: &mut Context<'_>, registry: &Registry, line: LineIx, items: &[
             let message = format!("{address} is not a fixed address of the line");
             let fixed = prefix::listed("its fixed addresses", fixed.iter().copied());
             cx.error(at.node, message, &fixed);
+        }
+    }
+}
+
+/// Refuses an address that is kept for another line.
+fn not_kept(
+    cx: &mut Context<'_>,
+    registry: &Registry,
+    access: AccessIx,
+    line: LineIx,
+    items: &[At<Prefix>],
+) {
+    let Some(kept) = registry.kept.get(&access) else { return };
+    for at in items {
+        let address = at.value.0;
+        let after = kept.partition_point(|(other, ..)| *other <= address);
+        // Prefixes nest: what holds the address is before it, what it holds behind it.
+        let near = kept[after.saturating_sub(1)..].iter().take(2);
+        let mut near =
+            near.filter(|(other, of, _)| *of != line && prefix::overlap(*other, address));
+        if let Some((_, _, place)) = near.next() {
+            let message = format!("{} is kept for another line", prefix::shown(address));
+            let help = format!("it is in the fixed_ips of {}", cx.see(*place));
+            cx.error(at.node, message, &help);
         }
     }
 }

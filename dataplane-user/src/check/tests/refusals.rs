@@ -516,6 +516,9 @@ pub(super) const ROWS: &[Row] = &[
     (MEC, "number: 090-1234-5700, addresses: [100.64.1.0]", "number: 090-1234-5700, addresses: [100.64.0.3]", &[
         "99:57 sessions.090-1234-5700.addresses.0: another session of the access has this address",
     ]),
+    (MEC, "addresses: [100.64.0.1, \"2001:db8:64:1::/64\"]}\n  - {access: mobile, number: 090-1234-5602, addresses: [100.64.0.2]}", "addresses: [100.64.0.1]}\n  - {access: mobile, number: 090-1234-5602, addresses: [100.64.0.2, \"2001:db8:64:1::1\"]}", &[
+        "96:69 sessions.090-1234-5602.addresses.1: 2001:db8:64:1::1 is kept for another line",
+    ]),
     (MEC, "number: 090-1234-5700, addresses: [100.64.1.0]", "number: 090-1234-5700, addresses: [100.65.1.0]", &[
         "99:57 sessions.090-1234-5700.addresses.0: 100.65.1.0 is in no pool of the access",
     ]),
