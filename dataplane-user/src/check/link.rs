@@ -27,7 +27,7 @@ pub(super) fn addresses(
             cx.error(at.node, message, "as 192.0.2.2/24");
         }
         if items[..position].iter().any(|other| other.value.0.ip() == own.ip()) {
-            cx.error(at.node, format!("{} is given twice", own.ip()), "");
+            cx.error(at.node, format!("{} is given twice", own.ip()), "leave one out");
         }
     }
     written.whole().then(|| items.iter().map(|at| at.value.0).collect())
@@ -59,7 +59,11 @@ pub(super) fn neighbour(
         return None;
     }
     if own.iter().any(|prefix| prefix.ip() == address) {
-        cx.error(at.node, format!("the next hop {address} is our own address"), "");
+        cx.error(
+            at.node,
+            format!("the next hop {address} is our own address"),
+            "write the one of the router at the other end",
+        );
         return None;
     }
     Some(Neighbour { address, mac: written.mac.optional()? })
@@ -78,7 +82,7 @@ pub(super) fn clear_of_link(
     for (prefix, node) in prefixes {
         if let Some(inside) = link.iter().find(|address| prefix.contains(**address)) {
             let message = format!("{prefix} holds {inside}, an address of the link itself");
-            cx.error(*node, message, "");
+            cx.error(*node, message, "write prefixes beside it");
         }
     }
 }

@@ -240,7 +240,8 @@ fn next_hop(
     let destination = route.destination.value()?.0;
     if destination.is_ipv4() != address.is_ipv4() {
         let message = format!("the next hop {address} is not of the family of {destination}");
-        cx.error(hop.node, message, "");
+        let family = if destination.is_ipv4() { "IPv4" } else { "IPv6" };
+        cx.error(hop.node, message, &format!("write an {family} address"));
         return None;
     }
     let segment = |network: NetworkIx| &around.segments[network.position()];
