@@ -64,7 +64,7 @@ pub(super) fn uplinks(
         link::clear_of_link(cx, &prefixes, &own, &hops);
         protected_apart(cx, uplink, &prefixes);
 
-        let accesses = exports
+        let accesses: HashSet<_> = exports
             .iter()
             .flatten()
             .filter_map(|export| match export.exporter {
@@ -72,6 +72,7 @@ pub(super) fn uplinks(
                 Exporter::Router(_) => None,
             })
             .collect();
+        pools_apart(cx, inside.gates, &accesses, uplink, &exports);
         let made = || {
             Some(Uplink {
                 name: uplink.name.value()?,
@@ -112,6 +113,42 @@ fn next_hops(
         hops.push(hop);
     }
     super::all(hops).filter(|_| uplink.next_hops.whole())
+}
+
+/// Refuses addresses of the link, and exports of routers, in the part of an access's pool
+/// that is not exported: it stays inside, so nobody there could be reached.
+fn pools_apart(
+    cx: &mut Context<'_>,
+    gates: &[Gate],
+    accesses: &HashSet<AccessIx>,
+    uplink: &file::Uplink,
+    exports: &[Option<Export>],
+) {
+    let exported: Vec<_> = exports.iter().flatten().collect();
+    let of_routers = uplink.exports.items().iter().zip(exports).filter_map(|(written, made)| {
+        let by_router = made.filter(|made| matches!(made.exporter, Exporter::Router(_)));
+        by_router.zip(written.prefix.given()).map(|(_, at)| (at.value.0, at.node))
+    });
+    let own = uplink.addresses.items().iter().map(|at| (at.value.0.ip().into(), at.node));
+    let hops = uplink.next_hops.items().iter().filter_map(|hop| hop.address.given());
+    let hops = hops.map(|at| (IpNetwork::from(at.value.0), at.node));
+    let others: Vec<_> = of_routers.chain(own).chain(hops).collect();
+    let mut ordered: Vec<_> = accesses.iter().copied().collect();
+    ordered.sort_unstable();
+    for (pool, place) in ordered.iter().flat_map(|access| &gates[access.position()].pools) {
+        for (other, at) in &others {
+            // What overlaps an export of the pool has been reported there.
+            let reported = exported.iter().any(|export| {
+                matches!(export.exporter, Exporter::Access(_))
+                    && prefix::overlap(export.prefix, *other)
+            });
+            if prefix::overlap(*pool, *other) && !reported {
+                let message = format!("{} is among the lines of {pool}", prefix::shown(*other));
+                let help = format!("the uplink shows lines of that pool: {}", cx.see(*place));
+                cx.error(*at, message, &help);
+            }
+        }
+    }
 }
 
 fn protected_apart(cx: &mut Context<'_>, uplink: &file::Uplink, exports: &[(IpNetwork, NodeId)]) {

@@ -403,6 +403,10 @@ pub(super) const ROWS: &[Row] = &[
         "74:17 tenants.factory.lines.tablet.uplink: uplink `headquarters` does not export a pool of the line's access",
         "107:18 uplinks.headquarters.exports.0.prefix: 10.10.0.0/24 belongs to a MEC-only network",
     ]),
+    (MEC, "    addresses: [172.16.1.2/30]\n    next_hops: [{address: 172.16.1.1, mac: 02:00:00:00:ff:02}]\n    exports:\n      - {prefix: 100.64.0.0/16, access: mobile}", "    addresses: [100.64.128.2/30]\n    next_hops: [{address: 100.64.128.1, mac: 02:00:00:00:ff:02}]\n    exports:\n      - {prefix: 100.64.0.0/17, access: mobile}", &[
+        "104:17 uplinks.headquarters.addresses.0: 100.64.128.2 is among the lines of 100.64.0.0/16",
+        "105:27 uplinks.headquarters.next_hops.0.address: 100.64.128.1 is among the lines of 100.64.0.0/16",
+    ]),
     (MEC, "prefix: 100.64.0.0/16, access: mobile", "prefix: 100.65.0.0/16, access: mobile", &[
         "107:18 uplinks.headquarters.exports.0.prefix: 100.65.0.0/16 is in no pool of the access",
     ]),
