@@ -79,6 +79,22 @@ pub(super) fn ports(
 fn stations_apart(cx: &mut Context<'_>, lists: &Lists<'_>, attached: &[Option<AttachmentIx>]) {
     let ports = || lists.ports.iter().map(|(_, port)| port).zip(attached).enumerate();
     let mut stations = HashMap::new();
+    let mut open: HashMap<AttachmentIx, &file::Port> = HashMap::new();
+    for (_, (port, attachment)) in ports() {
+        if let (Some(attachment), Some(false)) = (*attachment, port.port_security.value()) {
+            open.entry(attachment).or_insert(port);
+        }
+    }
+    for (_, (port, attachment)) in ports() {
+        if let (Some(attachment), Some(true)) = (*attachment, port.port_security.or(true))
+            && let Some(other) = open.get(&attachment)
+        {
+            let message = "whoever sends from another MAC here passes without a check";
+            let help =
+                format!("{} shares the attachment without port security", cx.see(other.node));
+            cx.out.warning(port.node, message).help(help);
+        }
+    }
     // The ports' own come first, so that it is the pair that is refused.
     for (position, (port, attachment)) in ports() {
         if let (Some(at), Some(attachment)) = (port.mac.given(), *attachment) {

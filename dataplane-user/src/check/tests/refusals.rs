@@ -182,6 +182,9 @@ pub(super) const ROWS: &[Row] = &[
     (TWO, "fixed_ips: [192.0.2.18]\n", "fixed_ips: [192.0.2.18]\n        allowed_address_pairs: [{ip_address: 192.0.2.20, mac_address: 02:00:00:0d:ff:01}]\n", &[
         "69:71 tenants.red.ports.b.allowed_address_pairs.0.mac_address: 02:00:00:0d:ff:01 is the MAC of the network's router",
     ]),
+    (TWO, "        mac: 02:00:00:0d:00:01\n        fixed_ips: [10.0.0.21]\n        port_security: false\n", "        mac: 02:00:00:0d:00:01\n        fixed_ips: [10.0.0.21]\n", &[
+        "49:9 tenants.red.ports.gw-1: whoever sends from another MAC here passes without a check",
+    ]),
     (TWO, "security_groups: [fast]", "security_groups: [fast, default]", &[
         "69:33 tenants.red.ports.b.security_groups.1: stateful and stateless groups must not be mixed",
     ]),
