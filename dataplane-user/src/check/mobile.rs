@@ -447,6 +447,14 @@ pub(super) fn pools_apart(
             if let Some((pool, at)) = pools.find(|(pool, _)| *pool == to.value.0) {
                 let message = format!("{pool} is the pool from which the tenant's lines come");
                 cx.error(to.node, message, &format!("see {}", cx.see(*at)));
+                continue;
+            }
+            // The rest of a pool may be other tenants' lines'.
+            let mut pools = gates[access.position()].pools.iter();
+            if let Some((pool, at)) = pools.find(|(pool, _)| prefix::inside(to.value.0, *pool)) {
+                let message = format!("{} is a part of {pool}, and leads away", to.value.0);
+                let help = format!("a line with such an address is not reached: {}", cx.see(*at));
+                cx.out.warning(to.node, message).help(help);
             }
         }
     }

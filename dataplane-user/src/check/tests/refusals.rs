@@ -514,6 +514,9 @@ pub(super) const ROWS: &[Row] = &[
         "31:32 tenants.factory.routers.floor.routes.0.destination: 100.64.0.0/16 is the pool from which the tenant's lines come",
         "31:79 tenants.factory.routers.floor.routes.1.destination: there is a route to 10.10.0.1/32 already",
     ]),
+    (MEC, "      - name: floor\n", "      - name: floor\n        routes: [{destination: 100.64.1.0/24, blackhole: true}]\n", &[
+        "31:32 tenants.factory.routers.floor.routes.0.destination: 100.64.1.0/24 is a part of 100.64.0.0/16, and leads away",
+    ]),
     (MEC, "pools: [100.64.0.0/16, ", "pools: [100.64.0.0/16, 172.16.0.0/24, ", &[
         "85:28 accesses.mobile.pools.1: 172.16.0.0/24 holds 172.16.0.2, an address of the link itself",
     ]),
