@@ -148,6 +148,9 @@ impl Scalar for Interface {
     const WHAT: &'static str = "an interface name";
 
     fn parse(text: &str) -> Result<Self, String> {
+        if text == "lo" {
+            return Err("it is the host's own loopback".into());
+        }
         Interface::new(text)
             .ok_or_else(|| "1 to 15 visible ASCII characters without `/`, `:`, `%`".into())
     }

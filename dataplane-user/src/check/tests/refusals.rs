@@ -116,6 +116,9 @@ pub(super) const ROWS: &[Row] = &[
     (WEB, "interface: tap-db-1", "interface: tap-database-one", &[
         "38:20 tenants.shop.ports.db-1.interface: `tap-database-one` is not an interface name: 1 to 15 visible ASCII characters without `/`, `:`, `%`",
     ]),
+    (WEB, "interface: tap-db-1", "interface: lo", &[
+        "38:20 tenants.shop.ports.db-1.interface: `lo` is not an interface name: it is the host's own loopback",
+    ]),
     (WEB, "interface: tap-db-1", "interface: tap-web-1", &[
         "38:20 tenants.shop.ports.db-1.interface: tap-web-1 untagged belongs to another network, uplink or access",
     ]),
