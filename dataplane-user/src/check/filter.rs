@@ -6,7 +6,7 @@ use super::names::Within;
 use super::{Context, Lists, Names, limit};
 use crate::config::file::{self, Rule as Written};
 use crate::config::tree::NodeId;
-use crate::config::{At, Field};
+use crate::config::{At, Block, Field, Protocol};
 use crate::model::{AddressGroup, Direction, Ethertype, Group, GroupIx, Ix, Match, Remote, Rule};
 
 const ICMP: u8 = 1;
@@ -27,6 +27,7 @@ pub(super) fn groups(cx: &mut Context<'_>, lists: &Lists<'_>, names: &Names) -> 
             }));
             continue;
         };
+        cx.limit(group.rules.items(), limit::RULES_PER_POLICY);
         let mut contents = HashMap::new();
         let mut ids = HashMap::new();
         let mut rules = Vec::new();
@@ -81,7 +82,7 @@ fn default_rules(own: GroupIx) -> Vec<Rule> {
 fn rule(cx: &mut Context<'_>, names: &Within, written: &Written) -> Option<Rule> {
     let ethertype = written.ethertype.or(Ethertype::Ipv4);
     // Both are tried, so that both can be reported.
-    let matches = ethertype.and_then(|ethertype| matches(cx, written, ethertype));
+    let matches = matches(cx, written, ethertype);
     let remote = remote(cx, names, written, ethertype);
     Some(Rule {
         id: written.id.optional()?,
@@ -92,39 +93,80 @@ fn rule(cx: &mut Context<'_>, names: &Within, written: &Written) -> Option<Rule>
     })
 }
 
-fn matches(cx: &mut Context<'_>, rule: &Written, ethertype: Ethertype) -> Option<Match> {
-    let protocol = protocol(cx, rule, ethertype)?;
-    let icmp = match ethertype {
-        Ethertype::Ipv4 => ICMP,
-        Ethertype::Ipv6 => ICMPV6,
-    };
-    match protocol {
-        Some(number) if number == icmp => icmp_match(cx, rule, number),
-        number => {
-            for (name, field) in [("icmp_type", &rule.icmp_type), ("icmp_code", &rule.icmp_code)] {
-                if let Some(at) = field.given() {
-                    let message = format!("{name} needs protocol icmp");
-                    cx.error(at.node, message, "or ipv6-icmp with ethertype IPv6");
-                }
+fn matches(cx: &mut Context<'_>, rule: &Written, ethertype: Option<Ethertype>) -> Option<Match> {
+    let (protocol, good) = protocol(cx, rule, ethertype);
+    let matches = match protocol {
+        None => {
+            unknown_match(cx, rule);
+            None
+        }
+        Some(Some(number)) if is_icmp(number, ethertype) => icmp_match(cx, rule, number),
+        Some(number) => {
+            for (name, at) in icmp_fields(rule) {
+                let message = format!("{name} needs protocol icmp");
+                cx.error(at, message, "or ipv6-icmp with ethertype IPv6");
             }
             ports_match(cx, rule, number)
         }
+    };
+    matches.filter(|_| good)
+}
+
+fn is_icmp(protocol: u8, ethertype: Option<Ethertype>) -> bool {
+    match ethertype {
+        Some(Ethertype::Ipv4) => protocol == ICMP,
+        Some(Ethertype::Ipv6) => protocol == ICMPV6,
+        None => protocol == ICMP || protocol == ICMPV6,
     }
 }
 
-/// The protocol's number; Neutron folds ICMP's into ICMPv6's in an IPv6 rule.
-fn protocol(cx: &mut Context<'_>, rule: &Written, ethertype: Ethertype) -> Option<Option<u8>> {
-    let Some(protocol) = rule.protocol.optional()? else { return Some(None) };
-    if protocol.ipv6_name && ethertype == Ethertype::Ipv4 {
+/// The fields that only ICMP has, as far as they were written.
+fn icmp_fields(rule: &Written) -> impl Iterator<Item = (&'static str, NodeId)> {
+    let fields = [("icmp_type", &rule.icmp_type), ("icmp_code", &rule.icmp_code)];
+    fields.into_iter().filter_map(|(name, field)| Some((name, field.given()?.node)))
+}
+
+/// The protocol's number, or the one that was meant, for what else is wrong with the rule;
+/// and whether it is good.
+fn protocol(
+    cx: &mut Context<'_>,
+    rule: &Written,
+    ethertype: Option<Ethertype>,
+) -> (Option<Option<u8>>, bool) {
+    let Some(protocol) = rule.protocol.optional() else {
+        let meant = cx.tree.word(rule.node, "protocol").and_then(Protocol::meant);
+        return (meant.map(|meant| meant.number.map(|number| icmp_of(number, ethertype))), false);
+    };
+    let Some(Protocol { number: Some(number), ipv6_name }) = protocol else {
+        return (Some(None), true);
+    };
+    if ipv6_name && ethertype == Some(Ethertype::Ipv4) {
         if let Some(at) = rule.protocol.given() {
             cx.error(at.node, "only IPv6 has this protocol", "write ethertype: IPv6");
         }
-        return None;
+        return (Some(Some(icmp_of(number, ethertype))), false);
     }
-    Some(match (protocol.number, ethertype) {
-        (Some(ICMP), Ethertype::Ipv6) => Some(ICMPV6),
-        (number, _) => number,
-    })
+    // Neutron folds ICMP's number into ICMPv6's in an IPv6 rule, and not the other way.
+    let number = if number == ICMP { icmp_of(number, ethertype) } else { number };
+    (Some(Some(number)), true)
+}
+
+/// The ICMP of the family instead of the other one.
+fn icmp_of(protocol: u8, ethertype: Option<Ethertype>) -> u8 {
+    match (protocol, ethertype) {
+        (ICMP | ICMPV6, Some(Ethertype::Ipv4)) => ICMP,
+        (ICMP | ICMPV6, Some(Ethertype::Ipv6)) => ICMPV6,
+        (other, _) => other,
+    }
+}
+
+/// Nobody knows the protocol, but none has both.
+fn unknown_match(cx: &mut Context<'_>, rule: &Written) {
+    let ports = rule.port_range_min.given().or(rule.port_range_max.given());
+    if let (Some((name, at)), Some(_)) = (icmp_fields(rule).next(), ports) {
+        let message = format!("no protocol has both {name} and a range of ports");
+        cx.error(at, message, "icmp_type and icmp_code are icmp's, ports tcp's and udp's");
+    }
 }
 
 fn icmp_match(cx: &mut Context<'_>, rule: &Written, protocol: u8) -> Option<Match> {
@@ -164,22 +206,29 @@ fn icmp_number(
 }
 
 fn ports_match(cx: &mut Context<'_>, rule: &Written, protocol: Option<u8>) -> Option<Match> {
-    let (min, max) = (rule.port_range_min.optional()?, rule.port_range_max.optional()?);
-    let Some(first) = rule.port_range_min.given().or(rule.port_range_max.given()) else {
-        return Some(protocol.map_or(Match::Any, Match::Protocol));
+    let (min, max) = (&rule.port_range_min, &rule.port_range_max);
+    let Some(first) = min.given().or(max.given()) else {
+        let whole = !min.is_broken() && !max.is_broken();
+        return whole.then(|| protocol.map_or(Match::Any, Match::Protocol));
     };
-    let Some(protocol) = protocol else {
-        cx.error(first.node, "ports need a protocol", "add protocol: tcp or udp");
-        return None;
-    };
-    if !WITH_PORTS.contains(&protocol) {
+    if let Some(protocol) = protocol.filter(|protocol| !WITH_PORTS.contains(protocol)) {
         let message = format!("protocol {protocol} has no ports");
         cx.error(first.node, message, "tcp, udp, sctp, dccp and udplite have");
         return None;
     }
-    let (Some(min), Some(max)) = (min, max) else {
+    if protocol.is_none() {
+        cx.error(first.node, "ports need a protocol", "add protocol: tcp or udp");
+    }
+    if min.is_absent() || max.is_absent() {
         let message = "port_range_min and port_range_max belong together";
         cx.error(first.node, message, "for one port give it twice");
+        return None;
+    }
+    let (Some(min), Some(max)) = (min.value(), max.value()) else {
+        // The other is wrong itself.
+        if first.value.0 == 0 {
+            cx.error(first.node, "0 is not a port", "from 1 to 65535");
+        }
         return None;
     };
     let (min, max) = (min.0, max.0);
@@ -188,6 +237,7 @@ fn ports_match(cx: &mut Context<'_>, rule: &Written, protocol: Option<u8>) -> Op
         cx.error(first.node, message, "from 1 to 65535, the lowest first");
         return None;
     }
+    let protocol = protocol?;
     Some(match (min, max) {
         (1, u16::MAX) => Match::Protocol(protocol),
         _ => Match::Ports { protocol, min, max },
@@ -200,43 +250,54 @@ fn remote(
     rule: &Written,
     ethertype: Option<Ethertype>,
 ) -> Option<Remote> {
-    let given = [
-        (!rule.remote_ip_prefix.is_absent(), "remote_ip_prefix"),
-        (!rule.remote_group.is_absent(), "remote_group"),
-        (!rule.remote_address_group.is_absent(), "remote_address_group"),
-        (!rule.remote_line.is_absent(), "remote_line"),
-        (!rule.remote_line_group.is_absent(), "remote_line_group"),
-    ];
-    let given: Vec<_> = given.into_iter().filter_map(|(is, name)| is.then_some(name)).collect();
-    if given.len() > 1 {
-        let message = format!("a rule has one remote, this one has {}", given.join(", "));
-        cx.error(rule.node, message, "write a rule for each");
+    let mut given = Vec::new();
+    // All are looked up, so that every unknown name is reported.
+    if !rule.remote_ip_prefix.is_absent() {
+        let at = rule.remote_ip_prefix.given();
+        given.push(("remote_ip_prefix", at.and_then(|at| remote_prefix(cx, at, ethertype))));
+    }
+    if !rule.remote_group.is_absent() {
+        let group = rule.remote_group.given().and_then(|at| names.groups.find(cx, at));
+        given.push(("remote_group", group.map(Remote::Group)));
+    }
+    if !rule.remote_address_group.is_absent() {
+        let at = rule.remote_address_group.given();
+        let group = at.and_then(|at| names.address_groups.find(cx, at));
+        given.push(("remote_address_group", group.map(Remote::AddressGroup)));
+    }
+    if !rule.remote_line.is_absent() {
+        let line = rule.remote_line.given().and_then(|at| names.line(cx, at));
+        given.push(("remote_line", line.map(Remote::Line)));
+    }
+    if !rule.remote_line_group.is_absent() {
+        let group = rule.remote_line_group.given().and_then(|at| names.line_groups.find(cx, at));
+        given.push(("remote_line_group", group.map(Remote::LineGroup)));
+    }
+    match given.as_slice() {
+        [] => Some(Remote::Any),
+        [(_, remote)] => *remote,
+        several => {
+            let fields: Vec<_> = several.iter().map(|(field, _)| *field).collect();
+            let message = format!("a rule has one remote, this one has {}", fields.join(", "));
+            cx.error(rule.node, message, "write a rule for each");
+            None
+        }
+    }
+}
+
+fn remote_prefix(
+    cx: &mut Context<'_>,
+    at: &At<Block>,
+    ethertype: Option<Ethertype>,
+) -> Option<Remote> {
+    let prefix = at.value.0;
+    if prefix.is_ipv4() != (ethertype? == Ethertype::Ipv4) {
+        let other = if prefix.is_ipv4() { "IPv4" } else { "IPv6" };
+        let message = format!("{prefix} is not of the rule's ethertype");
+        cx.error(at.node, message, &format!("write ethertype: {other}"));
         return None;
     }
-    if given.is_empty() {
-        return Some(Remote::Any);
-    }
-    if let Some(at) = rule.remote_ip_prefix.given() {
-        let prefix = at.value.0;
-        if prefix.is_ipv4() != (ethertype? == Ethertype::Ipv4) {
-            let other = if prefix.is_ipv4() { "IPv4" } else { "IPv6" };
-            let message = format!("{prefix} is not of the rule's ethertype");
-            cx.error(at.node, message, &format!("write ethertype: {other}"));
-            return None;
-        }
-        return Some(if prefix.prefix() == 0 { Remote::Any } else { Remote::Prefix(prefix) });
-    }
-    if let Some(at) = rule.remote_group.given() {
-        return names.groups.find(cx, at).map(Remote::Group);
-    }
-    if let Some(at) = rule.remote_address_group.given() {
-        return names.address_groups.find(cx, at).map(Remote::AddressGroup);
-    }
-    if let Some(at) = rule.remote_line.given() {
-        return names.line(cx, at).map(Remote::Line);
-    }
-    let at = rule.remote_line_group.given()?;
-    names.line_groups.find(cx, at).map(Remote::LineGroup)
+    Some(if prefix.prefix() == 0 { Remote::Any } else { Remote::Prefix(prefix) })
 }
 
 pub(super) fn address_groups(cx: &mut Context<'_>, lists: &Lists<'_>) -> Vec<Option<AddressGroup>> {
@@ -279,9 +340,11 @@ pub(super) fn membership(
             Some(group) => (group.rules.items().len(), group.stateful.or(true)),
             None => (default_rules(ix).len(), Some(true)),
         };
-        if rules <= limit::RULES_PER_POLICY.max && rules + count > limit::RULES_PER_POLICY.max {
+        let limit = limit::RULES_PER_POLICY;
+        // A group that has too many by itself has been reported there.
+        let count = if count > limit.max { 0 } else { count };
+        if rules <= limit.max && rules + count > limit.max {
             let message = format!("the groups up to here have {} rules", rules + count);
-            let limit = limit::RULES_PER_POLICY;
             cx.error(at.node, message, &format!("at most {} ({})", limit.max, limit.name));
         }
         rules += count;

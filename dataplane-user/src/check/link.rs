@@ -6,7 +6,7 @@ use ipnetwork::IpNetwork;
 use super::{Context, limit, prefix};
 use crate::config::tree::NodeId;
 use crate::config::{At, Cidr, Field, List, file};
-use crate::model::Neighbour;
+use crate::model::{Mac, Neighbour};
 
 /// Our own addresses.
 pub(super) fn addresses(
@@ -27,7 +27,7 @@ pub(super) fn addresses(
             cx.error(at.node, message, "as 192.0.2.2/24");
         }
         if items[..position].iter().any(|other| other.value.0.ip() == own.ip()) {
-            cx.error(at.node, format!("{} is given twice", own.ip()), "");
+            cx.error(at.node, format!("{} is given twice", own.ip()), "leave one out");
         }
     }
     written.whole().then(|| items.iter().map(|at| at.value.0).collect())
@@ -37,8 +37,15 @@ pub(super) fn addresses(
 pub(super) fn neighbour(
     cx: &mut Context<'_>,
     own: &[IpNetwork],
+    own_mac: &Field<At<Mac>>,
     written: &file::Neighbour,
 ) -> Option<Neighbour> {
+    if let (Some(own), Some(at)) = (own_mac.given(), written.mac.given())
+        && own.value == at.value
+    {
+        let message = format!("{} is our own MAC", at.value);
+        cx.error(at.node, message, "a next hop has another; leave it out to have it asked for");
+    }
     let at = written.address.given()?;
     let address = at.value.0;
     let link_local = match address {
@@ -52,7 +59,11 @@ pub(super) fn neighbour(
         return None;
     }
     if own.iter().any(|prefix| prefix.ip() == address) {
-        cx.error(at.node, format!("the next hop {address} is our own address"), "");
+        cx.error(
+            at.node,
+            format!("the next hop {address} is our own address"),
+            "write the one of the router at the other end",
+        );
         return None;
     }
     Some(Neighbour { address, mac: written.mac.optional()? })
@@ -71,7 +82,7 @@ pub(super) fn clear_of_link(
     for (prefix, node) in prefixes {
         if let Some(inside) = link.iter().find(|address| prefix.contains(**address)) {
             let message = format!("{prefix} holds {inside}, an address of the link itself");
-            cx.error(*node, message, "");
+            cx.error(*node, message, "write prefixes beside it");
         }
     }
 }

@@ -1,11 +1,11 @@
 //! Which lines may come in, whose are they, and which addresses have they?
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use ipnetwork::IpNetwork;
 
 use super::attachment::Attachments;
-use super::names::Within;
+use super::names::{self, Within};
 use super::network::Segment;
 use super::router::Legs;
 use super::uplink::Outside;
@@ -14,8 +14,8 @@ use crate::config::file::{self, File, Numbers};
 use crate::config::tree::NodeId;
 use crate::config::{At, Prefix};
 use crate::model::{
-    Access, AccessIx, Destination, Entitlement, Ix, Line, LineGroup, LineIx, LineState, Number,
-    NumberRange, Owner, Session, TenantIx,
+    Access, AccessIx, Destination, Entitlement, Imsi, Ix, Line, LineGroup, LineIx, LineState, Name,
+    Number, NumberRange, Owner, RouterIx, TenantIx,
 };
 
 /// An access, as far as it could be made out.
@@ -39,13 +39,23 @@ pub(super) fn accesses(
         let addresses = link::addresses(cx, access.node, &access.addresses);
         let own = addresses.clone().unwrap_or_default();
         let hop = access.next_hop.given();
-        let next_hop = hop.and_then(|hop| link::neighbour(cx, &own, hop));
+        let next_hop = hop.and_then(|hop| link::neighbour(cx, &own, &access.mac, hop));
         let items = access.pools.items();
         cx.limit(items, limit::POOLS_PER_ACCESS);
         if access.pools.is_empty() {
             cx.error(access.node, "pools is empty", "lines have their addresses from there");
         }
-        let pools: Vec<_> = items.iter().map(|at| (at.value.0, at.node)).collect();
+        let mut pools = Vec::new();
+        for at in items {
+            let pool = at.value.0;
+            if let Some(reserved) = prefix::reserved_in(pool) {
+                let message = format!("{pool} cannot be a pool: {reserved}");
+                cx.error(at.node, message, "a prefix of unicast addresses, as 100.64.0.0/16");
+            } else {
+                pools.push((pool, at.node));
+            }
+        }
+        let whole = access.pools.whole() && pools.len() == items.len();
         for (later, first) in prefix::overlaps(&pools) {
             let help = format!("it overlaps {}", cx.see(first));
             cx.error(later, "the pools of an access must not overlap", &help);
@@ -61,8 +71,8 @@ pub(super) fn accesses(
                 pools: pools.iter().map(|(pool, _)| *pool).collect(),
             })
         };
-        let access_made = made();
-        gates.push(Gate { access: access_made, whole: access.pools.whole(), pools });
+        let access = made().filter(|_| whole);
+        gates.push(Gate { access, whole, pools });
     }
     gates
 }
@@ -153,11 +163,13 @@ impl Entitled {
 /// The lines, as far as they could be made out.
 pub(super) struct Registry {
     pub lines: Vec<Option<Line>>,
-    known: HashMap<(AccessIx, Number), (LineIx, NodeId)>,
+    pub known: HashMap<(AccessIx, Number), (LineIx, NodeId)>,
     /// False: a number or an access is wrong, so nobody knows who is unknown.
-    whole: bool,
+    pub whole: bool,
     /// Fixed addresses by line; `None`: any of the pools.
-    fixed: Vec<Option<Vec<IpNetwork>>>,
+    pub fixed: Vec<Option<Vec<IpNetwork>>>,
+    /// The same by access, in order, with the line and where it stands.
+    pub kept: HashMap<AccessIx, Vec<(IpNetwork, LineIx, NodeId)>>,
     /// Which tenants' lines come in where.
     comers: Vec<(AccessIx, TenantIx)>,
 }
@@ -177,16 +189,25 @@ pub(super) fn lines(cx: &mut Context<'_>, lists: &Lists<'_>, around: &Around<'_>
         known: HashMap::new(),
         whole: true,
         fixed: Vec::new(),
+        kept: HashMap::new(),
         comers: Vec::new(),
     };
-    let mut fixed_by_access: HashMap<AccessIx, Vec<(IpNetwork, NodeId)>> = HashMap::new();
+    let mut entrances: HashMap<RouterIx, BTreeMap<AccessIx, NodeId>> = HashMap::new();
+    let mut sims: HashMap<(AccessIx, Imsi), NodeId> = HashMap::new();
     for (position, (tenant, line)) in lists.lines.iter().enumerate() {
         let within = around.names.of(*tenant);
         let number = lists.numbers[position];
         let access = line.access.given().and_then(|at| around.names.accesses.find(cx, at));
+        if let Some(at) = line.name.given()
+            && !names::is_name_of_line(at.value.as_str())
+        {
+            let message = format!("`{}` would be taken for a telephone number", at.value);
+            cx.error(at.node, message, "a line's name has a letter");
+        }
         if let (Some(number), Some(access), Some(at)) = (number, access, line.number.given()) {
-            let ix = LineIx::new(position);
-            if let Some((_, first)) = registry.known.insert((access, number), (ix, at.node)) {
+            let new = (LineIx::new(position), at.node);
+            let (_, first) = *registry.known.entry((access, number)).or_insert(new);
+            if first != at.node {
                 let message = format!("{number} is registered on this access already");
                 let help = format!("see {}", cx.see(first));
                 cx.error(at.node, message, &help);
@@ -195,13 +216,28 @@ pub(super) fn lines(cx: &mut Context<'_>, lists: &Lists<'_>, around: &Around<'_>
         } else {
             registry.whole = false;
         }
+        if let (Some(access), Some(at)) = (access, line.imsi.given())
+            && let Some(first) = sims.insert((access, at.value.clone()), at.node)
+        {
+            let message = "another line of the access has this IMSI";
+            let help = format!("an IMSI is one SIM's; see {}", cx.see(first));
+            cx.error(at.node, message, &help);
+        }
         registry.comers.extend(access.map(|access| (access, *tenant)));
         let destination = destination(cx, around, within, line, access);
+        if let (
+            Some(Destination::Router(router) | Destination::Network { router, .. }),
+            Some(access),
+            Some(at),
+        ) = (destination, access, line.access.given())
+        {
+            entrances.entry(router).or_default().entry(access).or_insert(at.node);
+        }
         let items = line.fixed_ips.items();
         let fixed = addresses(cx, access.map(|ix| &around.gates[ix.position()]), items);
         if let Some(access) = access {
-            let own = items.iter().map(|at| (at.value.0, at.node));
-            fixed_by_access.entry(access).or_default().extend(own);
+            let own = items.iter().map(|at| (at.value.0, LineIx::new(position), at.node));
+            registry.kept.entry(access).or_default().extend(own);
         }
         registry.fixed.push(Some(fixed.clone()).filter(|_| !line.fixed_ips.is_absent()));
         let groups = match line.security_groups.is_absent() {
@@ -224,13 +260,38 @@ pub(super) fn lines(cx: &mut Context<'_>, lists: &Lists<'_>, around: &Around<'_>
         };
         registry.lines.push(made());
     }
-    for list in fixed_by_access.values() {
-        for (later, first) in prefix::overlaps(list) {
+    for kept in registry.kept.values_mut() {
+        kept.sort_unstable();
+        let list: Vec<_> = kept.iter().map(|(address, _, at)| (*address, *at)).collect();
+        for (later, first) in prefix::overlaps(&list) {
             let help = format!("see {}", cx.see(first));
             cx.error(later, "another line of the access has this address", &help);
         }
     }
+    for accesses in entrances.values() {
+        entrances_apart(cx, around.gates, accesses);
+    }
     registry
+}
+
+/// Refuses lines that come to one router by accesses whose pools overlap: it would find only
+/// those of one access.
+fn entrances_apart(cx: &mut Context<'_>, gates: &[Gate], accesses: &BTreeMap<AccessIx, NodeId>) {
+    let mut pools = Vec::new();
+    for (access, line) in accesses {
+        let own = gates[access.position()].pools.iter();
+        pools.extend(own.map(|(pool, _)| (*pool, *line)));
+    }
+    let mut refused = HashSet::new();
+    for (later, first) in prefix::overlaps(&pools) {
+        // Overlaps inside one access have been reported there.
+        if later != first && refused.insert(later) {
+            let message =
+                "the access's pools overlap those of another access of the router's lines";
+            let help = format!("see {}; the lines need routers of their own", cx.see(first));
+            cx.error(later, message, &help);
+        }
+    }
 }
 
 fn entitlement(
@@ -261,25 +322,40 @@ fn destination(
     line: &file::Line,
     access: Option<AccessIx>,
 ) -> Option<Destination> {
-    let given = [line.router.is_absent(), line.network.is_absent(), line.uplink.is_absent()];
-    if given.into_iter().filter(|absent| !absent).count() != 1 {
+    // All are looked up, so that every unknown name is reported.
+    let router = line.router.given().and_then(|at| within.routers.find(cx, at));
+    let network = line.network.given().and_then(|at| behind_router(cx, around, within, at));
+    let uplink = line.uplink.given().and_then(|at| shown_outside(cx, around, at, access));
+    let absent = [line.router.is_absent(), line.network.is_absent(), line.uplink.is_absent()];
+    if absent.into_iter().filter(|absent| !absent).count() != 1 {
         let message = "a line has exactly one destination: router, network or uplink";
         cx.error(line.node, message, "");
         return None;
     }
-    if let Some(at) = line.router.given() {
-        return within.routers.find(cx, at).map(Destination::Router);
-    }
-    if let Some(at) = line.network.given() {
-        let network = within.networks.find(cx, at)?;
-        let Some(router) = around.legs.router(network) else {
-            let message = format!("network `{}` has no router, so no line gets there", at.value);
-            cx.error(at.node, message, "add it to the interfaces of a router");
-            return None;
-        };
-        return Some(Destination::Network { network, router });
-    }
-    let at = line.uplink.given()?;
+    router.map(Destination::Router).or(network).or(uplink)
+}
+
+fn behind_router(
+    cx: &mut Context<'_>,
+    around: &Around<'_>,
+    within: &Within,
+    at: &At<Name>,
+) -> Option<Destination> {
+    let network = within.networks.find(cx, at)?;
+    let Some(router) = around.legs.router(network) else {
+        let message = format!("network `{}` has no router, so no line gets there", at.value);
+        cx.error(at.node, message, "add it to the interfaces of a router");
+        return None;
+    };
+    Some(Destination::Network { network, router })
+}
+
+fn shown_outside(
+    cx: &mut Context<'_>,
+    around: &Around<'_>,
+    at: &At<Name>,
+    access: Option<AccessIx>,
+) -> Option<Destination> {
     let uplink = around.names.uplinks.find(cx, at)?;
     if let Some(access) = access
         && around.uplinks[uplink.position()].hides(access)
@@ -295,7 +371,11 @@ fn destination(
 const LINE_IPV6_PREFIX_MIN: u8 = 48;
 
 /// A line's addresses: single ones, or for IPv6 a prefix, inside the pools.
-fn addresses(cx: &mut Context<'_>, gate: Option<&Gate>, items: &[At<Prefix>]) -> Vec<IpNetwork> {
+pub(super) fn addresses(
+    cx: &mut Context<'_>,
+    gate: Option<&Gate>,
+    items: &[At<Prefix>],
+) -> Vec<IpNetwork> {
     cx.limit(items, limit::ADDRESSES_PER_LINE);
     for at in items {
         let address = at.value.0;
@@ -338,71 +418,6 @@ pub(super) fn line_groups(
     groups
 }
 
-pub(super) fn sessions(
-    cx: &mut Context<'_>,
-    file: &File,
-    names: &Names,
-    gates: &[Gate],
-    registry: &Registry,
-) -> Vec<Option<Session>> {
-    let mut bound: HashMap<LineIx, NodeId> = HashMap::new();
-    let mut by_access: HashMap<AccessIx, Vec<(IpNetwork, NodeId)>> = HashMap::new();
-    let mut sessions = Vec::new();
-    for session in file.sessions.items() {
-        let access = session.access.given().and_then(|at| names.accesses.find(cx, at));
-        let number = session.number.given().and_then(|at| cx.number(at));
-        let items = session.addresses.items();
-        if session.addresses.is_empty() {
-            cx.error(session.node, "addresses is empty", "a session binds at least one");
-        }
-        let own = addresses(cx, access.map(|ix| &gates[ix.position()]), items);
-        if let Some(access) = access {
-            let own = items.iter().map(|at| (at.value.0, at.node));
-            by_access.entry(access).or_default().extend(own);
-        }
-        let mut line = None;
-        if let (Some(access), Some(number), Some(at)) = (access, number, session.number.given()) {
-            line = registry.known.get(&(access, number)).map(|(line, _)| *line);
-            match line {
-                None if !registry.whole => {}
-                None => {
-                    let message = format!("no tenant has registered {number} on this access");
-                    cx.error(at.node, message, "a session is a line's");
-                }
-                Some(line) => {
-                    if let Some(first) = bound.insert(line, at.node) {
-                        let message = format!("{number} has a session already");
-                        let help = format!("give all its addresses there: {}", cx.see(first));
-                        cx.error(at.node, message, &help);
-                    }
-                    fixed_only(cx, registry, line, items);
-                }
-            }
-        }
-        sessions
-            .push(line.filter(|_| !own.is_empty()).map(|line| Session { line, addresses: own }));
-    }
-    for list in by_access.values() {
-        for (later, first) in prefix::overlaps(list) {
-            let help = format!("see {}", cx.see(first));
-            cx.error(later, "another session of the access has this address", &help);
-        }
-    }
-    sessions
-}
-
-fn fixed_only(cx: &mut Context<'_>, registry: &Registry, line: LineIx, items: &[At<Prefix>]) {
-    let Some(fixed) = &registry.fixed[line.position()] else { return };
-    for at in items {
-        if !fixed.contains(&at.value.0) {
-            let address = prefix::shown(at.value.0);
-            let message = format!("{address} is not a fixed address of the line");
-            let fixed = prefix::listed("its fixed addresses", fixed.iter().copied());
-            cx.error(at.node, message, &fixed);
-        }
-    }
-}
-
 /// Refuses pools that hold addresses of a tenant whose lines come in there, and routes of
 /// such a tenant that would lead all of a pool elsewhere.
 pub(super) fn pools_apart(
@@ -432,6 +447,14 @@ pub(super) fn pools_apart(
             if let Some((pool, at)) = pools.find(|(pool, _)| *pool == to.value.0) {
                 let message = format!("{pool} is the pool from which the tenant's lines come");
                 cx.error(to.node, message, &format!("see {}", cx.see(*at)));
+                continue;
+            }
+            // The rest of a pool may be other tenants' lines'.
+            let mut pools = gates[access.position()].pools.iter();
+            if let Some((pool, at)) = pools.find(|(pool, _)| prefix::inside(to.value.0, *pool)) {
+                let message = format!("{} is a part of {pool}, and leads away", to.value.0);
+                let help = format!("a line with such an address is not reached: {}", cx.see(*at));
+                cx.out.warning(to.node, message).help(help);
             }
         }
     }

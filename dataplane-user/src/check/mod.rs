@@ -13,6 +13,7 @@ mod network;
 mod port;
 mod prefix;
 mod router;
+mod session;
 mod uplink;
 
 #[cfg(test)]
@@ -59,7 +60,7 @@ fn site(cx: &mut Context<'_>, file: &File) -> Option<Site> {
     let legs = router::legs(cx, &lists, &names);
     let segments = network::segments(cx, &lists, &legs);
     router::subnets_apart(cx, &legs, &segments);
-    let routers = router::routers(cx, &lists, &names, &legs, &segments);
+    let routers = router::routers(cx, file, &lists, &names, &legs, &segments);
     let groups = filter::groups(cx, &lists, &names);
     let address_groups = filter::address_groups(cx, &lists);
     let ports = port::ports(cx, &lists, &names, &legs, &segments, &mut attachments);
@@ -82,7 +83,7 @@ fn site(cx: &mut Context<'_>, file: &File) -> Option<Site> {
     };
     let registry = mobile::lines(cx, &lists, &around);
     let line_groups = mobile::line_groups(cx, &lists, &names);
-    let sessions = mobile::sessions(cx, file, &names, &gates, &registry);
+    let sessions = session::sessions(cx, file, &names, &gates, &registry);
     mobile::pools_apart(cx, &gates, &lists, &registry, &segments);
 
     let tenants = file.tenants.items().iter();

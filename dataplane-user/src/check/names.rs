@@ -210,6 +210,11 @@ impl Names {
     }
 }
 
+/// Whether a word that stands for a line is its name; else it is its number.
+pub(super) fn is_name_of_line(word: &str) -> bool {
+    word.bytes().any(|c| c.is_ascii_lowercase())
+}
+
 impl Within {
     /// The security group that a port without the field is in.
     pub fn default_group(&self) -> Option<GroupIx> {
@@ -219,7 +224,7 @@ impl Within {
     /// The line that is meant: by name if the word has a letter, else by number.
     pub fn line(&self, cx: &mut Context<'_>, at: &At<NumberText>) -> Option<LineIx> {
         let word = at.value.0.as_str();
-        if word.bytes().any(|c| c.is_ascii_lowercase())
+        if is_name_of_line(word)
             && let Some(name) = Name::new(word)
         {
             return self.lines.find(cx, &At { value: name, node: at.node() });

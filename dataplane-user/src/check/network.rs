@@ -1,7 +1,5 @@
 //! Which addresses does a segment have?
 
-use ipnetwork::IpNetwork;
-
 use super::router::Legs;
 use super::{Context, Lists, limit, prefix};
 use crate::config::tree::NodeId;
@@ -60,14 +58,14 @@ pub(super) fn segments(cx: &mut Context<'_>, lists: &Lists<'_>, legs: &Legs) -> 
 fn subnet(cx: &mut Context<'_>, subnet: &file::Subnet) -> Option<Subnet> {
     let at = subnet.cidr.given()?;
     let prefix = at.value.0;
-    let whole = if prefix.is_ipv4() { 32 } else { 128 };
-    let odd = |network: IpNetwork| {
-        let first = network.network();
-        first.is_unspecified() || first.is_multicast() || first.is_loopback()
-    };
-    if odd(prefix) || prefix.prefix() == whole {
-        let message = format!("{prefix} cannot be a subnet");
-        cx.error(at.node, message, "a unicast prefix with room for two addresses");
+    if let Some(reserved) = prefix::reserved_in(prefix) {
+        let message = format!("{prefix} cannot be a subnet: {reserved}");
+        cx.error(at.node, message, "a prefix of unicast addresses, as 10.0.0.0/24");
+        return None;
+    }
+    if prefix.prefix() == if prefix.is_ipv4() { 32 } else { 128 } {
+        let message = format!("{prefix} cannot be a subnet: it is a single address");
+        cx.error(at.node, message, "a subnet has room for two");
         return None;
     }
     let gateway = match subnet.gateway.optional()? {

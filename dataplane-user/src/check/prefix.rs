@@ -1,6 +1,6 @@
 //! How do two prefixes, or a prefix and an address, lie to each other?
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
 
@@ -69,9 +69,81 @@ pub(super) fn first_host(prefix: IpNetwork) -> IpAddr {
     }
 }
 
+/// Addresses that no packet is forwarded to.
+pub(super) struct Reserved {
+    first: IpAddr,
+    bits: u8,
+    why: &'static str,
+    /// Good on a link, and never beyond it.
+    pub on_link: bool,
+}
+
+impl Reserved {
+    const fn v4(first: [u8; 2], bits: u8, why: &'static str) -> Self {
+        let [a, b] = first;
+        Reserved { first: IpAddr::V4(Ipv4Addr::new(a, b, 0, 0)), bits, why, on_link: false }
+    }
+
+    const fn v6(first: u16, bits: u8, why: &'static str) -> Self {
+        let first = IpAddr::V6(Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, 0));
+        Reserved { first, bits, why, on_link: false }
+    }
+
+    const fn on_link(self) -> Self {
+        Reserved { on_link: true, ..self }
+    }
+
+    fn prefix(&self) -> Option<IpNetwork> {
+        IpNetwork::new(self.first, self.bits).ok()
+    }
+}
+
+impl std::fmt::Display for Reserved {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{} {}", self.first, self.bits, self.why)
+    }
+}
+
+/// What the program stops: `dataplane_common::addr` has the same, with the RFCs.
+const RESERVED: &[Reserved] = &[
+    Reserved::v4([0, 0], 8, "is no machine's"),
+    Reserved::v4([127, 0], 8, "is loopback"),
+    Reserved::v4([169, 254], 16, "is link-local and never routed").on_link(),
+    Reserved::v4([224, 0], 4, "is multicast"),
+    Reserved::v4([240, 0], 4, "is reserved"),
+    Reserved::v6(0, 64, "is reserved"),
+    Reserved::v6(0xfe80, 10, "is link-local and never routed").on_link(),
+    Reserved::v6(0xff00, 8, "is multicast"),
+];
+
+/// What is reserved of a prefix.
+pub(super) fn reserved_in(prefix: IpNetwork) -> Option<&'static Reserved> {
+    RESERVED.iter().find(|range| range.prefix().is_some_and(|range| overlap(range, prefix)))
+}
+
+/// Why all of a prefix is reserved.
+pub(super) fn reserved(prefix: IpNetwork) -> Option<&'static Reserved> {
+    RESERVED.iter().find(|range| range.prefix().is_some_and(|range| inside(prefix, range)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reserved_is_what_the_program_stops() {
+        let high = (0..=u16::MAX).map(|high| Ipv6Addr::new(high, 0, 0, 1, 0, 0, 0, 1).into());
+        let low = ["::", "::1", "::2:3:4:5", "0:0:0:1::", "0:0:0:1::1"].map(str::parse);
+        let v4 = (0..=u16::MAX).map(|high| Ipv4Addr::from(u32::from(high) << 16 | 0x102).into());
+        for address in high.chain(low.map(Result::unwrap)).chain(v4) {
+            let of = crate::address::addr(address);
+            let stopped = of.is_martian() || of.is_multicast() || of.is_link_local();
+            let found = reserved(address.into());
+            assert_eq!(found.is_some(), stopped, "{address}");
+            let on_link = found.is_some_and(|range| range.on_link);
+            assert_eq!(on_link, of.is_link_local(), "{address}");
+        }
+    }
 
     fn net(text: &str) -> IpNetwork {
         text.parse().unwrap()

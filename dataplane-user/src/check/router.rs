@@ -8,10 +8,12 @@ use ipnetwork::IpNetwork;
 
 use super::network::Segment;
 use super::{Context, Lists, Names, limit, prefix};
-use crate::config::file;
+use crate::config::file::{self, File};
 use crate::config::tree::NodeId;
 use crate::config::{At, Host};
-use crate::model::{Ix, Mac, NetworkIx, NextHop, Route, Router, RouterIx, Site, Target, TenantIx};
+use crate::model::{
+    Ix, Mac, Name, NetworkIx, NextHop, Route, Router, RouterIx, Site, Target, TenantIx,
+};
 
 /// Which router is on which network.
 pub(super) struct Legs {
@@ -100,6 +102,7 @@ pub(super) fn subnets_apart(cx: &mut Context<'_>, legs: &Legs, segments: &[Segme
 
 pub(super) fn routers(
     cx: &mut Context<'_>,
+    file: &File,
     lists: &Lists<'_>,
     names: &Names,
     legs: &Legs,
@@ -117,6 +120,7 @@ pub(super) fn routers(
             seen.extend(subnets.iter().map(|(subnet, at)| (subnet.prefix, *at)));
             seen.extend(subnets.iter().map(|(subnet, at)| (subnet.gateway.into(), *at)));
         }
+        let around = Around { own, whole, segments, uplinks: file.uplinks.items() };
         let mut routes = Vec::new();
         for item in items {
             if let Some(at) = item.destination.given()
@@ -126,7 +130,14 @@ pub(super) fn routers(
                 let help = format!("see {}", cx.see(first));
                 cx.error(at.node, message, &help);
             }
-            let target = target(cx, names, item, &Around { own, whole, segments });
+            let target = target(cx, names, item, &around);
+            if let (Some(at), Some(Target::NextHops(_) | Target::Uplink(_))) =
+                (item.destination.given(), &target)
+                && let Some(reserved) = prefix::reserved(at.value.0)
+            {
+                let message = format!("{} leads nowhere: {reserved}", at.value.0);
+                cx.error(at.node, message, "no packet is forwarded there; leave it out");
+            }
             let destination = item.destination.value();
             routes.push(
                 target
@@ -153,6 +164,7 @@ struct Around<'a> {
     own: &'a [(NetworkIx, NodeId)],
     whole: bool,
     segments: &'a [Segment],
+    uplinks: &'a [file::Uplink],
 }
 
 fn target(
@@ -161,27 +173,51 @@ fn target(
     route: &file::Route,
     around: &Around<'_>,
 ) -> Option<Target> {
-    let given = [
-        !route.next_hops.is_absent(),
-        !route.uplink.is_absent(),
-        route.blackhole.or(false) != Some(false),
-    ];
+    // All are looked up, so that every error of theirs is reported.
+    let next_hops = next_hops(cx, route, around);
+    let uplink = route.uplink.given().and_then(|at| {
+        let ix = names.uplinks.find(cx, at)?;
+        leads_on(cx, route, at, &around.uplinks[ix.position()]);
+        Some(ix)
+    });
+    let blackhole = route.blackhole.or(false);
+    let given = [!route.next_hops.is_absent(), !route.uplink.is_absent(), blackhole != Some(false)];
     if given.into_iter().filter(|given| *given).count() != 1 {
         let message = "a route leads to exactly one of next_hops, uplink, blackhole: true";
         cx.error(route.node, message, "");
         return None;
     }
-    if let Some(at) = route.uplink.given() {
-        return names.uplinks.find(cx, at).map(Target::Uplink);
-    }
-    if route.blackhole.value() == Some(true) {
-        return Some(Target::Blackhole);
-    }
-    let hops = route.next_hops.items();
-    cx.limit(hops, limit::NEXT_HOPS);
     if route.next_hops.is_empty() {
         cx.error(route.node, "the list of next hops is empty", "to drop, write blackhole: true");
     }
+    let next_hops = next_hops.map(Target::NextHops);
+    let blackhole = (blackhole == Some(true)).then_some(Target::Blackhole);
+    next_hops.or(uplink.map(Target::Uplink)).or(blackhole)
+}
+
+/// Refuses an uplink that has no next hop of the destination's family.
+fn leads_on(cx: &mut Context<'_>, route: &file::Route, at: &At<Name>, uplink: &file::Uplink) {
+    let Some(destination) = route.destination.given() else { return };
+    let is_ipv4 = destination.value.0.is_ipv4();
+    let hops = uplink.next_hops.items();
+    // One that is wrong itself may be of the family.
+    let other = |hop: &file::Neighbour| {
+        hop.address.given().is_some_and(|address| address.value.0.is_ipv4() != is_ipv4)
+    };
+    if uplink.next_hops.whole() && !hops.is_empty() && hops.iter().all(other) {
+        let family = if is_ipv4 { "IPv4" } else { "IPv6" };
+        let message = format!("uplink `{}` has no {family} next hop", at.value);
+        cx.error(at.node, message, &format!("add one to {}", cx.see(uplink.node)));
+    }
+}
+
+fn next_hops(
+    cx: &mut Context<'_>,
+    route: &file::Route,
+    around: &Around<'_>,
+) -> Option<Vec<NextHop>> {
+    let hops = route.next_hops.items();
+    cx.limit(hops, limit::NEXT_HOPS);
     let mut seen = HashMap::new();
     let mut read = Vec::new();
     for hop in hops {
@@ -191,7 +227,7 @@ fn target(
         }
         read.push(next_hop(cx, route, hop, around));
     }
-    super::all(read).filter(|hops: &Vec<_>| !hops.is_empty()).map(Target::NextHops)
+    super::all(read).filter(|hops: &Vec<_>| !hops.is_empty())
 }
 
 fn next_hop(
@@ -204,7 +240,8 @@ fn next_hop(
     let destination = route.destination.value()?.0;
     if destination.is_ipv4() != address.is_ipv4() {
         let message = format!("the next hop {address} is not of the family of {destination}");
-        cx.error(hop.node, message, "");
+        let family = if destination.is_ipv4() { "IPv4" } else { "IPv6" };
+        cx.error(hop.node, message, &format!("write an {family} address"));
         return None;
     }
     let segment = |network: NetworkIx| &around.segments[network.position()];
@@ -229,23 +266,22 @@ fn next_hop(
 
 /// Warns of next hops that no port has: nothing would ever be sent there.
 pub(super) fn next_hops_known(cx: &mut Context<'_>, lists: &Lists<'_>, site: &Site) {
-    let mut fixed: HashSet<(NetworkIx, IpAddr)> = HashSet::new();
-    let mut pairs: HashMap<NetworkIx, Vec<IpNetwork>> = HashMap::new();
+    let mut located: HashSet<(NetworkIx, IpAddr)> = HashSet::new();
     for port in site.ports.values() {
-        fixed.extend(port.fixed_ips.iter().map(|address| (port.network, *address)));
-        let prefixes = port.address_pairs.iter().map(|pair| pair.prefix);
-        pairs.entry(port.network).or_default().extend(prefixes);
+        located.extend(port.fixed_ips.iter().map(|address| (port.network, *address)));
+        // A wider pair tells where packets may come from, and not where an address is.
+        let single = port.address_pairs.iter().map(|pair| pair.prefix);
+        let single = single.filter(|prefix| IpNetwork::from(prefix.ip()) == *prefix);
+        located.extend(single.map(|prefix| (port.network, prefix.ip())));
     }
     for ((_, written), router) in lists.routers.iter().zip(site.routers.values()) {
         for (written, route) in written.routes.items().iter().zip(&router.routes) {
             let Target::NextHops(hops) = &route.target else { continue };
             for (written, hop) in written.next_hops.items().iter().zip(hops) {
-                let paired = pairs.get(&hop.network).is_some_and(|prefixes| {
-                    prefixes.iter().any(|prefix| prefix.contains(hop.address))
-                });
-                if !paired && !fixed.contains(&(hop.network, hop.address)) {
+                if !located.contains(&(hop.network, hop.address)) {
                     let message = format!("no port has the next hop's address {}", hop.address);
-                    cx.out.warning(written.node, message);
+                    let found = cx.out.warning(written.node, message);
+                    found.help("add it to a port's fixed_ips or, alone, to its address pairs");
                 }
             }
         }

@@ -11,7 +11,8 @@ use super::router::Legs;
 use super::{Context, Names, limit, link, prefix, router};
 use crate::config::file::{self, File};
 use crate::config::tree::NodeId;
-use crate::model::{AccessIx, Export, Exporter, Ix, Owner, Router, Uplink, UplinkIx};
+use crate::config::{At, Prefix};
+use crate::model::{AccessIx, Export, Exporter, Ix, Owner, Router, RouterIx, Uplink, UplinkIx};
 
 /// An uplink, as far as it could be made out.
 pub(super) struct Outside {
@@ -63,7 +64,7 @@ pub(super) fn uplinks(
         link::clear_of_link(cx, &prefixes, &own, &hops);
         protected_apart(cx, uplink, &prefixes);
 
-        let accesses = exports
+        let accesses: HashSet<_> = exports
             .iter()
             .flatten()
             .filter_map(|export| match export.exporter {
@@ -71,6 +72,7 @@ pub(super) fn uplinks(
                 Exporter::Router(_) => None,
             })
             .collect();
+        pools_apart(cx, inside.gates, &accesses, uplink, &exports);
         let made = || {
             Some(Uplink {
                 name: uplink.name.value()?,
@@ -101,7 +103,7 @@ fn next_hops(
     let mut seen = HashMap::new();
     let mut hops = Vec::new();
     for item in items {
-        let hop = link::neighbour(cx, own, item);
+        let hop = link::neighbour(cx, own, &uplink.mac, item);
         if let Some(hop) = hop
             && let Some(first) = seen.insert(hop.address, item.node)
         {
@@ -111,6 +113,42 @@ fn next_hops(
         hops.push(hop);
     }
     super::all(hops).filter(|_| uplink.next_hops.whole())
+}
+
+/// Refuses addresses of the link, and exports of routers, in the part of an access's pool
+/// that is not exported: it stays inside, so nobody there could be reached.
+fn pools_apart(
+    cx: &mut Context<'_>,
+    gates: &[Gate],
+    accesses: &HashSet<AccessIx>,
+    uplink: &file::Uplink,
+    exports: &[Option<Export>],
+) {
+    let exported: Vec<_> = exports.iter().flatten().collect();
+    let of_routers = uplink.exports.items().iter().zip(exports).filter_map(|(written, made)| {
+        let by_router = made.filter(|made| matches!(made.exporter, Exporter::Router(_)));
+        by_router.zip(written.prefix.given()).map(|(_, at)| (at.value.0, at.node))
+    });
+    let own = uplink.addresses.items().iter().map(|at| (at.value.0.ip().into(), at.node));
+    let hops = uplink.next_hops.items().iter().filter_map(|hop| hop.address.given());
+    let hops = hops.map(|at| (IpNetwork::from(at.value.0), at.node));
+    let others: Vec<_> = of_routers.chain(own).chain(hops).collect();
+    let mut ordered: Vec<_> = accesses.iter().copied().collect();
+    ordered.sort_unstable();
+    for (pool, place) in ordered.iter().flat_map(|access| &gates[access.position()].pools) {
+        for (other, at) in &others {
+            // What overlaps an export of the pool has been reported there.
+            let reported = exported.iter().any(|export| {
+                matches!(export.exporter, Exporter::Access(_))
+                    && prefix::overlap(export.prefix, *other)
+            });
+            if prefix::overlap(*pool, *other) && !reported {
+                let message = format!("{} is among the lines of {pool}", prefix::shown(*other));
+                let help = format!("the uplink shows lines of that pool: {}", cx.see(*place));
+                cx.error(*at, message, &help);
+            }
+        }
+    }
 }
 
 fn protected_apart(cx: &mut Context<'_>, uplink: &file::Uplink, exports: &[(IpNetwork, NodeId)]) {
@@ -127,6 +165,12 @@ fn protected_apart(cx: &mut Context<'_>, uplink: &file::Uplink, exports: &[(IpNe
 }
 
 fn export(cx: &mut Context<'_>, inside: &Inside<'_>, export: &file::Export) -> Option<Export> {
+    // All are looked up, so that every unknown name is reported.
+    let names = inside.names;
+    let access = export.access.given().and_then(|at| names.accesses.find(cx, at));
+    let tenant = export.tenant.given().and_then(|at| names.tenants.find(cx, at));
+    let router = tenant.zip(export.router.given());
+    let router = router.and_then(|(tenant, at)| names.of(tenant).routers.find(cx, at));
     let by_router = !export.tenant.is_absent() || !export.router.is_absent();
     if by_router != export.access.is_absent()
         || export.tenant.is_absent() != export.router.is_absent()
@@ -135,26 +179,22 @@ fn export(cx: &mut Context<'_>, inside: &Inside<'_>, export: &file::Export) -> O
         cx.error(export.node, message, "");
         return None;
     }
-    let names = inside.names;
-    if let Some(at) = export.access.given() {
-        let access = names.accesses.find(cx, at)?;
-        let prefix = export.prefix.given()?;
-        let gate = &inside.gates[access.position()];
-        let within = gate.pools.iter().any(|(pool, _)| prefix::inside(prefix.value.0, *pool));
-        if gate.whole && !within {
-            let message = format!("{} is in no pool of the access", prefix.value.0);
-            cx.error(
-                prefix.node,
-                message,
-                &prefix::listed("its pools", gate.pools.iter().map(|p| p.0)),
-            );
-            return None;
-        }
-        return Some(Export { prefix: prefix.value.0, exporter: Exporter::Access(access) });
-    }
-    let tenant = export.tenant.given().and_then(|at| names.tenants.find(cx, at))?;
-    let router = export.router.given().and_then(|at| names.of(tenant).routers.find(cx, at))?;
     let prefix = export.prefix.given()?;
+    if let Some(reserved) = prefix::reserved(prefix.value.0) {
+        let message = format!("{} cannot be exported: {reserved}", prefix.value.0);
+        cx.error(prefix.node, message, "no packet is forwarded there; leave it out");
+        return None;
+    }
+    if by_router { by(cx, inside, router?, prefix) } else { out_of(cx, inside, access?, prefix) }
+}
+
+/// A prefix that a router exports.
+fn by(
+    cx: &mut Context<'_>,
+    inside: &Inside<'_>,
+    router: RouterIx,
+    prefix: &At<Prefix>,
+) -> Option<Export> {
     let made = inside.routers[router.position()].as_ref()?;
     let reached = router::reach(made, inside.segments);
     if inside.legs.whole(router, inside.segments)
@@ -177,6 +217,24 @@ fn export(cx: &mut Context<'_>, inside: &Inside<'_>, export: &file::Export) -> O
         }
     }
     Some(Export { prefix: prefix.value.0, exporter: Exporter::Router(router) })
+}
+
+/// A prefix out of an access's pools.
+fn out_of(
+    cx: &mut Context<'_>,
+    inside: &Inside<'_>,
+    access: AccessIx,
+    prefix: &At<Prefix>,
+) -> Option<Export> {
+    let gate = &inside.gates[access.position()];
+    let within = gate.pools.iter().any(|(pool, _)| prefix::inside(prefix.value.0, *pool));
+    if gate.whole && !within {
+        let message = format!("{} is in no pool of the access", prefix.value.0);
+        let pools = gate.pools.iter().map(|(pool, _)| *pool);
+        cx.error(prefix.node, message, &prefix::listed("its pools", pools));
+        return None;
+    }
+    Some(Export { prefix: prefix.value.0, exporter: Exporter::Access(access) })
 }
 
 impl Outside {

@@ -103,14 +103,12 @@ record! {
         optional fixed_ips: List<At<Host>>,
         /// Further sources that it may use; at most 10.
         optional allowed_address_pairs: List<AddressPair>,
-        /// Its security groups. Without this field: `default`. With an empty list nothing passes but what every port needs (ARP, neighbour discovery, DHCP).
+        /// Its security groups. Without this field: `default`. With an empty list nothing passes but what every port needs (ARP, neighbour discovery).
         optional security_groups: List<At<Name>>,
         /// Whether sources are checked and packets filtered; true by default.
         optional port_security: At<bool>,
         /// Where its interface's packets are taken: auto (default), tcx or xdp.
         optional hook: At<Hook>,
-        /// Whether it serves DHCP to its network; false by default.
-        optional dhcp_server: At<bool>,
     }
 }
 

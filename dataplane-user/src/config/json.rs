@@ -23,9 +23,9 @@ pub fn of(tree: &Tree, id: NodeId) -> Json {
 
 fn plain(text: &str) -> Json {
     match text {
-        "" | "~" | "null" => Json::Null,
-        "true" => Json::Bool(true),
-        "false" => Json::Bool(false),
+        "" | "~" | "null" | "Null" | "NULL" => Json::Null,
+        "true" | "True" | "TRUE" => Json::Bool(true),
+        "false" | "False" | "FALSE" => Json::Bool(false),
         "0" => Json::from(0),
         _ if text.starts_with(|first: char| matches!(first, '1'..='9')) => {
             text.parse::<u64>().map_or_else(|_| Json::String(text.to_owned()), Json::from)

@@ -127,7 +127,7 @@ pub(crate) struct Spec {
 }
 
 /// Fields that are planned. A file that uses them is told so.
-const LATER: &[&str] = &["limits", "host", "floating_ips", "validity", "tunnel"];
+const LATER: &[&str] = &["limits", "host", "floating_ips", "validity", "tunnel", "dhcp_server"];
 
 /// A walk over a tree.
 #[derive(Debug)]
@@ -160,7 +160,8 @@ impl<'a> Reader<'a> {
         }
         for (child, key) in strangers {
             if LATER.contains(&key) {
-                self.out.error(Place::Key(child), format!("`{key}` is not supported yet"));
+                let message = format!("`{key}` is not supported yet");
+                self.out.error(Place::Key(child), message).help("leave it out");
                 continue;
             }
             let message = format!("unknown field `{}`", quote(key));

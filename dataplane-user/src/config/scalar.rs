@@ -88,12 +88,20 @@ const PROTOCOLS: &[(&str, u8)] = &[
 ];
 
 fn digits<T: std::str::FromStr>(text: &str) -> Option<T> {
-    // `parse` alone would take "+5".
-    text.bytes().all(|c| c.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+    // `parse` alone would take "+5", and 010, which is 8 to YAML 1.1.
+    let good = text.bytes().all(|c| c.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    good.then(|| text.parse().ok()).flatten()
 }
 
 fn pattern(pattern: &str) -> Schema {
     json_schema!({ "type": "string", "pattern": pattern })
+}
+
+/// A word may stand without quotes where YAML calls it a number or `true`; we read the word.
+fn word_schema(limits: Schema) -> Schema {
+    let mut schema = limits;
+    schema.insert("type".into(), serde_json::json!(["string", "number", "boolean"]));
+    schema
 }
 
 /// An `ipv4` format alone would hide that IPv6 is as good.
@@ -105,9 +113,9 @@ fn network_schema() -> Schema {
     json_schema!({ "type": "string", "pattern": "^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$" })
 }
 
-/// A telephone number may stand without quotes, where YAML calls it an integer.
+/// A telephone number may stand without quotes, where YAML calls it a number.
 fn number_schema() -> Schema {
-    json_schema!({ "type": ["string", "integer"] })
+    json_schema!({ "type": ["string", "number"] })
 }
 
 impl Scalar for Text {
@@ -118,7 +126,7 @@ impl Scalar for Text {
     }
 
     fn schema() -> Schema {
-        json_schema!({ "type": "string", "maxLength": 255 })
+        word_schema(json_schema!({ "maxLength": 255 }))
     }
 }
 
@@ -132,7 +140,7 @@ impl Scalar for Name {
     }
 
     fn schema() -> Schema {
-        pattern("^[a-z0-9][a-z0-9_.-]{0,62}$")
+        word_schema(pattern("^[a-z0-9][a-z0-9_.-]{0,62}$"))
     }
 }
 
@@ -140,12 +148,15 @@ impl Scalar for Interface {
     const WHAT: &'static str = "an interface name";
 
     fn parse(text: &str) -> Result<Self, String> {
+        if text == "lo" {
+            return Err("it is the host's own loopback".into());
+        }
         Interface::new(text)
             .ok_or_else(|| "1 to 15 visible ASCII characters without `/`, `:`, `%`".into())
     }
 
     fn schema() -> Schema {
-        json_schema!({ "type": "string", "minLength": 1, "maxLength": 15 })
+        word_schema(json_schema!({ "minLength": 1, "maxLength": 15 }))
     }
 }
 
@@ -173,7 +184,8 @@ impl Scalar for bool {
     }
 
     fn schema() -> Schema {
-        json_schema!({ "type": "boolean" })
+        json_schema!({ "type": ["boolean", "string"],
+            "pattern": "^(true|True|TRUE|false|False|FALSE)$" })
     }
 }
 
@@ -189,7 +201,8 @@ impl<const MIN: u16, const MAX: u16> Scalar for Ordinal<MIN, MAX> {
     }
 
     fn schema() -> Schema {
-        json_schema!({ "type": "integer", "minimum": MIN, "maximum": MAX })
+        json_schema!({ "type": ["integer", "string"], "minimum": MIN, "maximum": MAX,
+            "pattern": "^(0|[1-9][0-9]{0,4})$" })
     }
 }
 
@@ -293,6 +306,8 @@ fn host(address: IpAddr) -> Result<IpAddr, String> {
         "it is the unspecified address"
     } else if address == IpAddr::from([255; 4]) {
         "it is the broadcast address"
+    } else if crate::address::addr(address).is_martian() {
+        "it is a reserved address"
     } else {
         return Ok(address);
     };
@@ -366,22 +381,33 @@ impl Scalar for Protocol {
         if let Some(number) = digits(&name) {
             return Ok(Protocol { number: Some(number), ipv6_name: false });
         }
-        let known = PROTOCOLS.iter().find(|(known, _)| *known == name);
-        let (_, number) = known.ok_or_else(|| {
-            let names = || PROTOCOLS.iter().map(|(name, _)| *name);
-            match nearest(&name, names()) {
-                Some(meant) => format!("did you mean {meant}?"),
-                None => {
-                    let names: Vec<_> = names().collect();
-                    format!("write any, 0 to 255, or one of {}", names.join(", "))
-                }
+        Protocol::named(&name).ok_or_else(|| match Protocol::nearest(&name) {
+            Some(meant) => format!("did you mean {meant}?"),
+            None => {
+                let names: Vec<_> = PROTOCOLS.iter().map(|(name, _)| *name).collect();
+                format!("write any, 0 to 255, or one of {}", names.join(", "))
             }
-        })?;
-        Ok(Protocol { number: Some(*number), ipv6_name: name.contains("v6") })
+        })
     }
 
     fn schema() -> Schema {
         json_schema!({ "type": ["string", "integer"], "minimum": 0, "maximum": 255 })
+    }
+}
+
+impl Protocol {
+    fn named(name: &str) -> Option<Self> {
+        let (_, number) = PROTOCOLS.iter().find(|(known, _)| *known == name)?;
+        Some(Protocol { number: Some(*number), ipv6_name: name.contains("v6") })
+    }
+
+    fn nearest(name: &str) -> Option<&'static str> {
+        nearest(name, PROTOCOLS.iter().map(|(name, _)| *name))
+    }
+
+    /// The protocol that a word is probably a misspelling of.
+    pub fn meant(word: &str) -> Option<Self> {
+        Self::nearest(&word.to_ascii_lowercase()).and_then(Self::named)
     }
 }
 

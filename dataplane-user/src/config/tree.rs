@@ -1,8 +1,9 @@
 //! Where does each value stand? YAML text as an arena of nodes with positions.
 //!
 //! Scalars stay text, so a telephone number without quotes keeps its leading
-//! zero. JSON is read by the same parser. Anchors, tags and duplicate keys
-//! are refused: each lets a file say something else than it seems to say.
+//! zero. JSON is read by the same parser as the YAML that it is, so YAML's liberties, a
+//! trailing comma or single quotes, are taken there too. Anchors, tags and duplicate
+//! keys are refused: each lets a file say something else than it seems to say.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -109,6 +110,10 @@ impl Tree {
                 let found = out.error(Place::Bytes(bytes.clone()), "tags are not supported");
                 found.help("leave out the word that begins with `!`");
             }
+            if is_anchored(&event) {
+                let found = out.error(Place::Bytes(bytes.clone()), "anchors are not supported");
+                found.help("leave out the word that begins with `&`");
+            }
             let value = match event {
                 Event::Scalar(text, style, ..) => {
                     Value::Scalar { text: text.into_owned(), quoted: style != ScalarStyle::Plain }
@@ -207,15 +212,17 @@ impl Tree {
         words.join(".")
     }
 
+    /// The word under a key of a map, as it was written.
+    pub fn word(&self, map: NodeId, key: &str) -> Option<&str> {
+        let Value::Map(children) = &self.node(map).value else { return None };
+        let mut nodes = children.iter().map(|child| self.node(*child));
+        let node = nodes.find(|node| node.key.as_ref().is_some_and(|at| at.text == key))?;
+        let Value::Scalar { text, .. } = &node.value else { return None };
+        Some(text)
+    }
+
     fn label(&self, list: NodeId, element: NodeId) -> String {
-        let child = |wanted: &str| {
-            let Value::Map(children) = &self.node(element).value else { return None };
-            let mut nodes = children.iter().map(|child| self.node(*child));
-            let node =
-                nodes.find(|node| node.key.as_ref().is_some_and(|key| key.text == wanted))?;
-            let Value::Scalar { text, .. } = &node.value else { return None };
-            (!text.is_empty()).then(|| quote(text))
-        };
+        let child = |key| self.word(element, key).filter(|text| !text.is_empty()).map(quote);
         child("name").or_else(|| child("number")).unwrap_or_else(|| {
             let position = match &self.node(list).value {
                 Value::List(children) => children.binary_search(&element).unwrap_or(0),
@@ -223,6 +230,18 @@ impl Tree {
             };
             position.to_string()
         })
+    }
+}
+
+/// Whether a node has a name for aliases; a node without one has number 0.
+fn is_anchored(event: &Event<'_>) -> bool {
+    if let Event::Scalar(_, _, anchor, _)
+    | Event::SequenceStart(_, anchor, _)
+    | Event::MappingStart(_, anchor, _) = event
+    {
+        *anchor != 0
+    } else {
+        false
     }
 }
 

@@ -13,6 +13,16 @@ use crate::tables::Image;
 
 /// Refuses an image that does not fit.
 pub fn check(image: &Image) -> Result<(), Error> {
+    // Tables by number, where 0 is nobody: one fewer than there are places.
+    let numbered = [
+        ("attachments", image.outputs.len(), limits::ATTACHMENTS_MAX),
+        ("endpoints", image.endpoints.len(), limits::ENDPOINTS_MAX),
+        ("zones", image.zones.len(), limits::ZONES_MAX),
+        ("next hops", image.next_hops.len(), limits::NEXT_HOPS_MAX),
+        ("tenants", image.tenants.len(), limits::TENANTS_MAX),
+        ("policies", image.policies.len(), limits::POLICIES_MAX),
+    ];
+    let numbered = numbered.map(|(table, count, max)| (table, count.saturating_sub(1), max - 1));
     let counts = [
         ("attachments", image.attachments.len(), limits::ATTACHMENTS_MAX),
         ("stations", image.stations.len(), limits::STATIONS_MAX),
@@ -22,15 +32,9 @@ pub fn check(image: &Image) -> Result<(), Error> {
         ("sessions", image.sessions.len(), limits::SESSIONS_MAX),
         ("routes", image.routes.len(), limits::ROUTES_MAX),
         ("group prefixes", image.group_prefixes.len(), limits::GROUP_PREFIXES_MAX),
-        ("endpoints", image.endpoints.len(), limits::ENDPOINTS_MAX),
-        ("zones", image.zones.len(), limits::ZONES_MAX),
-        ("next hops", image.next_hops.len(), limits::NEXT_HOPS_MAX),
-        ("outputs", image.outputs.len(), limits::ATTACHMENTS_MAX),
-        ("tenants", image.tenants.len(), limits::TENANTS_MAX),
-        ("policies", image.policies.len(), limits::POLICIES_MAX),
         ("rules", image.rules.len(), limits::RULES_MAX),
     ];
-    for (table, count, max) in counts {
+    for (table, count, max) in numbered.into_iter().chain(counts) {
         if count > max as usize {
             return Err(Error::Limit { table, count, max });
         }
@@ -118,7 +122,7 @@ mod tests {
     fn a_limit_is_named_with_its_count() {
         let image = Image { tenants: vec![Tenant::default(); 1025], ..Image::default() };
         let refusal = check(&image).expect_err("one too many").to_string();
-        assert!(refusal.contains("tenants: 1025 records, 1024 fit"), "{refusal}");
+        assert!(refusal.contains("tenants: 1024 records, 1023 fit"), "{refusal}");
         check(&Image { tenants: vec![Tenant::default(); 1024], ..Image::default() }).expect("fits");
     }
 

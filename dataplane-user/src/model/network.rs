@@ -95,8 +95,6 @@ pub struct Port {
     pub address_pairs: Vec<AddressPair>,
     /// Anti-spoofing and security groups.
     pub security: Security,
-    /// Whether broadcast DHCP requests are delivered to it, and it may answer.
-    pub dhcp_server: bool,
 }
 
 /// A further source address that a port may use.

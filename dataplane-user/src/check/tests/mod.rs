@@ -3,6 +3,7 @@
 mod refusals;
 
 use std::fmt::Write;
+use std::sync::LazyLock;
 
 use proptest::prelude::*;
 
@@ -27,11 +28,15 @@ fn examples_are_clean() {
 
 #[test]
 fn refusals() {
+    let mut wrong = String::new();
     for (example, old, new, expected) in refusals::ROWS {
         assert!(example.contains(old), "the example has no {old:?}");
-        let text = example.replacen(old, new, 1);
-        assert_eq!(findings(&text), *expected, "{old:?} replaced by {new:?}");
+        let found = findings(&example.replacen(old, new, 1));
+        if found != *expected {
+            let _ = writeln!(wrong, "{old:?} replaced by {new:?}:\n{found:#?}\n");
+        }
     }
+    assert!(wrong.is_empty(), "found otherwise than its row says:\n{wrong}");
 }
 
 #[test]
@@ -117,6 +122,10 @@ fn not_yaml() {
         ("version: 1\n---\nversion: 1\n", 2, "a file holds one document"),
         ("version: 1\n? [a]\n: b\n", 2, "a key must be a plain word"),
         ("tenants: &a []\nuplinks: *a\n", 2, "aliases are not supported"),
+        ("version: 1\ntenants: &a []\n", 2, "anchors are not supported"),
+        ("version: &a 1\n", 1, "anchors are not supported"),
+        ("version: 1\ntenants: [&a {name: blue}]\n", 2, "anchors are not supported"),
+        ("version: 1\n&a tenants: []\n", 2, "anchors are not supported"),
         ("version: !!int 1\n", 1, "tags are not supported"),
         ("version: 1\nx: \"\u{1b}[31m\"\n", 2, "the file is not YAML"),
         ("version: 1\n\"\\e[31m\": 1\n", 2, "unknown field `\\u{1b}[31m`"),
@@ -128,6 +137,7 @@ fn not_yaml() {
         assert!(found.iter().any(|found| hit(&found)), "{text:.40?}: {found:#.9?}");
     }
     assert_eq!(check("version: 1\n").diagnostics, []);
+    assert_eq!(check("{'version': 1,}").diagnostics, []);
     assert_eq!(check("\u{feff}version: 1\r\n").diagnostics, []);
 }
 
@@ -163,22 +173,36 @@ fn limits() {
 
 #[test]
 fn policy_limit() {
-    let mut rules = String::new();
-    for port in 1..=limit::RULES_PER_POLICY.max {
-        let _ = write!(
-            rules,
-            "
-          - {{direction: egress, protocol: tcp, port_range_min: {port}, port_range_max: {port}}}"
-        );
-    }
-    let old =
-        "        rules:\n          - {direction: ingress, protocol: tcp, port_range_min: 8080";
-    let text =
-        |extra| TWO.replacen(old, &old.replacen("rules:", &format!("rules:{rules}{extra}"), 1), 1);
-    // With the three rules that were there.
-    let found = findings(&text(""));
+    let group = |name: &str, count: usize| {
+        let mut group = format!("      - name: {name}\n        rules:\n");
+        for port in 1..=count {
+            let _ = writeln!(
+                group,
+                "          - {{direction: egress, protocol: tcp, port_range_min: {port}, \
+                 port_range_max: {port}}}"
+            );
+        }
+        group
+    };
+    let with = |groups: &str, of_port: &str| {
+        let text =
+            TWO.replacen("    security_groups:\n", &format!("    security_groups:\n{groups}"), 1);
+        findings(&text.replacen("[web]", of_port, 1))
+    };
+    let max = limit::RULES_PER_POLICY.max;
+    assert_eq!(with(&group("most", max), "[most]"), [""; 0]);
+    // With the three rules of `web`.
+    let found = with(&group("most", max), "[most, web]");
     assert_eq!(found.len(), 1);
     assert!(found[0].ends_with("the groups up to here have 1003 rules"), "{found:?}");
+    // Whoever is in it: ports that name no group are in `default`.
+    for (name, of_port) in [("many", "[many, web]"), ("many", "[web]"), ("default", "[web]")] {
+        let found = with(&group(name, max + 1), of_port);
+        assert_eq!(found.len(), 1, "{found:?}");
+        let message =
+            format!("{name}.rules.{max}: 1001 rules of a port's or line's security groups");
+        assert!(found[0].ends_with(&message), "{found:?}");
+    }
 }
 
 #[test]
@@ -289,6 +313,61 @@ fn schema_accepts_the_examples() {
     described(&schema);
 }
 
+static SCHEMA: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
+    let schema = serde_json::to_value(crate::config::schema()).unwrap();
+    jsonschema::draft202012::new(&schema).unwrap()
+});
+
+/// What an editor marks as wrong, `check` refuses.
+#[test]
+fn schema_accepts_what_check_accepts() {
+    for (example, old, new) in [
+        (WEB, "version: 1", "version: \"1\""),
+        (WEB, "mtu: 1450", "mtu: \"1450\""),
+        (WEB, "mtu: 1450", "mtu: 1450\n        mec_only: \"False\""),
+        (WEB, "mtu: 1450", "mtu: 1450\n        mec_only: TRUE"),
+        (WEB, "mtu: 1450", "mtu: ~"),
+        (WEB, "- name: db-1", "- name: 5"),
+        (WEB, "- name: db-1", "- name: 1.5"),
+        (WEB, "- name: db-1", "- name: 1e3"),
+        (WEB, "- name: db-1", "- name: true"),
+        (WEB, "- name: db-1", "- name: 0x1f"),
+        (WEB, "- name: db-1", "- name: no"),
+        (WEB, "interface: tap-db-1", "interface: 100"),
+        (WEB, "mac: 02:00:00:00:02:01", "mac: 12-34-56-12-34-56"),
+        (WEB, "description: ", "description: 5.0 # "),
+        (
+            WEB,
+            "port_range_min: 80, port_range_max: 80",
+            "port_range_min: \"80\", port_range_max: 80",
+        ),
+        (WEB, "protocol: tcp, port", "protocol: \"6\", port"),
+        (TWO, "vlan: 202", "vlan: \"202\""),
+        (MEC, "country_code: 81", "country_code: +81"),
+        (MEC, "imsi: \"440101234567891\"", "imsi: 440101234567891"),
+        (MEC, "number: +81 90 1234 5602", "number: +819012345602"),
+        (MEC, "number: +81 90 1234 5602", "number: 8190123.45602"),
+    ] {
+        let text = example.replacen(old, new, 1);
+        assert_eq!(findings(&text), [""; 0], "{new}");
+        accepted(&text);
+    }
+    for name in [serde_json::json!(5), 1.5.into(), true.into()] {
+        let mut file = json(WEB);
+        file["tenants"][0]["ports"][2]["name"] = name;
+        assert_eq!(findings(&file.to_string()), [""; 0]);
+        assert!(SCHEMA.is_valid(&file), "{file}");
+    }
+    let text = TWO.replacen("vlan: 202", "vlan: 010", 1);
+    assert!(findings(&text)[0].contains("`010` is not a number in range"));
+}
+
+/// Whoever is accepted by `check` is by the schema.
+fn accepted(text: &str) {
+    let errors: Vec<_> = SCHEMA.iter_errors(&json(text)).map(|e| e.to_string()).collect();
+    assert_eq!(errors, [""; 0], "{text}");
+}
+
 /// Every field has a description.
 fn described(schema: &serde_json::Value) {
     if let Some(properties) = schema.get("properties").and_then(|fields| fields.as_object()) {
@@ -345,11 +424,14 @@ proptest! {
     }
 }
 
-/// There is a site or an error, never both, and the findings can be shown.
+/// There is a site or an error, never both, the schema agrees, and the findings can be shown.
 fn judged(text: &str) {
     let checked = check(text);
     let errors = checked.diagnostics.iter().any(|d| d.severity == Severity::Error);
     assert_eq!(checked.site.is_none(), errors, "{text}");
+    if !errors {
+        accepted(text);
+    }
     render("file", text, &checked.diagnostics);
 }
 

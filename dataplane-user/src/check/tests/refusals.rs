@@ -20,6 +20,9 @@ pub(super) const ROWS: &[Row] = &[
     (WEB, "version: 1\n", "version: 1\nlimits: {}\n", &[
         "4:1 limits: `limits` is not supported yet",
     ]),
+    (WEB, "interface: tap-db-1", "interface: tap-db-1\n        dhcp_server: true", &[
+        "39:9 tenants.shop.ports.db-1.dhcp_server: `dhcp_server` is not supported yet",
+    ]),
     (WEB, "    routers:\n", "    ruoters:\n", &[
         "43:5 tenants.shop.ruoters: unknown field `ruoters`",
     ]),
@@ -58,7 +61,34 @@ pub(super) const ROWS: &[Row] = &[
         "15:19 tenants.shop.networks.back.subnets.0.cidr: `10.0.1.0/33` is not an IPv4 or IPv6 prefix: the length must be from 0 to 32",
     ]),
     (WEB, "cidr: 10.0.1.0/24", "cidr: 224.0.0.0/24", &[
-        "15:19 tenants.shop.networks.back.subnets.0.cidr: 224.0.0.0/24 cannot be a subnet",
+        "15:19 tenants.shop.networks.back.subnets.0.cidr: 224.0.0.0/24 cannot be a subnet: 224.0.0.0/4 is multicast",
+    ]),
+    (WEB, "cidr: 10.0.1.0/24", "cidr: 169.254.1.0/24", &[
+        "15:19 tenants.shop.networks.back.subnets.0.cidr: 169.254.1.0/24 cannot be a subnet: 169.254.0.0/16 is link-local and never routed",
+    ]),
+    (WEB, "cidr: 10.0.1.0/24", "cidr: 240.0.0.0/24", &[
+        "15:19 tenants.shop.networks.back.subnets.0.cidr: 240.0.0.0/24 cannot be a subnet: 240.0.0.0/4 is reserved",
+    ]),
+    (WEB, "cidr: 10.0.1.0/24", "cidr: 0.0.0.0/1", &[
+        "15:19 tenants.shop.networks.back.subnets.0.cidr: 0.0.0.0/1 cannot be a subnet: 0.0.0.0/8 is no machine's",
+    ]),
+    (WEB, "cidr: 10.0.1.0/24", "cidr: 10.0.1.0/32", &[
+        "15:19 tenants.shop.networks.back.subnets.0.cidr: 10.0.1.0/32 cannot be a subnet: it is a single address",
+    ]),
+    (WEB, "          - cidr: 2001:db8:1::/64", "          - cidr: fe80::/64", &[
+        "11:19 tenants.shop.networks.front.subnets.1.cidr: fe80::/64 cannot be a subnet: fe80::/10 is link-local and never routed",
+    ]),
+    (WEB, "            blackhole: true", "            uplink: internet\n          - {destination: 169.254.169.254/32, uplink: internet}\n          - {destination: 127.0.0.0/8, blackhole: true}", &[
+        "56:27 tenants.shop.routers.edge.routes.3.destination: 169.254.169.254/32 leads nowhere: 169.254.0.0/16 is link-local and never routed",
+    ]),
+    (WEB, "{prefix: 192.0.2.0/26, tenant: shop, router: edge}", "{prefix: 169.254.0.0/24, tenant: shop, router: edge}", &[
+        "93:18 uplinks.internet.exports.0.prefix: 169.254.0.0/24 cannot be exported: 169.254.0.0/16 is link-local and never routed",
+    ]),
+    (WEB, "addresses: [198.51.100.2/30", "addresses: [0.0.0.2/30, 198.51.100.2/30", &[
+        "87:17 uplinks.internet.addresses.0: `0.0.0.2/30` is not an address with its prefix length, as 192.0.2.2/24: it is a reserved address",
+    ]),
+    (MEC, "pools: [100.64.0.0/16, ", "pools: [240.0.0.0/16, ", &[
+        "85:13 accesses.mobile.pools.0: 240.0.0.0/16 cannot be a pool: 240.0.0.0/4 is reserved",
     ]),
     (WEB, "gateway: 10.0.1.254", "gateway: 10.0.2.254", &[
         "16:22 tenants.shop.networks.back.subnets.0.gateway: the gateway 10.0.2.254 is no machine's address in 10.0.1.0/24",
@@ -85,6 +115,9 @@ pub(super) const ROWS: &[Row] = &[
     ]),
     (WEB, "interface: tap-db-1", "interface: tap-database-one", &[
         "38:20 tenants.shop.ports.db-1.interface: `tap-database-one` is not an interface name: 1 to 15 visible ASCII characters without `/`, `:`, `%`",
+    ]),
+    (WEB, "interface: tap-db-1", "interface: lo", &[
+        "38:20 tenants.shop.ports.db-1.interface: `lo` is not an interface name: it is the host's own loopback",
     ]),
     (WEB, "interface: tap-db-1", "interface: tap-web-1", &[
         "38:20 tenants.shop.ports.db-1.interface: tap-web-1 untagged belongs to another network, uplink or access",
@@ -134,11 +167,35 @@ pub(super) const ROWS: &[Row] = &[
     (WEB, "          - ip_address: 192.0.2.10\n      - name: web-2", "          - ip_address: 0.0.0.0/0\n      - name: web-2", &[
         "27:25 tenants.shop.ports.web-1.allowed_address_pairs.0.ip_address: the port may send from any address (0.0.0.0/0)",
     ]),
+    (TWO, "    routers:\n      - name: r\n        mac", "      - name: v2\n        network: public\n        interface: eth0\n        vlan: 202\n        mac: 02:00:00:0d:00:0c\n        allowed_address_pairs: [{ip_address: 192.0.2.20, mac_address: 02:00:00:0d:00:0b}]\n    routers:\n      - name: r\n        mac", &[
+        "75:71 tenants.red.ports.v2.allowed_address_pairs.0.mac_address: 02:00:00:0d:00:0b is another port's on the same attachment",
+    ]),
+    // A shared MAC works on attachments of their own.
+    (TWO, "    routers:\n      - name: r\n        mac", "      - name: v2\n        network: public\n        interface: eth0\n        vlan: 203\n        mac: 02:00:00:0d:00:0c\n        allowed_address_pairs: [{ip_address: 192.0.2.20, mac_address: 02:00:00:0d:00:0b}]\n    routers:\n      - name: r\n        mac", &[]),
+    (TWO, "    routers:\n      - name: r\n        mac", "      - name: v2\n        network: public\n        interface: eth0\n        vlan: 202\n        mac: 02:00:00:0d:00:0c\n        allowed_address_pairs: [{ip_address: 192.0.2.20, mac_address: 00:00:5e:00:01:01}, {ip_address: 192.0.2.21, mac_address: 00:00:5e:00:01:01}]\n    routers:\n      - name: r\n        mac", &[]),
+    (TWO, "fixed_ips: [192.0.2.18]\n", "fixed_ips: [192.0.2.18]\n        allowed_address_pairs: [{ip_address: 192.0.2.20, mac_address: 00:00:5e:00:01:01}]\n      - {name: v2, network: public, interface: eth0, vlan: 202, mac: 02:00:00:0d:00:0c, allowed_address_pairs: [{ip_address: 192.0.2.20, mac_address: 00:00:5E:00:01:01}]}\n      - name: v3\n        network: public\n        interface: tap-v3\n        mac: 02:00:00:0d:00:0d\n", &[
+        "70:151 tenants.red.ports.v2.allowed_address_pairs.0.mac_address: 00:00:5e:00:01:01 is another port's on the same attachment",
+    ]),
+    (WEB, "          - ip_address: 192.0.2.10\n      - name: web-2", "          - ip_address: 192.0.2.1\n          - {ip_address: 192.0.2.63, mac_address: 02:00:00:00:01:01}\n          - ip_address: 224.0.0.18\n          - ip_address: 192.0.2.9\n          - {ip_address: 192.0.2.9/32, mac_address: 02:00:00:00:01:01}\n      - name: web-2", &[
+        "27:25 tenants.shop.ports.web-1.allowed_address_pairs.0.ip_address: 192.0.2.1 is the gateway, which is the router's",
+        "28:26 tenants.shop.ports.web-1.allowed_address_pairs.1.ip_address: 192.0.2.63 is the address of the subnet 192.0.2.0/26 itself",
+        "29:25 tenants.shop.ports.web-1.allowed_address_pairs.2.ip_address: 224.0.0.18 cannot be a source: 224.0.0.0/4 is multicast",
+        "31:13 tenants.shop.ports.web-1.allowed_address_pairs.4: the same pair stands there already",
+    ]),
+    (TWO, "fixed_ips: [192.0.2.18]\n", "fixed_ips: [192.0.2.18]\n        allowed_address_pairs: [{ip_address: 192.0.2.20, mac_address: 02:00:00:0d:ff:01}]\n", &[
+        "69:71 tenants.red.ports.b.allowed_address_pairs.0.mac_address: 02:00:00:0d:ff:01 is the MAC of the network's router",
+    ]),
+    (TWO, "        mac: 02:00:00:0d:00:01\n        fixed_ips: [10.0.0.21]\n        port_security: false\n", "        mac: 02:00:00:0d:00:01\n        fixed_ips: [10.0.0.21]\n", &[
+        "49:9 tenants.red.ports.gw-1: whoever sends from another MAC here passes without a check",
+    ]),
     (TWO, "security_groups: [fast]", "security_groups: [fast, default]", &[
         "69:33 tenants.red.ports.b.security_groups.1: stateful and stateless groups must not be mixed",
     ]),
     (TWO, "vlan: 202", "vlan: 201", &[
         "65:20 tenants.red.ports.b.interface: eth0 VLAN 201 belongs to another network, uplink or access",
+    ]),
+    (TWO, "interface: veth-red-a", "interface: eth0.101", &[
+        "45:20 tenants.red.ports.a.interface: eth0.101 untagged is the same as a VLAN on another interface",
     ]),
     (TWO, "vlan: 202", "vlan: 101", &[
         "65:20 tenants.red.ports.b.interface: eth0 VLAN 101 belongs to another network, uplink or access",
@@ -174,14 +231,25 @@ pub(super) const ROWS: &[Row] = &[
     (TWO, "next_hops: [10.0.0.21, 10.0.0.22]", "next_hops: [10.0.0.21, 10.0.0.99]", &[
         "75:63 tenants.red.routers.r.routes.0.next_hops.1: no port has the next hop's address 10.0.0.99",
     ]),
+    (TWO, "    routers:\n      - name: r\n        mac: 02:00:00:0d:ff:01\n        interfaces: [{network: inside}, {network: public}]\n        routes:\n", "      - name: x\n        network: inside\n        interface: veth-red-x\n        mac: 02:00:00:0b:00:0c\n        allowed_address_pairs: [{ip_address: 10.0.0.96/28}, {ip_address: 10.0.0.98}]\n    routers:\n      - name: r\n        mac: 02:00:00:0d:ff:01\n        interfaces: [{network: inside}, {network: public}]\n        routes:\n          - {destination: 10.8.0.0/16, next_hops: [10.0.0.97, 10.0.0.98]}\n", &[
+        "80:52 tenants.red.routers.r.routes.0.next_hops.0: no port has the next hop's address 10.0.0.97",
+    ]),
     (TWO, "next_hops: [10.0.0.21, 10.0.0.22]", "next_hops: []", &[
         "75:13 tenants.red.routers.r.routes.0: the list of next hops is empty",
     ]),
     (TWO, "next_hops: [10.0.0.21, 10.0.0.22]", "next_hops: [10.0.0.21], blackhole: true", &[
         "75:13 tenants.red.routers.r.routes.0: a route leads to exactly one of next_hops, uplink, blackhole: true",
     ]),
+    (TWO, "next_hops: [10.0.0.21, 10.0.0.22]", "next_hops: [10.0.0.21, 10.5.0.22], uplink: outsid", &[
+        "75:13 tenants.red.routers.r.routes.0: a route leads to exactly one of next_hops, uplink, blackhole: true",
+        "75:63 tenants.red.routers.r.routes.0.next_hops.1: the next hop 10.5.0.22 is on none of the router's subnets",
+        "75:83 tenants.red.routers.r.routes.0.uplink: no uplink `outsid`",
+    ]),
     (TWO, "{destination: 10.9.0.0/16, next_hops: [10.0.0.21, 10.0.0.22]}", "{destination: 10.9.0.0/16}", &[
         "75:13 tenants.red.routers.r.routes.0: a route leads to exactly one of next_hops, uplink, blackhole: true",
+    ]),
+    (TWO, "          - {destination: 0.0.0.0/0, uplink", "          - {destination: ::/0, uplink: outside}\n          - {destination: 0.0.0.0/0, uplink", &[
+        "76:41 tenants.red.routers.r.routes.1.uplink: uplink `outside` has no IPv6 next hop",
     ]),
     (TWO, "{destination: 10.9.0.0/16,", "{destination: 0.0.0.0/0,", &[
         "76:27 tenants.red.routers.r.routes.1.destination: there is a route to 0.0.0.0/0 already",
@@ -252,6 +320,40 @@ pub(super) const ROWS: &[Row] = &[
     (WEB, "protocol: vrrp, remote_group: web", "protocol: vrrp, remote_group: web, remote_ip_prefix: 10.0.0.0/8", &[
         "67:13 tenants.shop.security_groups.web.rules.5: a rule has one remote, this one has remote_ip_prefix, remote_group",
     ]),
+    (WEB, "direction: ingress, protocol: tcp, port_range_min: 80, port_range_max: 80", "direction: ingress, protocol: tpc, port_range_min: 90, port_range_max: 80, icmp_type: 4", &[
+        "62:44 tenants.shop.security_groups.web.rules.0.protocol: `tpc` is not an IP protocol: did you mean tcp?",
+        "62:65 tenants.shop.security_groups.web.rules.0.port_range_min: 90 to 80 is not a range of ports",
+        "62:100 tenants.shop.security_groups.web.rules.0.icmp_type: icmp_type needs protocol icmp",
+    ]),
+    // A mistyped icmp keeps its type and code, which need not be a range.
+    (WEB, "direction: ingress, protocol: tcp, port_range_min: 80, port_range_max: 80", "direction: ingress, protocol: icpm, port_range_min: 8, port_range_max: 0", &[
+        "62:44 tenants.shop.security_groups.web.rules.0.protocol: `icpm` is not an IP protocol: did you mean icmp?",
+    ]),
+    (WEB, "direction: ingress, protocol: tcp, port_range_min: 80, port_range_max: 80", "direction: ingress, protocol: 256, port_range_min: 90, port_range_max: 80, icmp_code: 4", &[
+        "62:44 tenants.shop.security_groups.web.rules.0.protocol: `256` is not an IP protocol: write any, 0 to 255, or one of ah, dccp, egp, esp, gre, hopopt, icmp, icmpv6, igmp, ipip, ipv6-encap, ipv6-frag, ipv6-icmp, ipv6-nonxt, ipv6-opts, ipv6-route, ospf, pgm, rsvp, sctp, tcp, udp, udplite, vrrp",
+        "62:100 tenants.shop.security_groups.web.rules.0.icmp_code: no protocol has both icmp_code and a range of ports",
+    ]),
+    (WEB, "direction: ingress, protocol: tcp, port_range_min: 80, port_range_max: 80", "direction: ingress, ethertype: IPv5, port_range_min: 90, port_range_max: 80, icmp_type: 4", &[
+        "62:45 tenants.shop.security_groups.web.rules.0.ethertype: `IPv5` is not IPv4 or IPv6",
+        "62:67 tenants.shop.security_groups.web.rules.0.port_range_min: ports need a protocol",
+        "62:67 tenants.shop.security_groups.web.rules.0.port_range_min: 90 to 80 is not a range of ports",
+        "62:102 tenants.shop.security_groups.web.rules.0.icmp_type: icmp_type needs protocol icmp",
+    ]),
+    (WEB, "port_range_min: 80, port_range_max: 80", "port_range_min: 0, port_range_max: 65536", &[
+        "62:65 tenants.shop.security_groups.web.rules.0.port_range_min: 0 is not a port",
+        "62:84 tenants.shop.security_groups.web.rules.0.port_range_max: `65536` is not a number in range: write a whole number from 0 to 65535",
+    ]),
+    (WEB, "protocol: icmp, icmp_type: 8", "protocol: ipv6-icmp, icmp_code: 8, remote_ip_prefix: \"::/0\"", &[
+        "65:44 tenants.shop.security_groups.web.rules.3.protocol: only IPv6 has this protocol",
+        "65:66 tenants.shop.security_groups.web.rules.3.icmp_code: an ICMP code needs a type",
+        "65:87 tenants.shop.security_groups.web.rules.3.remote_ip_prefix: ::/0 is not of the rule's ethertype",
+    ]),
+    (WEB, "protocol: vrrp, remote_group: web", "protocol: vrrp, remote_group: wbe, remote_line: robbot, remote_address_group: admin", &[
+        "67:13 tenants.shop.security_groups.web.rules.5: a rule has one remote, this one has remote_group, remote_address_group, remote_line",
+        "67:64 tenants.shop.security_groups.web.rules.5.remote_group: no security group `wbe`",
+        "67:82 tenants.shop.security_groups.web.rules.5.remote_line: no line `robbot`",
+        "67:112 tenants.shop.security_groups.web.rules.5.remote_address_group: no address group `admin`",
+    ]),
     (WEB, "remote_address_group: admins", "remote_address_group: admin", &[
         "68:111 tenants.shop.security_groups.web.rules.6.remote_address_group: no address group `admin`",
     ]),
@@ -263,6 +365,9 @@ pub(super) const ROWS: &[Row] = &[
     ]),
     (WEB, "      - address: 198.51.100.1", "      - address: 198.51.100.9", &[
         "89:18 uplinks.internet.next_hops.0.address: the next hop 198.51.100.9 is on none of the link's prefixes",
+    ]),
+    (MEC, "    addresses: [172.16.1.2/30]", "    mac: 02:00:00:00:ff:02\n    addresses: [172.16.1.2/30]", &[
+        "106:44 uplinks.headquarters.next_hops.0.mac: 02:00:00:00:ff:02 is our own MAC",
     ]),
     (WEB, "      - address: 198.51.100.1", "      - address: 198.51.100.2", &[
         "89:18 uplinks.internet.next_hops.0.address: the next hop 198.51.100.2 is our own address",
@@ -278,6 +383,11 @@ pub(super) const ROWS: &[Row] = &[
     ]),
     (WEB, "{prefix: 192.0.2.0/26, tenant: shop, router: edge}", "{prefix: 192.0.2.0/26, tenant: shop}", &[
         "93:9 uplinks.internet.exports.0: an export names either tenant and router, or access",
+    ]),
+    (WEB, "{prefix: 192.0.2.0/26, tenant: shop, router: edge}", "{prefix: 192.0.2.0/26, tenant: shop, router: egde, access: mobile}", &[
+        "93:9 uplinks.internet.exports.0: an export names either tenant and router, or access",
+        "93:54 uplinks.internet.exports.0.router: no router `egde`",
+        "93:68 uplinks.internet.exports.0.access: no access `mobile`",
     ]),
     (WEB, "{prefix: 192.0.2.0/26, tenant: shop, router: edge}", "{prefix: 192.0.2.0/26, tenant: shop, router: egde}", &[
         "93:54 uplinks.internet.exports.0.router: no router `egde`",
@@ -299,11 +409,19 @@ pub(super) const ROWS: &[Row] = &[
         "74:17 tenants.factory.lines.tablet.uplink: uplink `headquarters` does not export a pool of the line's access",
         "107:18 uplinks.headquarters.exports.0.prefix: 10.10.0.0/24 belongs to a MEC-only network",
     ]),
+    (MEC, "    addresses: [172.16.1.2/30]\n    next_hops: [{address: 172.16.1.1, mac: 02:00:00:00:ff:02}]\n    exports:\n      - {prefix: 100.64.0.0/16, access: mobile}", "    addresses: [100.64.128.2/30]\n    next_hops: [{address: 100.64.128.1, mac: 02:00:00:00:ff:02}]\n    exports:\n      - {prefix: 100.64.0.0/17, access: mobile}", &[
+        "104:17 uplinks.headquarters.addresses.0: 100.64.128.2 is among the lines of 100.64.0.0/16",
+        "105:27 uplinks.headquarters.next_hops.0.address: 100.64.128.1 is among the lines of 100.64.0.0/16",
+    ]),
     (MEC, "prefix: 100.64.0.0/16, access: mobile", "prefix: 100.65.0.0/16, access: mobile", &[
         "107:18 uplinks.headquarters.exports.0.prefix: 100.65.0.0/16 is in no pool of the access",
     ]),
     (MEC, "  - tenant: factory", "  - {tenant: other, access: mobile, numbers: [+819099990002]}\n  - tenant: factory", &[
         "88:14 entitlements.0.tenant: no tenant `other`",
+    ]),
+    (MEC, "      - name: tablet\n        number: 090-1234-5700\n        access: mobile\n        uplink: headquarters\n    line_groups:\n      - name: robots\n        lines: [robot-1, 090-1234-5602]\n\naccesses:\n", "      - name: tablet\n        number: 090-1234-5700\n        access: mobile\n        uplink: headquarters\n      - {name: second, number: 090-1234-5701, access: other, network: control}\n    line_groups:\n      - name: robots\n        lines: [robot-1, 090-1234-5602]\n\naccesses:\n  - name: other\n    interface: eth3\n    addresses: [172.16.2.2/30]\n    next_hop: {address: 172.16.2.1}\n    pools: [100.64.128.0/17]\n", &[
+        "75:32 tenants.factory.lines.second.number: tenant factory is not entitled to +819012345701 on this access",
+        "75:55 tenants.factory.lines.second.access: the access's pools overlap those of another access of the router's lines",
     ]),
     (MEC, "entitlements:\n", "entitlements:\n  - {tenant: guest, access: mobile, numbers: [+819012345602]}\n", &[
         "88:14 entitlements.0.tenant: no tenant `guest`",
@@ -333,11 +451,23 @@ pub(super) const ROWS: &[Row] = &[
         "77:26 tenants.factory.line_groups.robots.lines.1: no line `+819012345602`",
         "96:30 sessions.090-1234-5602.number: no tenant has registered +819012345602 on this access",
     ]),
+    (MEC, "      - name: stolen\n", "      - name: 819012345601\n", &[
+        "66:15 tenants.factory.lines.819012345601.name: `819012345601` would be taken for a telephone number",
+    ]),
     (MEC, "imsi: \"440101234567891\"", "imsi: \"44010123456\"", &[
         "53:15 tenants.factory.lines.robot-1.imsi: `44010123456` is not an IMSI of 14 or 15 digits",
     ]),
+    (MEC, "      - name: stolen\n", "      - name: stolen\n        imsi: \"440101234567891\"\n", &[
+        "67:15 tenants.factory.lines.stolen.imsi: another line of the access has this IMSI",
+    ]),
     (MEC, "        network: control\n        fixed_ips: [100", "        network: control\n        router: floor\n        fixed_ips: [100", &[
         "50:9 tenants.factory.lines.robot-1: a line has exactly one destination: router, network or uplink",
+    ]),
+    (MEC, "        network: control\n        fixed_ips: [100", "        network: contrl\n        router: flor\n        uplink: headquarter\n        fixed_ips: [100", &[
+        "50:9 tenants.factory.lines.robot-1: a line has exactly one destination: router, network or uplink",
+        "54:18 tenants.factory.lines.robot-1.network: no network `contrl`",
+        "55:17 tenants.factory.lines.robot-1.router: no router `flor`",
+        "56:17 tenants.factory.lines.robot-1.uplink: no uplink `headquarter`",
     ]),
     (MEC, "        uplink: headquarters\n    line", "        uplink: headquarter\n    line", &[
         "74:17 tenants.factory.lines.tablet.uplink: no uplink `headquarter`",
@@ -387,6 +517,9 @@ pub(super) const ROWS: &[Row] = &[
         "31:32 tenants.factory.routers.floor.routes.0.destination: 100.64.0.0/16 is the pool from which the tenant's lines come",
         "31:79 tenants.factory.routers.floor.routes.1.destination: there is a route to 10.10.0.1/32 already",
     ]),
+    (MEC, "      - name: floor\n", "      - name: floor\n        routes: [{destination: 100.64.1.0/24, blackhole: true}]\n", &[
+        "31:32 tenants.factory.routers.floor.routes.0.destination: 100.64.1.0/24 is a part of 100.64.0.0/16, and leads away",
+    ]),
     (MEC, "pools: [100.64.0.0/16, ", "pools: [100.64.0.0/16, 172.16.0.0/24, ", &[
         "85:28 accesses.mobile.pools.1: 172.16.0.0/24 holds 172.16.0.2, an address of the link itself",
     ]),
@@ -395,6 +528,9 @@ pub(super) const ROWS: &[Row] = &[
     ]),
     (MEC, "number: 090-1234-5700, addresses: [100.64.1.0]", "number: 090-1234-5700, addresses: [100.64.0.3]", &[
         "99:57 sessions.090-1234-5700.addresses.0: another session of the access has this address",
+    ]),
+    (MEC, "addresses: [100.64.0.1, \"2001:db8:64:1::/64\"]}\n  - {access: mobile, number: 090-1234-5602, addresses: [100.64.0.2]}", "addresses: [100.64.0.1]}\n  - {access: mobile, number: 090-1234-5602, addresses: [100.64.0.2, \"2001:db8:64:1::1\"]}", &[
+        "96:69 sessions.090-1234-5602.addresses.1: 2001:db8:64:1::1 is kept for another line",
     ]),
     (MEC, "number: 090-1234-5700, addresses: [100.64.1.0]", "number: 090-1234-5700, addresses: [100.65.1.0]", &[
         "99:57 sessions.090-1234-5700.addresses.0: 100.65.1.0 is in no pool of the access",
