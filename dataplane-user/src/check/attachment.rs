@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use super::Context;
-use crate::compile;
 use crate::config::file::Vlan;
 use crate::config::tree::NodeId;
 use crate::config::{At, Field};
@@ -12,9 +11,7 @@ use crate::model::{Attachment, AttachmentIx, Hook, Interface, Ix, Owner, Table};
 #[derive(Default)]
 pub(super) struct Attachments {
     list: Vec<(Attachment, NodeId)>,
-    /// By the name that Linux gives a VLAN's own interface: `eth0.101` is both the VLAN 101
-    /// on eth0 and, untagged, an interface; the frames are the same.
-    known: HashMap<String, AttachmentIx>,
+    known: HashMap<(Interface, Option<u16>), AttachmentIx>,
     /// What somebody asked for, by interface.
     hooks: HashMap<Interface, (Hook, NodeId)>,
 }
@@ -34,27 +31,21 @@ impl Attachments {
         self.ask(cx, &interface, hook);
         let vlan = vlan.optional()?.map(|vlan| vlan.0);
         let owner = owner?;
-        let name = compile::attachment_name(interface.as_str(), vlan.unwrap_or(0));
-        if let Some(ix) = self.known.get(&name) {
+        if let Some(ix) = self.known.get(&(interface.clone(), vlan)) {
             let (first, place) = &self.list[ix.position()];
-            let is_same = first.interface == interface;
             let both_ports =
                 matches!((&first.owner, &owner), (Owner::Network(a), Owner::Network(b)) if a == b);
-            if both_ports && is_same {
+            if both_ports {
                 return Some(*ix);
             }
             let tag = vlan.map_or("untagged".into(), |vlan| format!("VLAN {vlan}"));
-            let message = if is_same {
-                format!("{interface} {tag} belongs to another network, uplink or access")
-            } else {
-                format!("{interface} {tag} is the same as a VLAN on another interface")
-            };
+            let message = format!("{interface} {tag} belongs to another network, uplink or access");
             let help = format!("it is used by {}", cx.see(*place));
             cx.error(at.node, message, &help);
             return None;
         }
         let ix = AttachmentIx::new(self.list.len());
-        self.known.insert(name, ix);
+        self.known.insert((interface.clone(), vlan), ix);
         self.list.push((Attachment { interface, vlan, hook: Hook::Auto, owner }, at.node));
         Some(ix)
     }

@@ -194,9 +194,6 @@ pub(super) const ROWS: &[Row] = &[
     (TWO, "vlan: 202", "vlan: 201", &[
         "65:20 tenants.red.ports.b.interface: eth0 VLAN 201 belongs to another network, uplink or access",
     ]),
-    (TWO, "interface: veth-red-a", "interface: eth0.101", &[
-        "45:20 tenants.red.ports.a.interface: eth0.101 untagged is the same as a VLAN on another interface",
-    ]),
     (TWO, "vlan: 202", "vlan: 101", &[
         "65:20 tenants.red.ports.b.interface: eth0 VLAN 101 belongs to another network, uplink or access",
     ]),
