@@ -288,3 +288,13 @@ fn prefix(network: IpNetwork) -> (Addr, u8) {
 
 /// Half-flows of a tenant if the operator does not say.
 pub const FLOWS_PER_TENANT: u32 = limits::FLOWS_PER_TENANT;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vlan_of_an_interface_is_no_interface_with_a_dot() {
+        assert_ne!(attachment_name("eth0", 101), attachment_name("eth0.101", 0));
+    }
+}

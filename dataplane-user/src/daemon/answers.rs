@@ -52,19 +52,24 @@ impl Daemon {
             used: used as u64,
             max: u64::from(max),
         };
+        // Number 0 of what is numbered is nobody's.
+        let ids = &self.in_force.compiled.ids;
+        let numbered =
+            |table: &str, kind: Kind, max: u32| fill(table, ids.all(kind).count(), max - 1);
         let flows = self.dataplane.flows().count();
         Ok(vec![
             fill("half_flows", flows, self.dataplane.flow_lines()),
-            fill("attachments", image.attachments.len(), limits::ATTACHMENTS_MAX),
-            fill("endpoints", image.endpoints.len(), limits::ENDPOINTS_MAX),
+            numbered("tenants", Kind::Tenant, limits::TENANTS_MAX),
+            numbered("attachments", Kind::Attachment, limits::ATTACHMENTS_MAX),
+            numbered("endpoints", Kind::Endpoint, limits::ENDPOINTS_MAX),
             fill("stations", image.stations.len(), limits::STATIONS_MAX),
             fill("locations", image.locations.len(), limits::LOCATIONS_MAX),
             fill("permits", image.permits.len(), limits::PERMITS_MAX),
             fill("sessions", image.sessions.len(), limits::SESSIONS_MAX),
-            fill("zones", image.zones.len(), limits::ZONES_MAX),
+            numbered("zones", Kind::Zone, limits::ZONES_MAX),
             fill("routes", image.routes.len(), limits::ROUTES_MAX),
-            fill("next_hops", image.next_hops.len(), limits::NEXT_HOPS_MAX),
-            fill("policies", image.policies.len(), limits::POLICIES_MAX),
+            numbered("next_hops", Kind::NextHop, limits::NEXT_HOPS_MAX),
+            numbered("policies", Kind::Policy, limits::POLICIES_MAX),
             fill("rules", image.rules.len(), limits::RULES_MAX),
             fill("members", image.members.len(), limits::MEMBERS_MAX),
             fill("group_prefixes", image.group_prefixes.len(), limits::GROUP_PREFIXES_MAX),
