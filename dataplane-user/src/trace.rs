@@ -1,25 +1,23 @@
 //! Why does this packet (not) pass? The question becomes a frame, the loaded
 //! program's twin runs on it, and its notes become sentences.
 
+mod sender;
+mod tell;
+
 use std::net::IpAddr;
 
-use dataplane_common::{
-    Stop,
-    stage::conntrack::state,
-    table::{AttachmentKey, LocationKey, attachment_kind, flow::status},
-    tables::{Note, note},
-    work::job,
-};
+use dataplane_common::table::{AttachmentKey, LocationKey, attachment_kind};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
     address::{addr, ip},
-    compile::{Compiled, ids::Kind, line_name},
+    compile::{Compiled, ids::Kind},
     frame::{self, Payload},
-    model::{Line, Number, Site},
-    view::{Step, Trace},
+    model::Site,
 };
+
+pub use tell::tell;
 
 /// A packet to ask about.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -132,11 +130,7 @@ pub struct Frame {
 
 /// Makes the frame that the sender would send.
 pub fn frame(model: &Site, site: &Compiled, described: &Described) -> Result<Frame, Error> {
-    let sender = match &described.from {
-        Sender::Port(name) => port(site, name)?,
-        Sender::Line(name) => line(model, site, name)?,
-        Sender::Uplink(name) => by_suffix(site, "uplink", name)?,
-    };
+    let sender = sender::endpoint(model, site, &described.from)?;
     let endpoint = site.image.endpoints[sender as usize];
     let source = match described.source {
         Some(source) => source,
@@ -184,88 +178,6 @@ pub fn captured(site: &Compiled, interface: &str, vlan: u16, bytes: &[u8]) -> Re
     Ok(Frame { at: *key, is_nic, bytes: frame::tagged(bytes, vlan) })
 }
 
-fn port(site: &Compiled, name: &str) -> Result<u32, Error> {
-    if name.contains('/') {
-        return by_suffix(site, "port", name);
-    }
-    let suffix = format!("/{name}");
-    let found: Vec<_> = site
-        .ids
-        .all(Kind::Endpoint)
-        .filter(|(known, _)| known.starts_with("port ") && known.ends_with(&suffix))
-        .collect();
-    match found.as_slice() {
-        [(_, number)] => Ok(*number),
-        [] => Err(unknown(site, "port", name)),
-        several => Err(Error::Ambiguous {
-            kind: "port",
-            name: name.to_owned(),
-            known: listed(several.iter().map(|(known, _)| known["port ".len()..].to_owned())),
-        }),
-    }
-}
-
-fn line(model: &Site, site: &Compiled, name: &str) -> Result<u32, Error> {
-    let (access, digits) = name.split_once('/').map_or((None, name), |(a, n)| (Some(a), n));
-    let number = Number::parse(digits, model.country_code).ok();
-    let is_it = |line: &Line| {
-        let tenant = model.tenants[line.tenant].name.as_str();
-        let is_named = line.name.as_ref().is_some_and(|own| {
-            own.as_str() == digits && access.is_none_or(|named| named == tenant)
-        });
-        let comes_in = model.accesses[line.access].name.as_str();
-        is_named || number == Some(line.number) && access.is_none_or(|named| named == comes_in)
-    };
-    let found: Vec<_> = model.lines.iter().filter(|(_, line)| is_it(line)).collect();
-    match found.as_slice() {
-        [(ix, _)] => {
-            let endpoint = site.ids.number(Kind::Endpoint, &line_name(model, *ix));
-            endpoint.ok_or_else(|| Error::NoSession { name: name.to_owned() })
-        }
-        [] => {
-            let known = model.lines.values().take(KNOWN_MAX).map(|line| shown(model, line));
-            Err(Error::Unknown { kind: "line", name: name.to_owned(), known: listed(known) })
-        }
-        several => {
-            let known = several.iter().map(|(_, line)| match &line.name {
-                Some(_) if number.is_none() => shown(model, line),
-                _ => format!("{}/{digits}", model.accesses[line.access].name),
-            });
-            Err(Error::Ambiguous { kind: "line", name: name.to_owned(), known: listed(known) })
-        }
-    }
-}
-
-/// A line by its name, or else by its number, of which the middle is nobody's business.
-fn shown(model: &Site, line: &Line) -> String {
-    let tenant = &model.tenants[line.tenant].name;
-    line.name.as_ref().map_or_else(|| line.number.masked(), |name| format!("{tenant}/{name}"))
-}
-
-fn by_suffix(site: &Compiled, kind: &'static str, name: &str) -> Result<u32, Error> {
-    let is_it =
-        |known: &str| known.strip_prefix(kind).is_some_and(|rest| rest.trim_start() == name);
-    let found = site.ids.all(Kind::Endpoint).find(|(known, _)| is_it(known));
-    found.map(|(_, number)| number).ok_or_else(|| unknown(site, kind, name))
-}
-
-fn unknown(site: &Compiled, kind: &'static str, name: &str) -> Error {
-    let known = site
-        .ids
-        .all(Kind::Endpoint)
-        .filter_map(|(known, _)| known.strip_prefix(kind))
-        .map(|known| known.trim_start().to_owned());
-    Error::Unknown { kind, name: name.to_owned(), known: listed(known.take(KNOWN_MAX)) }
-}
-
-/// Names that an error lists at most.
-const KNOWN_MAX: usize = 20;
-
-fn listed(names: impl Iterator<Item = String>) -> String {
-    let names: Vec<_> = names.collect();
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
-}
-
 /// The first whole address that the sender may use, of the destination's family.
 fn source_of(site: &Compiled, sender: u32, to: IpAddr) -> Option<IpAddr> {
     let permits = site
@@ -284,85 +196,6 @@ fn source_of(site: &Compiled, sender: u32, to: IpAddr) -> Option<IpAddr> {
         .chain(sessions)
         .find(|addr| addr.is_v4() == to.is_ipv4() && !addr.is_link_local())
         .map(ip)
-}
-
-/// The program's notes as sentences.
-#[must_use]
-pub fn tell(site: &Compiled, packet: String, notes: &[Note]) -> Trace {
-    let steps = notes.iter().filter_map(|note| step(site, note)).collect();
-    let last =
-        notes.iter().rev().find(|note| matches!(note.what, note::EMIT | note::STOP | note::HEARD));
-    let stop = notes
-        .iter()
-        .find(|note| note.what == note::STOP)
-        .map(|note| Stop::from_number(note.id).name().to_owned());
-    let is_answered = notes.iter().any(|note| note.what == note::ANSWER);
-    let verdict = match last.map(|note| note.what) {
-        Some(note::EMIT) if stop.is_some() => "stopped, and the sender is told",
-        Some(note::EMIT) if is_answered => "answered",
-        Some(note::HEARD) => "heard by the daemon",
-        Some(note::EMIT) => "forwarded",
-        Some(_) => "stopped",
-        None => "unknown",
-    };
-    Trace { packet, steps, verdict: verdict.to_owned(), stop }
-}
-
-fn step(site: &Compiled, note: &Note) -> Option<Step> {
-    let name = |kind| site.ids.name(kind, note.id).to_owned();
-    let rule = |kind: &str| {
-        if note.id == 0 {
-            format!("not filtered: no {kind} rules apply")
-        } else {
-            let policy = site.ids.name(Kind::Policy, note.detail);
-            format!("permitted by rule {} ({policy})", name(Kind::Rule))
-        }
-    };
-    let (stage, decision) = match note.what {
-        note::ATTACHED => ("attach", format!("came in at {}", name(Kind::Attachment))),
-        note::SENDER => {
-            let zone = site.ids.name(Kind::Zone, note.detail);
-            ("admit", format!("sent by {}, into {zone}", name(Kind::Endpoint)))
-        }
-        note::FLOW => ("flow", format!("part of a known flow (half {})", flow_state(note))),
-        note::NO_FLOW => ("flow", "no known flow".to_owned()),
-        note::READMIT => ("flow", "judged anew in the direction that opened it".to_owned()),
-        note::ROUTE => ("route", name(Kind::Route)),
-        note::RECEIVER => ("route", format!("leads to {}", name(Kind::Endpoint))),
-        note::EGRESS => ("filter", format!("egress: {}", rule("egress"))),
-        note::INGRESS => ("filter", format!("ingress: {}", rule("ingress"))),
-        note::RELATED => ("flow", "an ICMP error about a known flow".to_owned()),
-        note::ANSWER => ("answer", answered(note.id).to_owned()),
-        note::EMIT => ("emit", format!("leaves by {}", name(Kind::Attachment))),
-        note::HEARD => ("answer", "tells the daemon of a MAC".to_owned()),
-        note::STOP => {
-            let stop = Stop::from_number(note.id);
-            ("stop", format!("{}: {}", stop.name(), stop.sentence().trim()))
-        }
-        note::STATE if note.id == note.detail => return None,
-        note::STATE => {
-            let (before, after) = (state::name(note.id), state::name(note.detail));
-            ("flow", format!("connection: {before} → {after}"))
-        }
-        _ => return None,
-    };
-    Some(Step { stage: stage.to_owned(), decision })
-}
-
-fn flow_state(note: &Note) -> String {
-    let direction = if note.detail & status::REPLY == 0 { "original" } else { "reply" };
-    let denied = if note.detail & status::DENIED == 0 { "" } else { ", denied" };
-    format!("{}: {direction}, {}{denied}", note.id, state::name(note.detail & status::STATE))
-}
-
-fn answered(what: u32) -> &'static str {
-    match what {
-        job::ARP => "asked by ARP",
-        job::NEIGHBOUR => "asked by neighbour discovery",
-        job::ECHO => "an echo request to the router",
-        job::ERROR => "the sender is told by an ICMP error",
-        _ => "nothing",
-    }
 }
 
 #[cfg(test)]
