@@ -29,6 +29,15 @@ pub enum Payload {
         /// The receiver's.
         dst: u16,
     },
+    /// The beginning of another protocol's packet that has ports.
+    Ports {
+        /// The protocol's number.
+        protocol: u8,
+        /// The sender's port.
+        src: u16,
+        /// The receiver's.
+        dst: u16,
+    },
     /// An ICMP or ICMPv6 message, as the family has it.
     Icmp {
         /// Its type.
@@ -143,7 +152,7 @@ fn line(frame: &[u8]) -> Option<String> {
         frame.get(l4 + at..l4 + at + 2).map_or(0, |port| u16::from_be_bytes([port[0], port[1]]))
     };
     Some(match protocol {
-        protocol::TCP | protocol::UDP | protocol::SCTP => {
+        number if crate::protocol::has_ports(number) => {
             format!("{name} {src} {} > {dst} {}", port(0), port(2))
         }
         protocol::ICMP | protocol::ICMPV6 => {
@@ -159,7 +168,7 @@ fn number(headers: &Headers) -> u8 {
         Payload::Udp { .. } => protocol::UDP,
         Payload::Icmp { .. } if headers.src.is_ipv4() => protocol::ICMP,
         Payload::Icmp { .. } => protocol::ICMPV6,
-        Payload::Other { protocol } => protocol,
+        Payload::Ports { protocol, .. } | Payload::Other { protocol } => protocol,
     }
 }
 
@@ -190,6 +199,13 @@ fn payload(headers: &Headers) -> BytesMut {
             payload.put_bytes(0, DATA_BYTES);
             debug_assert!(payload.len() >= icmp::ICMP_BYTES as usize);
             2
+        }
+        Payload::Ports { src, dst, .. } => {
+            payload.put_u16(src);
+            payload.put_u16(dst);
+            // Of the rest nothing is read, and the frame goes nowhere.
+            payload.put_bytes(0, DATA_BYTES);
+            return payload;
         }
         Payload::Other { .. } => {
             payload.put_bytes(0, DATA_BYTES);
@@ -244,6 +260,9 @@ mod tests {
         let tcp = Payload::Tcp { src: 40_000, dst: 443, flags: 2 };
         let frame = build(&headers("10.0.0.1", "10.0.0.2", tcp));
         assert_eq!(describe(&frame), "tcp 10.0.0.1 40000 > 10.0.0.2 443");
+        let sctp = Payload::Ports { protocol: 132, src: 40_000, dst: 38_412 };
+        let frame = build(&headers("10.0.0.1", "10.0.0.2", sctp));
+        assert_eq!(describe(&frame), "sctp 10.0.0.1 40000 > 10.0.0.2 38412");
         let icmp = Payload::Icmp { kind: 128, code: 0, id: 1 };
         let frame = build(&headers("2001:db8::1", "2001:db8::2", icmp));
         assert_eq!(describe(&frame), "icmpv6 2001:db8::1 > 2001:db8::2 type 128 code 0");

@@ -1,5 +1,7 @@
 //! `sekisho trace`: why does this packet (not) pass?
 
+mod payload;
+
 use std::{fs, net::IpAddr, path::PathBuf};
 
 use anyhow::{Context, bail};
@@ -10,7 +12,6 @@ use super::{
     output::{Output, table},
 };
 use crate::{
-    frame::Payload,
     pcap,
     trace::{Described, Question, Sender},
     view::Trace,
@@ -55,24 +56,8 @@ pub struct Options {
     /// The destination address
     #[arg(long, value_name = "ADDRESS", required_unless_present = "pcap")]
     to: Option<IpAddr>,
-    /// tcp, udp, icmp, or a protocol number
-    #[arg(long, value_name = "PROTOCOL", default_value = "icmp")]
-    proto: String,
-    /// Source port
-    #[arg(long, value_name = "PORT", default_value_t = 40_000)]
-    sport: u16,
-    /// Destination port
-    #[arg(long, value_name = "PORT", default_value_t = 0)]
-    dport: u16,
-    /// TCP flags, of the letters S, A, F, R
-    #[arg(long, value_name = "FLAGS", default_value = "S")]
-    flags: String,
-    /// ICMP type [default: echo request]
-    #[arg(long, value_name = "TYPE")]
-    icmp_type: Option<u8>,
-    /// ICMP code
-    #[arg(long, value_name = "CODE", default_value_t = 0)]
-    icmp_code: u8,
+    #[command(flatten)]
+    carries: payload::Options,
     /// TTL or hop limit
     #[arg(long, value_name = "HOPS", default_value_t = 64)]
     ttl: u8,
@@ -106,41 +91,7 @@ fn questions(options: &Options) -> anyhow::Result<Vec<Question>> {
         _ => bail!("who sends the packet? Give --port, --line, --uplink or --pcap"),
     };
     let Some(to) = options.to else { bail!("where does the packet go? Give --to") };
-    let payload = payload(options, to)?;
+    let payload = options.carries.payload(to)?;
     let described = Described { from, source: options.from, to, payload, ttl: options.ttl };
     Ok(vec![Question::Described(described)])
-}
-
-fn payload(options: &Options, to: IpAddr) -> anyhow::Result<Payload> {
-    let (src, dst) = (options.sport, options.dport);
-    Ok(match options.proto.to_ascii_lowercase().as_str() {
-        "tcp" => Payload::Tcp { src, dst, flags: tcp_flags(&options.flags)? },
-        "udp" => Payload::Udp { src, dst },
-        "icmp" | "icmpv6" => {
-            let echo = if to.is_ipv4() { 8 } else { 128 };
-            let kind = options.icmp_type.unwrap_or(echo);
-            Payload::Icmp { kind, code: options.icmp_code, id: src }
-        }
-        other => match other.parse() {
-            Ok(protocol) => Payload::Other { protocol },
-            Err(_) => bail!("--proto {other:?} is none; give tcp, udp, icmp or a number up to 255"),
-        },
-    })
-}
-
-fn tcp_flags(letters: &str) -> anyhow::Result<u8> {
-    letters.chars().try_fold(0, |flags, letter| {
-        Ok(flags
-            | match letter.to_ascii_uppercase() {
-                'F' => 0x01,
-                'S' => 0x02,
-                'R' => 0x04,
-                'P' => 0x08,
-                'A' => 0x10,
-                'U' => 0x20,
-                _ => bail!(
-                    "--flags {letters:?}: {letter:?} is no TCP flag; the letters are F S R P A U"
-                ),
-            })
-    })
 }
