@@ -6,7 +6,10 @@ mod tell;
 
 use std::net::IpAddr;
 
-use dataplane_common::table::{AttachmentKey, LocationKey, attachment_kind};
+use dataplane_common::{
+    addr::Mac,
+    table::{AttachmentKey, LocationKey},
+};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -14,7 +17,9 @@ use crate::{
     address::{addr, ip},
     compile::{Compiled, ids::Kind},
     frame::{self, Payload},
-    model::Site,
+    model::{Port, Site, Subnet},
+    neighbour,
+    view::Step,
 };
 
 pub use tell::tell;
@@ -122,10 +127,10 @@ pub enum Error {
 pub struct Frame {
     /// The interface and VLAN.
     pub at: AttachmentKey,
-    /// Does the program for NICs see it, or that for tenant ports?
-    pub is_nic: bool,
     /// The frame, tagged in place.
     pub bytes: Vec<u8>,
+    /// What led to it.
+    pub steps: Vec<Step>,
 }
 
 /// Makes the frame that the sender would send.
@@ -150,21 +155,88 @@ pub fn frame(model: &Site, site: &Compiled, described: &Described) -> Result<Fra
         .find(|(_, attachment)| attachment.id == hop.attachment)
         .map(|(key, _)| *key)
         .unwrap_or_default();
+    let port = port(model, site, sender);
+    let subnets = port.map_or(&[][..], |port| &model.networks[port.network].subnets);
+    let group = group_mac(described.to, subnets);
+    let src_mac = port.map_or(hop.dst, |port| mac_of(port, source));
     // Within its network a port knows its neighbours' MACs; everything else goes to the router.
     let key = LocationKey { addr: addr(described.to), zone: endpoint.network, zero: 0 };
-    let is_port = matches!(described.from, Sender::Port(_));
-    let neighbour = site.image.locations.get(&key).filter(|_| is_port);
-    let dst = neighbour.map_or(hop.src, |location| location.mac);
+    let neighbour = site.image.locations.get(&key).filter(|_| port.is_some());
+    let is_near = subnets.iter().any(|subnet| subnet.prefix.contains(described.to))
+        || port.is_some() && addr(described.to).is_link_local() && described.to.is_ipv6();
+    if is_near && neighbour.is_none() && group.is_none() {
+        let question = neighbour::Question {
+            interface: String::new(),
+            vlan: at.vlan as u16,
+            mac: src_mac,
+            own: source,
+            target: described.to,
+        };
+        return Ok(Frame { at, bytes: neighbour::ask(&question), steps: vec![asks(described.to)] });
+    }
     let bytes = frame::build(&frame::Headers {
-        src_mac: hop.dst,
-        dst_mac: dst,
+        src_mac,
+        dst_mac: group.unwrap_or_else(|| neighbour.map_or(hop.src, |location| location.mac)),
         vlan: at.vlan as u16,
         src: source,
         dst: described.to,
         ttl: described.ttl,
         payload: described.payload,
     });
-    Ok(Frame { at, is_nic: !is_port, bytes })
+    Ok(Frame { at, bytes, steps: Vec::new() })
+}
+
+/// The port, if the endpoint is one.
+fn port<'m>(model: &'m Site, site: &Compiled, endpoint: u32) -> Option<&'m Port> {
+    let name = site.ids.name(Kind::Endpoint, endpoint).strip_prefix("port ")?;
+    let (tenant, name) = name.split_once('/')?;
+    let is_it = |port: &&Port| {
+        model.tenants[port.tenant].name.as_str() == tenant && port.name.as_str() == name
+    };
+    model.ports.values().find(is_it)
+}
+
+/// The MAC that a port sends with from this address: that of the pair which lets it, or its own.
+fn mac_of(port: &Port, source: IpAddr) -> Mac {
+    let pairs = port.address_pairs.iter().filter(|pair| pair.prefix.contains(source));
+    let macs: Vec<_> = pairs.map(|pair| pair.mac).collect();
+    let is_own = port.fixed_ips.contains(&source) || macs.contains(&port.mac);
+    Mac(macs.first().filter(|_| !is_own).unwrap_or(&port.mac).octets())
+}
+
+/// The MAC that frames to a group of hosts have (RFC 1112 section 6.4, RFC 2464 section 7),
+/// those to all hosts of the link included (RFC 919).
+fn group_mac(to: IpAddr, subnets: &[Subnet]) -> Option<Mac> {
+    match to {
+        IpAddr::V4(to) if to.is_multicast() => {
+            let [_, a, b, c] = to.octets();
+            Some(Mac([0x01, 0x00, 0x5e, a & 0x7f, b, c]))
+        }
+        IpAddr::V4(to) => {
+            // A link of two ends has no broadcast (RFC 3021).
+            let is_all = |subnet: &Subnet| {
+                subnet.prefix.prefix() < 31 && subnet.prefix.broadcast() == IpAddr::V4(to)
+            };
+            (to.is_broadcast() || subnets.iter().any(is_all)).then_some(Mac::BROADCAST)
+        }
+        IpAddr::V6(to) if to.is_multicast() => {
+            let [.., a, b, c, d] = to.octets();
+            Some(Mac([0x33, 0x33, a, b, c, d]))
+        }
+        IpAddr::V6(_) => None,
+    }
+}
+
+/// Why the frame is a question.
+fn asks(to: IpAddr) -> Step {
+    let by = if to.is_ipv4() { "ARP" } else { "neighbour discovery" };
+    Step {
+        stage: "resolve".to_owned(),
+        decision: format!(
+            "{to} is in the sender's own subnet and nobody's there: its host asks for the MAC \
+             by {by}, and sends the packet to no one before it is told"
+        ),
+    }
 }
 
 /// Where a captured frame comes in.
@@ -172,10 +244,8 @@ pub fn captured(site: &Compiled, interface: &str, vlan: u16, bytes: &[u8]) -> Re
     let name = crate::compile::attachment_name(interface, vlan);
     let absent = || Error::NoAttachment { interface: interface.to_owned(), vlan };
     let id = site.ids.number(Kind::Attachment, &name).ok_or_else(absent)?;
-    let (key, attachment) =
-        site.image.attachments.iter().find(|(_, at)| at.id == id).ok_or_else(absent)?;
-    let is_nic = attachment.kind != attachment_kind::PORTS;
-    Ok(Frame { at: *key, is_nic, bytes: frame::tagged(bytes, vlan) })
+    let (key, _) = site.image.attachments.iter().find(|(_, at)| at.id == id).ok_or_else(absent)?;
+    Ok(Frame { at: *key, bytes: frame::tagged(bytes, vlan), steps: Vec::new() })
 }
 
 /// The first whole address that the sender may use, of the destination's family.
@@ -206,17 +276,87 @@ mod tests {
         compile::{self, Facts},
     };
 
-    fn ask(text: &str, name: &str) -> Result<Frame, Error> {
+    fn question(from: Sender, to: &str) -> Described {
+        let payload = Payload::Udp { src: 1, dst: 2 };
+        Described { from, source: None, to: to.parse().unwrap(), payload, ttl: 64 }
+    }
+
+    fn compiled(text: &str) -> (Site, Compiled) {
         let site = check::check(text).site.unwrap();
         let compiled = compile::compile(&site, &Facts::default(), &Compiled::default());
-        let described = Described {
-            from: Sender::Line(name.to_owned()),
-            source: None,
-            to: IpAddr::from([10, 10, 0, 10]),
-            payload: Payload::Udp { src: 1, dst: 2 },
-            ttl: 64,
+        (site, compiled)
+    }
+
+    fn ask(text: &str, name: &str) -> Result<Frame, Error> {
+        let (site, compiled) = compiled(text);
+        frame(&site, &compiled, &question(Sender::Line(name.to_owned()), "10.10.0.10"))
+    }
+
+    const DEMO: &str = include_str!("../../examples/demo.yaml");
+
+    /// Blue's web server is 192.0.2.2 in a /28, and 2001:db8:1::2.
+    fn from_port(port: &str, to: &str) -> Frame {
+        let (site, compiled) = compiled(DEMO);
+        frame(&site, &compiled, &question(Sender::Port(port.to_owned()), to)).unwrap()
+    }
+
+    #[test]
+    fn a_group_is_sent_to_by_its_mac() {
+        for (to, mac) in [
+            ("224.0.0.1", [1, 0, 0x5e, 0, 0, 1]),
+            ("239.255.129.2", [1, 0, 0x5e, 0x7f, 0x81, 2]),
+            ("255.255.255.255", [0xff; 6]),
+            ("192.0.2.15", [0xff; 6]),
+            ("ff02::1:ff00:7", [0x33, 0x33, 0xff, 0, 0, 7]),
+        ] {
+            let frame = from_port("blue/web", to);
+            assert_eq!(frame.bytes[..6], mac, "{to}");
+            assert_eq!(frame.steps, []);
+        }
+        // Another network's broadcast is an address like others.
+        let macs =
+            ["10.0.0.255", "10.0.0.254"].map(|to| from_port("blue/web", to).bytes[..6].to_vec());
+        assert_eq!(macs[0], macs[1]);
+        let (site, compiled) = compiled(DEMO);
+        let mut described = question(Sender::Uplink("internet".to_owned()), "224.0.0.251");
+        described.source = Some([203, 0, 113, 7].into());
+        let frame = frame(&site, &compiled, &described).unwrap();
+        assert_eq!(frame.bytes[..6], [1, 0, 0x5e, 0, 0, 0xfb]);
+    }
+
+    #[test]
+    fn a_neighbour_that_nobody_is_is_asked_for() {
+        for (to, packet) in [
+            ("192.0.2.9", "arp who-has 192.0.2.9 tell 192.0.2.2"),
+            ("2001:db8:1::9", "icmpv6 2001:db8:1::2 > ff02::1:ff00:9 who-has 2001:db8:1::9"),
+            ("fe80::9", "icmpv6 2001:db8:1::2 > ff02::1:ff00:9 who-has fe80::9"),
+        ] {
+            let frame = from_port("blue/web", to);
+            assert_eq!(frame::describe(&frame.bytes), packet);
+            assert!(frame.steps[0].decision.starts_with(&format!("{to} is in the sender's own")));
+        }
+        for to in ["192.0.2.1", "10.0.0.77", "192.0.2.2"] {
+            assert_eq!(from_port("blue/web", to).steps, [], "{to}");
+        }
+    }
+
+    #[test]
+    fn a_pair_of_another_mac_is_sent_from_by_that_mac() {
+        let pair =
+            "allowed_address_pairs: [{ip_address: 192.0.2.7, mac_address: \"02:00:00:00:00:77\"}]";
+        let text = DEMO.replace(
+            "        security_groups: [web]\n",
+            &format!("        security_groups: [web]\n        {pair}\n"),
+        );
+        assert_ne!(text, DEMO);
+        let (site, compiled) = compiled(&text);
+        let mut described = question(Sender::Port("blue/web".to_owned()), "192.0.2.1");
+        let mac = |described: &Described| {
+            frame(&site, &compiled, described).unwrap().bytes[6..12].to_vec()
         };
-        frame(&site, &compiled, &described)
+        assert_ne!(mac(&described), [2, 0, 0, 0, 0, 0x77]);
+        described.source = Some([192, 0, 2, 7].into());
+        assert_eq!(mac(&described), [2, 0, 0, 0, 0, 0x77]);
     }
 
     #[test]
@@ -224,7 +364,7 @@ mod tests {
         let text = include_str!("../../examples/mec-direct.yaml");
         let names = ["+819012345601", "090-1234-5601", "mobile/09012345601", "robot-1"];
         let frames: Vec<_> = names.into_iter().map(|name| ask(text, name).unwrap()).collect();
-        assert!(frames.iter().all(|frame| *frame == frames[0] && frame.is_nic));
+        assert!(frames.iter().all(|frame| *frame == frames[0]));
         assert_eq!(ask(text, "factory/robot-1"), Ok(frames.into_iter().next().unwrap()));
         for name in ["090-1234-5605", "office/robot-1", "elsewhere/090-1234-5601", "robot"] {
             let error = ask(text, name).unwrap_err().to_string();

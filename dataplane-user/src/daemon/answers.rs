@@ -195,7 +195,9 @@ impl Daemon {
         let frame = TestFrame::new(hooked, asked.at.ifindex, &asked.bytes);
         let traced = self.dataplane.trace_run(frame)?;
         let site = &self.in_force.compiled;
-        Ok(trace::tell(site, frame::describe(&asked.bytes), &traced.notes))
+        let mut told = trace::tell(site, frame::describe(&asked.bytes), &traced.notes);
+        told.steps.splice(..0, asked.steps);
+        Ok(told)
     }
 
     fn tenant(&self, id: u32) -> String {
