@@ -1,15 +1,13 @@
 //! Why does this packet (not) pass? The question becomes a frame, the loaded
 //! program's twin runs on it, and its notes become sentences.
 
+mod host;
 mod sender;
 mod tell;
 
 use std::net::IpAddr;
 
-use dataplane_common::{
-    addr::Mac,
-    table::{AttachmentKey, LocationKey},
-};
+use dataplane_common::table::{AttachmentKey, LocationKey};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -17,11 +15,12 @@ use crate::{
     address::{addr, ip},
     compile::{Compiled, ids::Kind},
     frame::{self, Payload},
-    model::{Port, Site, Subnet},
+    model::Site,
     neighbour,
     view::Step,
 };
 
+use host::Host;
 pub use tell::tell;
 
 /// A packet to ask about.
@@ -105,7 +104,7 @@ pub enum Error {
         to: IpAddr,
     },
     /// The families differ.
-    #[error("{source_address} and {to} are not of one family")]
+    #[error("--from {source_address} and --to {to} are not of one family, IPv4 or IPv6")]
     Families {
         /// From.
         source_address: IpAddr,
@@ -155,28 +154,31 @@ pub fn frame(model: &Site, site: &Compiled, described: &Described) -> Result<Fra
         .find(|(_, attachment)| attachment.id == hop.attachment)
         .map(|(key, _)| *key)
         .unwrap_or_default();
-    let port = port(model, site, sender);
-    let subnets = port.map_or(&[][..], |port| &model.networks[port.network].subnets);
-    let group = group_mac(described.to, subnets);
-    let src_mac = port.map_or(hop.dst, |port| mac_of(port, source));
-    // Within its network a port knows its neighbours' MACs; everything else goes to the router.
-    let key = LocationKey { addr: addr(described.to), zone: endpoint.network, zero: 0 };
-    let neighbour = site.image.locations.get(&key).filter(|_| port.is_some());
-    let is_near = subnets.iter().any(|subnet| subnet.prefix.contains(described.to))
-        || port.is_some() && addr(described.to).is_link_local() && described.to.is_ipv6();
-    if is_near && neighbour.is_none() && group.is_none() {
-        let question = neighbour::Question {
-            interface: String::new(),
-            vlan: at.vlan as u16,
-            mac: src_mac,
-            own: source,
-            target: described.to,
-        };
-        return Ok(Frame { at, bytes: neighbour::ask(&question), steps: vec![asks(described.to)] });
-    }
+    let host = Host::of(model, site, sender, source);
+    let src_mac = host.as_ref().map_or(hop.dst, |host| host.mac);
+    let subnets = host.as_ref().map_or(&[][..], |host| &host.subnets);
+    let next = host.as_ref().and_then(|host| host.next(described.to));
+    let dst_mac = match (host::group_mac(described.to, subnets), next) {
+        (Some(group), _) => group,
+        (None, None) => hop.src,
+        (None, Some(next)) => {
+            let key = LocationKey { addr: addr(next), zone: endpoint.network, zero: 0 };
+            let Some(location) = site.image.locations.get(&key) else {
+                let bytes = neighbour::ask(&neighbour::Question {
+                    interface: String::new(),
+                    vlan: at.vlan as u16,
+                    mac: src_mac,
+                    own: source,
+                    target: next,
+                });
+                return Ok(Frame { at, bytes, steps: vec![host::asks(next, described.to)] });
+            };
+            location.mac
+        }
+    };
     let bytes = frame::build(&frame::Headers {
         src_mac,
-        dst_mac: group.unwrap_or_else(|| neighbour.map_or(hop.src, |location| location.mac)),
+        dst_mac,
         vlan: at.vlan as u16,
         src: source,
         dst: described.to,
@@ -184,59 +186,6 @@ pub fn frame(model: &Site, site: &Compiled, described: &Described) -> Result<Fra
         payload: described.payload,
     });
     Ok(Frame { at, bytes, steps: Vec::new() })
-}
-
-/// The port, if the endpoint is one.
-fn port<'m>(model: &'m Site, site: &Compiled, endpoint: u32) -> Option<&'m Port> {
-    let name = site.ids.name(Kind::Endpoint, endpoint).strip_prefix("port ")?;
-    let (tenant, name) = name.split_once('/')?;
-    let is_it = |port: &&Port| {
-        model.tenants[port.tenant].name.as_str() == tenant && port.name.as_str() == name
-    };
-    model.ports.values().find(is_it)
-}
-
-/// The MAC that a port sends with from this address: that of the pair which lets it, or its own.
-fn mac_of(port: &Port, source: IpAddr) -> Mac {
-    let pairs = port.address_pairs.iter().filter(|pair| pair.prefix.contains(source));
-    let macs: Vec<_> = pairs.map(|pair| pair.mac).collect();
-    let is_own = port.fixed_ips.contains(&source) || macs.contains(&port.mac);
-    Mac(macs.first().filter(|_| !is_own).unwrap_or(&port.mac).octets())
-}
-
-/// The MAC that frames to a group of hosts have (RFC 1112 section 6.4, RFC 2464 section 7),
-/// those to all hosts of the link included (RFC 919).
-fn group_mac(to: IpAddr, subnets: &[Subnet]) -> Option<Mac> {
-    match to {
-        IpAddr::V4(to) if to.is_multicast() => {
-            let [_, a, b, c] = to.octets();
-            Some(Mac([0x01, 0x00, 0x5e, a & 0x7f, b, c]))
-        }
-        IpAddr::V4(to) => {
-            // A link of two ends has no broadcast (RFC 3021).
-            let is_all = |subnet: &Subnet| {
-                subnet.prefix.prefix() < 31 && subnet.prefix.broadcast() == IpAddr::V4(to)
-            };
-            (to.is_broadcast() || subnets.iter().any(is_all)).then_some(Mac::BROADCAST)
-        }
-        IpAddr::V6(to) if to.is_multicast() => {
-            let [.., a, b, c, d] = to.octets();
-            Some(Mac([0x33, 0x33, a, b, c, d]))
-        }
-        IpAddr::V6(_) => None,
-    }
-}
-
-/// Why the frame is a question.
-fn asks(to: IpAddr) -> Step {
-    let by = if to.is_ipv4() { "ARP" } else { "neighbour discovery" };
-    Step {
-        stage: "resolve".to_owned(),
-        decision: format!(
-            "{to} is in the sender's own subnet and nobody's there: its host asks for the MAC \
-             by {by}, and sends the packet to no one before it is told"
-        ),
-    }
 }
 
 /// Where a captured frame comes in.
@@ -333,11 +282,28 @@ mod tests {
         ] {
             let frame = from_port("blue/web", to);
             assert_eq!(frame::describe(&frame.bytes), packet);
-            assert!(frame.steps[0].decision.starts_with(&format!("{to} is in the sender's own")));
+            assert!(
+                frame.steps[0]
+                    .decision
+                    .starts_with(&format!("{to} is on the sender's own link, and"))
+            );
         }
         for to in ["192.0.2.1", "10.0.0.77", "192.0.2.2"] {
             assert_eq!(from_port("blue/web", to).steps, [], "{to}");
         }
+        // A network without a router has a gateway all the same, but it may be nobody.
+        let (site, compiled) = compiled(
+            "{version: 1, tenants: [{name: t, networks: [{name: n, subnets: [{cidr: 10.9.0.0/24}]}], \
+             ports: [{name: p, network: n, interface: i, mac: 02:00:00:00:00:01, fixed_ips: [10.9.0.5]}]}]}",
+        );
+        let described = question(Sender::Port("p".to_owned()), "192.0.2.2");
+        let frame = frame(&site, &compiled, &described).unwrap();
+        assert_eq!(frame::describe(&frame.bytes), "arp who-has 10.9.0.1 tell 10.9.0.5");
+        assert!(
+            frame.steps[0]
+                .decision
+                .starts_with("10.9.0.1 is on the sender's own link as the gateway")
+        );
     }
 
     #[test]
