@@ -1,6 +1,7 @@
 //! Why does this packet (not) pass? The question becomes a frame, the loaded
 //! program's twin runs on it, and its notes become sentences.
 
+mod captured;
 mod host;
 mod sender;
 mod tell;
@@ -20,6 +21,7 @@ use crate::{
     view::Step,
 };
 
+pub use captured::captured;
 use host::Host;
 pub use tell::tell;
 
@@ -32,8 +34,9 @@ pub enum Question {
     Captured {
         /// The interface.
         interface: String,
-        /// The VLAN it is tagged with beside the frame; 0: none.
-        vlan: u16,
+        /// The VLAN it is tagged with, if the frame does not say so itself.
+        #[serde(default)]
+        vlan: Option<u16>,
         /// The frame, from the Ethernet header on.
         frame: Vec<u8>,
     },
@@ -112,11 +115,21 @@ pub enum Error {
         to: IpAddr,
     },
     /// Nothing is plugged in there.
-    #[error("no attachment of the site is at interface {interface:?}, VLAN {vlan}")]
+    #[error("interface {interface:?} has no VLAN {vlan} in the site; it has: {known}")]
     NoAttachment {
         /// The interface.
         interface: String,
         /// The VLAN.
+        vlan: u16,
+        /// What is plugged in.
+        known: String,
+    },
+    /// The frame says otherwise.
+    #[error("the frame itself is tagged with VLAN {own}, and --vlan says {vlan}")]
+    OwnTag {
+        /// In the frame.
+        own: u16,
+        /// Beside it.
         vlan: u16,
     },
 }
@@ -186,15 +199,6 @@ pub fn frame(model: &Site, site: &Compiled, described: &Described) -> Result<Fra
         payload: described.payload,
     });
     Ok(Frame { at, bytes, steps: Vec::new() })
-}
-
-/// Where a captured frame comes in.
-pub fn captured(site: &Compiled, interface: &str, vlan: u16, bytes: &[u8]) -> Result<Frame, Error> {
-    let name = crate::compile::attachment_name(interface, vlan);
-    let absent = || Error::NoAttachment { interface: interface.to_owned(), vlan };
-    let id = site.ids.number(Kind::Attachment, &name).ok_or_else(absent)?;
-    let (key, _) = site.image.attachments.iter().find(|(_, at)| at.id == id).ok_or_else(absent)?;
-    Ok(Frame { at: *key, bytes: frame::tagged(bytes, vlan), steps: Vec::new() })
 }
 
 /// The first whole address that the sender may use, of the destination's family.

@@ -2,9 +2,13 @@
 
 mod payload;
 
-use std::{fs, net::IpAddr, path::PathBuf};
+use std::{
+    fs,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use clap::Args;
 
 use super::{
@@ -12,7 +16,7 @@ use super::{
     output::{Output, table},
 };
 use crate::{
-    pcap,
+    frame, pcap,
     trace::{Described, Question, Sender},
     view::Trace,
 };
@@ -41,15 +45,15 @@ pub struct Options {
     /// The uplink that the packet comes in by
     #[arg(long, value_name = "NAME", group = "sender", requires = "from")]
     uplink: Option<String>,
-    /// Packets of a capture (pcap, Ethernet), one trace each
+    /// The frames of a capture (pcap, Ethernet), one trace each
     #[arg(long, value_name = "FILE", group = "sender", requires = "interface")]
     pcap: Option<PathBuf>,
     /// Where the captured packets come in
     #[arg(long, value_name = "NAME")]
     interface: Option<String>,
-    /// The VLAN that they come in with
-    #[arg(long, value_name = "VLAN", default_value_t = 0)]
-    vlan: u16,
+    /// Their VLAN, if the capture has no tags, as one inside a VLAN device
+    #[arg(long, value_name = "VLAN", value_parser = clap::value_parser!(u16).range(1..=4094))]
+    vlan: Option<u16>,
     /// The source address [default: the sender's first of the family]
     #[arg(long, value_name = "ADDRESS")]
     from: Option<IpAddr>,
@@ -57,33 +61,38 @@ pub struct Options {
     #[arg(long, value_name = "ADDRESS", required_unless_present = "pcap")]
     to: Option<IpAddr>,
     #[command(flatten)]
-    carries: payload::Options,
+    carries: payload::Carried,
     /// TTL or hop limit
     #[arg(long, value_name = "HOPS", default_value_t = 64)]
     ttl: u8,
 }
 
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    for question in questions(options)? {
-        let trace: Trace = options.daemon.post("/v1/trace", serde_json::to_vec(&question)?)?;
-        options.output.print(&trace, show)?;
+    if let (Some(path), Some(interface)) = (&options.pcap, &options.interface) {
+        return captured(options, path, interface);
     }
-    Ok(())
+    let trace = ask(options, &Question::Described(described(options)?))?;
+    if let Some(error) = trace.error {
+        bail!("{error}");
+    }
+    options.output.print(&trace, show)
+}
+
+fn ask(options: &Options, question: &Question) -> anyhow::Result<Trace> {
+    options.daemon.post("/v1/trace", serde_json::to_vec(question)?)
 }
 
 fn show(trace: &Trace) -> String {
+    let frame = trace.frame.map_or_else(String::new, |number| format!("frame {number}: "));
+    if let Some(error) = &trace.error {
+        return format!("{frame}{}\n→ {}: {error}\n", trace.packet, trace.verdict);
+    }
     let rows = trace.steps.iter().map(|step| [step.stage.clone(), step.decision.clone()]);
-    format!("{}\n{}\n→ {}\n", trace.packet, table(["STAGE", "DECISION"], rows), trace.verdict)
+    let steps = table(["STAGE", "DECISION"], rows);
+    format!("{frame}{}\n{steps}\n→ {}\n", trace.packet, trace.verdict)
 }
 
-fn questions(options: &Options) -> anyhow::Result<Vec<Question>> {
-    if let (Some(path), Some(interface)) = (&options.pcap, &options.interface) {
-        let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let frames = pcap::frames(&bytes).with_context(|| path.display().to_string())?;
-        let captured =
-            |frame| Question::Captured { interface: interface.clone(), vlan: options.vlan, frame };
-        return Ok(frames.into_iter().map(captured).collect());
-    }
+fn described(options: &Options) -> anyhow::Result<Described> {
     let from = match (&options.port, &options.line, &options.uplink) {
         (Some(port), _, _) => Sender::Port(port.clone()),
         (_, Some(line), _) => Sender::Line(line.clone()),
@@ -92,6 +101,55 @@ fn questions(options: &Options) -> anyhow::Result<Vec<Question>> {
     };
     let Some(to) = options.to else { bail!("where does the packet go? Give --to") };
     let payload = options.carries.payload(to)?;
-    let described = Described { from, source: options.from, to, payload, ttl: options.ttl };
-    Ok(vec![Question::Described(described)])
+    Ok(Described { from, source: options.from, to, payload, ttl: options.ttl })
 }
+
+/// Each frame by itself: one that cannot be traced says nothing of those after it.
+fn captured(options: &Options, path: &Path, interface: &str) -> anyhow::Result<()> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let frames = pcap::frames(&bytes).with_context(|| path.display().to_string())?;
+    ensure!(!frames.is_empty(), "{}: there is no frame in it", path.display());
+    let (mut traces, mut failed) = (Vec::new(), Vec::new());
+    for (number, frame) in (1..).zip(frames) {
+        let mut trace = match frame {
+            Ok(frame) if frame.bytes.len() < frame.wire_bytes => Trace::untraceable(
+                frame::describe(&frame.bytes),
+                format!(
+                    "{} of its {} bytes were captured; `tcpdump -s 0` captures all",
+                    frame.bytes.len(),
+                    frame.wire_bytes
+                ),
+            ),
+            Ok(pcap::Frame { bytes: frame, .. }) => {
+                let interface = interface.to_owned();
+                ask(options, &Question::Captured { interface, vlan: options.vlan, frame })?
+            }
+            Err(error) => Trace::untraceable("a part of a frame".to_owned(), error.to_string()),
+        };
+        trace.frame = Some(number);
+        failed.extend(trace.error.is_some().then_some(number));
+        if options.output.is_table() {
+            let gap = if number > 1 { "\n" } else { "" };
+            options.output.print(&trace, |trace| format!("{gap}{}", show(trace)))?;
+        }
+        traces.push(trace);
+    }
+    if !options.output.is_table() {
+        options.output.print(&traces, |_| String::new())?;
+    }
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let listed: Vec<_> = failed.iter().take(LISTED_MAX).map(usize::to_string).collect();
+    let more = if failed.len() > LISTED_MAX { ", …" } else { "" };
+    bail!(
+        "{}: {} of {} frames could not be traced: {}{more}",
+        path.display(),
+        failed.len(),
+        traces.len(),
+        listed.join(", ")
+    )
+}
+
+/// Numbers of frames in a message at most.
+const LISTED_MAX: usize = 20;

@@ -31,7 +31,10 @@ fn port(site: &Compiled, name: &str) -> Result<u32, Error> {
         several => Err(Error::Ambiguous {
             kind: "port",
             name: name.to_owned(),
-            known: listed(several.iter().map(|(known, _)| known["port ".len()..].to_owned())),
+            known: listed(
+                several.iter().map(|(known, _)| known["port ".len()..].to_owned()),
+                KNOWN_MAX,
+            ),
         }),
     }
 }
@@ -54,15 +57,23 @@ fn line(model: &Site, site: &Compiled, name: &str) -> Result<u32, Error> {
             endpoint.ok_or_else(|| Error::NoSession { name: name.to_owned() })
         }
         [] => {
-            let known = model.lines.values().take(KNOWN_MAX).map(|line| shown(model, line));
-            Err(Error::Unknown { kind: "line", name: name.to_owned(), known: listed(known) })
+            let known = model.lines.values().map(|line| shown(model, line));
+            Err(Error::Unknown {
+                kind: "line",
+                name: name.to_owned(),
+                known: listed(known, KNOWN_MAX),
+            })
         }
         several => {
             let known = several.iter().map(|(_, line)| match &line.name {
                 Some(_) if number.is_none() => shown(model, line),
                 _ => format!("{}/{digits}", model.accesses[line.access].name),
             });
-            Err(Error::Ambiguous { kind: "line", name: name.to_owned(), known: listed(known) })
+            Err(Error::Ambiguous {
+                kind: "line",
+                name: name.to_owned(),
+                known: listed(known, KNOWN_MAX),
+            })
         }
     }
 }
@@ -86,13 +97,19 @@ fn unknown(site: &Compiled, kind: &'static str, name: &str) -> Error {
         .all(Kind::Endpoint)
         .filter_map(|(known, _)| known.strip_prefix(kind))
         .map(|known| known.trim_start().to_owned());
-    Error::Unknown { kind, name: name.to_owned(), known: listed(known.take(KNOWN_MAX)) }
+    Error::Unknown { kind, name: name.to_owned(), known: listed(known, KNOWN_MAX) }
 }
 
 /// Names that an error lists at most.
-const KNOWN_MAX: usize = 20;
+pub(super) const KNOWN_MAX: usize = 20;
 
-fn listed(names: impl Iterator<Item = String>) -> String {
-    let names: Vec<_> = names.collect();
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+pub(super) fn listed(names: impl Iterator<Item = String>, max: usize) -> String {
+    let mut names: Vec<_> = names.collect();
+    let more = names.len().saturating_sub(max);
+    names.truncate(max);
+    match (names.join(", "), more) {
+        (names, _) if names.is_empty() => "none".to_owned(),
+        (names, 0) => names,
+        (names, more) => format!("{names} and {more} more"),
+    }
 }

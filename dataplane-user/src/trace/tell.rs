@@ -32,7 +32,7 @@ pub fn tell(site: &Compiled, packet: String, notes: &[Note]) -> Trace {
         Some(_) => "stopped",
         None => "unknown",
     };
-    Trace { packet, steps, verdict: verdict.to_owned(), stop }
+    Trace { frame: None, packet, steps, verdict: verdict.to_owned(), stop, error: None }
 }
 
 fn step(site: &Compiled, note: &Note) -> Option<Step> {

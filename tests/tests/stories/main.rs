@@ -27,3 +27,5 @@ mod mixed;
 mod operations;
 
 mod accounting;
+
+mod tracing;

@@ -12,7 +12,7 @@ use dataplane_common::wire::protocol::{ICMP, ICMPV6, TCP, UDP};
 use crate::{frame::Payload, protocol};
 
 #[derive(Args, Default)]
-pub struct Options {
+pub struct Carried {
     /// The protocol, by name (tcp, udp, icmp, sctp, …) or number; icmp is ICMPv6 if the
     /// destination is an IPv6 address
     #[arg(long, value_name = "PROTOCOL", default_value = "icmp", conflicts_with = "pcap")]
@@ -45,7 +45,7 @@ const PORTS: [&str; 2] = ["--sport", "--dport"];
 const TCP_FLAGS: [&str; 1] = ["--flags"];
 const ICMPS: [&str; 3] = ["--icmp-type", "--icmp-code", "--icmp-id"];
 
-impl Options {
+impl Carried {
     /// As a packet to that address has it.
     pub fn payload(&self, to: IpAddr) -> anyhow::Result<Payload> {
         let number = protocol::number(&self.proto).with_context(|| {
@@ -128,8 +128,8 @@ fn tcp_flags(letters: Option<&str>) -> anyhow::Result<u8> {
 mod tests {
     use super::*;
 
-    fn payload(change: impl FnOnce(&mut Options), to: &str) -> Result<Payload, String> {
-        let mut options = Options { proto: "icmp".to_owned(), ..Options::default() };
+    fn payload(change: impl FnOnce(&mut Carried), to: &str) -> Result<Payload, String> {
+        let mut options = Carried { proto: "icmp".to_owned(), ..Carried::default() };
         change(&mut options);
         options.payload(to.parse().unwrap()).map_err(|error| error.to_string())
     }
@@ -138,7 +138,7 @@ mod tests {
     fn names_and_numbers_are_the_same() {
         let carried = |proto: &str, dport| {
             let proto = proto.to_owned();
-            payload(|options| *options = Options { proto, dport, ..Options::default() }, "10.0.0.1")
+            payload(|options| *options = Carried { proto, dport, ..Carried::default() }, "10.0.0.1")
         };
         for (name, number) in
             [("tcp", "6"), ("udp", "17"), ("sctp", "132"), ("dccp", "33"), ("udplite", "136")]
@@ -163,8 +163,8 @@ mod tests {
 
     #[test]
     fn what_means_nothing_is_refused() {
-        let refused = |proto: &str, change: fn(&mut Options)| {
-            let change = |options: &mut Options| {
+        let refused = |proto: &str, change: fn(&mut Carried)| {
+            let change = |options: &mut Carried| {
                 options.proto = proto.to_owned();
                 change(options);
             };
