@@ -12,7 +12,7 @@ use dataplane_common::{
 };
 use serde::{Deserialize, Serialize};
 
-pub use read::{describe, vlan};
+pub use read::{cut, describe, packet_bytes, vlan};
 
 /// What a described packet carries.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]

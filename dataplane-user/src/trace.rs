@@ -21,7 +21,7 @@ use crate::{
     view::Step,
 };
 
-pub use captured::captured;
+pub use captured::{captured, first_segment};
 use host::Host;
 pub use tell::tell;
 

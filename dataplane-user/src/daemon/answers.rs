@@ -184,7 +184,7 @@ impl Daemon {
     /// `sekisho trace`.
     pub fn trace(&mut self, question: &trace::Question) -> anyhow::Result<Trace> {
         let InForce { site: model, compiled: site, .. } = &self.in_force;
-        let asked = match question {
+        let mut asked = match question {
             trace::Question::Described(described) => trace::frame(model, site, described)?,
             trace::Question::Captured { interface, vlan, frame } => {
                 match trace::captured(model, site, interface, *vlan, frame) {
@@ -199,6 +199,9 @@ impl Daemon {
         let at = self.in_force.attached.iter().find(|at| at.interface.index == asked.at.ifindex);
         let hooked = at.map_or(Hooked::Tcx, |at| at.hooked);
         let packet = frame::describe(&asked.bytes);
+        if let (trace::Question::Captured { .. }, Some(at)) = (question, at) {
+            trace::first_segment(model, &at.interface.name, at.interface.mtu_bytes, &mut asked);
+        }
         let frame = TestFrame::new(hooked, asked.at.ifindex, &asked.bytes);
         let traced = match self.dataplane.trace_run(frame) {
             Ok(traced) => traced,

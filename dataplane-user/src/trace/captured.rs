@@ -1,4 +1,4 @@
-//! Where did a captured frame come in?
+//! Where did a captured frame come in, and was it one frame on the wire?
 
 use dataplane_common::table::AttachmentKey;
 
@@ -9,7 +9,7 @@ use super::{
 use crate::{
     compile::{Compiled, attachment_name, ids::Kind},
     frame,
-    model::Site,
+    model::{Owner, Site},
     view::Step,
 };
 
@@ -75,6 +75,31 @@ fn shown(vlans: &[u16]) -> String {
     listed(vlans.iter().map(name), KNOWN_MAX)
 }
 
+/// What is longer than the interface's MTU was never one packet: where a sender leaves it to
+/// its device to cut segments, a capture has them in one. Their length is not in it; they
+/// are taken to fill the network's MTU, and the first stands for all.
+pub fn first_segment(model: &Site, interface: &str, mtu_bytes: u32, asked: &mut Frame) {
+    let is_it = |vlan: Option<u16>| u32::from(vlan.unwrap_or(0)) == asked.at.vlan;
+    let mut of = model.attachments.values().filter(|at| at.interface.as_str() == interface);
+    let network_bytes = match of.find(|at| is_it(at.vlan)).map(|at| at.owner) {
+        Some(Owner::Network(network)) => u32::from(model.networks[network].mtu),
+        _ => mtu_bytes,
+    };
+    if mtu_bytes == 0 || frame::packet_bytes(&asked.bytes).is_none_or(|bytes| bytes <= mtu_bytes) {
+        return;
+    }
+    let segment_bytes = network_bytes.min(mtu_bytes);
+    if let Some(segment) = frame::cut(&asked.bytes, segment_bytes as u16) {
+        let decision = format!(
+            "{} bytes are more than one packet (the MTU of {interface} is {mtu_bytes}): its first \
+             segment is judged, as one of {segment_bytes} bytes",
+            asked.bytes.len()
+        );
+        asked.steps.push(Step { stage: "capture".to_owned(), decision });
+        asked.bytes = segment;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,8 +125,9 @@ mod tests {
         let l3 = if tag == 0 { 14 } else { 18 };
         frame[l3 + 2..l3 + 4].copy_from_slice(&bytes.to_be_bytes());
         frame.resize(l3 + usize::from(bytes), 0);
-        let asked =
+        let mut asked =
             captured(&model, &site, interface, vlan, &frame).map_err(|error| error.to_string())?;
+        first_segment(&model, interface, 1500, &mut asked);
         Ok(asked)
     }
 
@@ -126,6 +152,19 @@ mod tests {
         assert_eq!(
             came_in("eth7", None, 0, 40).unwrap_err(),
             "there is no attached interface \"eth7\"; there are: eth0, eth1, veth-blue-a, veth-red-a"
+        );
+    }
+
+    #[test]
+    fn a_frame_beyond_the_mtu_stands_for_its_segments() {
+        let whole = came_in("eth0", None, 201, 1500).unwrap();
+        assert_eq!((whole.bytes.len(), whole.steps.len()), (1518, 0));
+        let long = came_in("eth0", None, 201, 9000).unwrap();
+        assert_eq!(long.bytes.len(), 1518);
+        assert_eq!(
+            long.steps[0].decision,
+            "9018 bytes are more than one packet (the MTU of eth0 is 1500): its first segment is \
+             judged, as one of 1500 bytes"
         );
     }
 }
