@@ -21,51 +21,94 @@ use crate::{
     view::Trace,
 };
 
-/// Ask the loaded program what it would do with a packet, stage by stage
+/// Ask the loaded program why a packet passes or not, stage by stage
 ///
-/// The packet is described by flags, or taken from a capture. Nothing is sent and
-/// nothing changes: a twin of the loaded program runs on the live tables.
+/// The packet is described by flags, or taken from a capture. Nothing is sent and nothing changes:
+/// a twin of the loaded program judges it on the live tables. The last line tells what becomes of
+/// it: forwarded, answered, heard by the daemon, or stopped, for the reason in the step before.
+///
+/// A described packet is the frame that the sender's host would send; to an address of its own
+/// subnet that nobody has, that is the question for the MAC. With -o json it is one object, the
+/// frames of a capture are one array. Exit code 1: something could not be traced.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     sekisho trace --port web-1 --to 10.2.0.5 --proto tcp --dport 443\n  \
-    sekisho trace --line +819012345678 --to 10.1.0.10 --proto icmp\n  \
+    sekisho trace --port web-1 --from 10.2.0.9 --to 10.2.0.5 --proto tcp --dport 443 --flags SA\n  \
+    sekisho trace --line 090-1234-5601 --to 10.1.0.10\n  \
     sekisho trace --uplink internet --from 198.51.100.7 --to 203.0.113.10 --proto udp --dport 53\n  \
-    sekisho trace --pcap lost.pcap --interface tap-web1")]
+    sekisho trace --pcap lost.pcap --interface tap-web1\n  \
+    sekisho trace --pcap inside-vlan.pcap --interface trunk --vlan 101 -o json")]
 pub struct Options {
     #[command(flatten)]
     daemon: Daemon,
     #[command(flatten)]
     output: Output,
-    /// The sending port: NAME or TENANT/NAME
-    #[arg(long, value_name = "PORT", group = "sender")]
+    /// The sending port of a network: NAME, or TENANT/NAME if several tenants have one of that name
+    #[arg(long, value_name = "PORT", group = "sender", help_heading = SENDER)]
     port: Option<String>,
-    /// The sending line: its number in any usual spelling, NAME or TENANT/NAME
-    #[arg(long, value_name = "LINE", group = "sender")]
+    /// The sending line: its number in any usual spelling, ACCESS/NUMBER, NAME or TENANT/NAME
+    #[arg(long, value_name = "LINE", group = "sender", help_heading = SENDER)]
     line: Option<String>,
-    /// The uplink that the packet comes in by
-    #[arg(long, value_name = "NAME", group = "sender", requires = "from")]
+    /// The uplink that the packet comes in by; needs --from
+    #[arg(long, value_name = "NAME", group = "sender", requires = "from", help_heading = SENDER)]
     uplink: Option<String>,
-    /// The frames of a capture (pcap, Ethernet), one trace each
-    #[arg(long, value_name = "FILE", group = "sender", requires = "interface")]
-    pcap: Option<PathBuf>,
-    /// Where the captured packets come in
-    #[arg(long, value_name = "NAME")]
-    interface: Option<String>,
-    /// Their VLAN, if the capture has no tags, as one inside a VLAN device
-    #[arg(long, value_name = "VLAN", value_parser = clap::value_parser!(u16).range(1..=4094))]
-    vlan: Option<u16>,
-    /// The source address [default: the sender's first of the family]
-    #[arg(long, value_name = "ADDRESS")]
+    /// The source address [default: the sender's first of the destination's family]
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "pcap", help_heading = PACKET)]
     from: Option<IpAddr>,
     /// The destination address
-    #[arg(long, value_name = "ADDRESS", required_unless_present = "pcap")]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        required_unless_present = "pcap",
+        conflicts_with = "pcap",
+        help_heading = PACKET
+    )]
     to: Option<IpAddr>,
     #[command(flatten)]
     carries: payload::Carried,
     /// TTL or hop limit
-    #[arg(long, value_name = "HOPS", default_value_t = 64)]
+    #[arg(
+        long,
+        value_name = "HOPS",
+        default_value_t = 64,
+        conflicts_with = "pcap",
+        help_heading = PACKET
+    )]
     ttl: u8,
+    /// The capture: a pcap file of Ethernet frames, each of which is traced by itself
+    #[arg(
+        long,
+        value_name = "FILE",
+        group = "sender",
+        requires = "interface",
+        help_heading = CAPTURE
+    )]
+    pcap: Option<PathBuf>,
+    /// The interface of the site file by which the frames come in
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "pcap",
+        conflicts_with_all = ["port", "line", "uplink"],
+        help_heading = CAPTURE
+    )]
+    interface: Option<String>,
+    /// The VLAN that they come in by, if the capture was taken where they have no tag, as inside a
+    /// VLAN device; a frame with a tag of its own needs none
+    #[arg(
+        long,
+        value_name = "VLAN",
+        requires = "pcap",
+        conflicts_with_all = ["port", "line", "uplink"],
+        value_parser = clap::value_parser!(u16).range(1..=4094),
+        help_heading = CAPTURE
+    )]
+    vlan: Option<u16>,
 }
+
+const SENDER: &str = "Who sends it (one of these, or --pcap)";
+const PACKET: &str = "What is sent";
+const CAPTURE: &str = "Instead of all that, a capture";
 
 pub fn run(options: &Options) -> anyhow::Result<()> {
     if let (Some(path), Some(interface)) = (&options.pcap, &options.interface) {

@@ -218,3 +218,58 @@ fn a_described_packet_is_the_one_that_would_be_sent() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn what_cannot_be_asked_is_said() -> Result<()> {
+    kernel_tests!();
+    let lab = Lab::new("askew")?;
+    let red = "
+  - name: red
+    networks: [{name: n, subnets: [{cidr: 10.9.0.0/24}]}]
+    ports: [{name: pc, network: n, interface: red-pc, mac: 02:00:00:00:00:1a, fixed_ips: [10.9.0.10]}]
+";
+    let site = format!("{SITE}{red}");
+    let _hosts = plug::hosts(&lab, &site)?;
+    let sekisho = Sekisho::start(&lab, &site)?;
+    let file = write(&lab.folder().join("one.pcap"), &[datagram(Some(101), 8)])?;
+    let bytes = fs::read(&file)?;
+    let put = |name: &str, bytes: &[u8]| -> Result<String> {
+        let path = lab.folder().join(name);
+        fs::write(&path, bytes)?;
+        Ok(format!("--interface trunk --pcap {}", path.display()))
+    };
+    let pcap = format!("--interface trunk --pcap {file}");
+    let mut partial = bytes.clone();
+    partial[39] = 200;
+    for (line, code, words) in [
+        (
+            "--port nobody --to 10.1.0.10",
+            1,
+            "no port \"nobody\"; there are: blue/pc, blue/vm, red/pc",
+        ),
+        ("--port pc --to 10.1.0.10", 1, "several ports \"pc\"; give one of blue/pc, red/pc"),
+        ("--port vm --to 10.1.0.10 --from fd01::10", 1, "--from fd01::10 and --to 10.1.0.10"),
+        ("--port red/pc --to fd01::1", 1, "port red/pc has no address of the family of fd01::1"),
+        ("--port vm --to 10.1.0.10 --vlan 5", 2, "cannot be used with '--vlan <VLAN>'"),
+        (
+            "--port vm --to 10.1.0.10 --interface trunk",
+            2,
+            "cannot be used with '--interface <NAME>'",
+        ),
+        ("--port vm --to 10.1.0.10 --dport 80", 1, "--dport means nothing for protocol icmp"),
+        ("--to 10.1.0.10", 1, "who sends the packet?"),
+        (&format!("{pcap} --to 10.1.0.10"), 2, "cannot be used with '--to <ADDRESS>'"),
+        (&format!("{pcap} --vlan 5000"), 2, "5000 is not in 1..=4094"),
+        (&pcap.replace("trunk", "tap"), 1, "\"tap\"; there are: blue-pc, red-pc, trunk"),
+        (&format!("{pcap}-2"), 1, "one.pcap-2: No such file"),
+        (&put("empty", &bytes[..24])?, 1, "there is no frame in it"),
+        (&put("next", &0x0a0d_0d0a_u32.to_le_bytes())?, 1, "it is pcapng; `tcpdump -r"),
+        (&put("cut", &bytes[..bytes.len() - 1])?, 1, "1 of 1 frames could not be traced: 1"),
+        (&put("partial", &partial)?, 1, "1 of 1 frames could not be traced: 1"),
+    ] {
+        let told = sekisho.cli(&[&["trace"], &*line.split(' ').collect::<Vec<_>>()].concat())?;
+        ensure!(told.status.code() == Some(code), "{line}: {told:?}");
+        ensure!(told.stderr.contains(words), "{line}: no {words:?} in {}", told.stderr);
+    }
+    Ok(())
+}

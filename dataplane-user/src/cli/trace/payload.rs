@@ -12,28 +12,29 @@ use dataplane_common::wire::protocol::{ICMP, ICMPV6, TCP, UDP};
 use crate::{frame::Payload, protocol};
 
 #[derive(Args, Default)]
+#[command(next_help_heading = super::PACKET)]
 pub struct Carried {
-    /// The protocol, by name (tcp, udp, icmp, sctp, …) or number; icmp is ICMPv6 if the
-    /// destination is an IPv6 address
+    /// The protocol, by name (tcp, udp, icmp, sctp, gre, …) or number; icmp to an IPv6 address is
+    /// ICMPv6
     #[arg(long, value_name = "PROTOCOL", default_value = "icmp", conflicts_with = "pcap")]
     proto: String,
-    /// Source port, where the protocol has ports [default: 40000]
-    #[arg(long, value_name = "PORT", conflicts_with = "pcap")]
+    /// Source port of tcp, udp, sctp, dccp or udplite [default: 40000]
+    #[arg(long, value_name = "NUMBER", conflicts_with = "pcap")]
     sport: Option<u16>,
-    /// Destination port, needed where the protocol has ports
-    #[arg(long, value_name = "PORT", conflicts_with = "pcap")]
+    /// Destination port, which those need
+    #[arg(long, value_name = "NUMBER", conflicts_with = "pcap")]
     dport: Option<u16>,
-    /// TCP flags, of the letters S (SYN), A (ACK), F (FIN), R (RST), P (PSH) and U (URG), as in
-    /// SA [default: S]
-    #[arg(long, value_name = "FLAGS", conflicts_with = "pcap")]
+    /// Flags of tcp, a letter each: S (SYN), A (ACK), F (FIN), R (RST), P (PSH), U (URG)
+    /// [default: S]
+    #[arg(long, value_name = "LETTERS", conflicts_with = "pcap")]
     flags: Option<String>,
-    /// ICMP type [default: echo request]
+    /// Type of icmp [default: 8 or 128, an echo request]
     #[arg(long, value_name = "TYPE", conflicts_with = "pcap")]
     icmp_type: Option<u8>,
-    /// ICMP code [default: 0]
+    /// Code of icmp [default: 0]
     #[arg(long, value_name = "CODE", conflicts_with = "pcap")]
     icmp_code: Option<u8>,
-    /// ICMP identifier, by which a reply is known [default: 40000]
+    /// Identifier of an icmp query, which its reply repeats [default: 40000]
     #[arg(long, value_name = "ID", conflicts_with = "pcap")]
     icmp_id: Option<u16>,
 }
