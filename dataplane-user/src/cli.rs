@@ -77,3 +77,13 @@ fn exit(done: anyhow::Result<ExitCode>) -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn verbs_and_flags_are_consistent() {
+        super::Command::command().debug_assert();
+    }
+}

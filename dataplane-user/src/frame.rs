@@ -1,5 +1,7 @@
 //! What does a described packet look like on the wire? For `sekisho trace`.
 
+mod read;
+
 use std::net::IpAddr;
 
 use bytes::{BufMut, BytesMut};
@@ -9,6 +11,8 @@ use dataplane_common::{
     wire::{ethernet, icmp, protocol, transport},
 };
 use serde::{Deserialize, Serialize};
+
+pub use read::{cut, describe, packet_bytes, vlan};
 
 /// What a described packet carries.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +28,15 @@ pub enum Payload {
     },
     /// A datagram of 8 bytes.
     Udp {
+        /// The sender's port.
+        src: u16,
+        /// The receiver's.
+        dst: u16,
+    },
+    /// The beginning of another protocol's packet that has ports.
+    Ports {
+        /// The protocol's number.
+        protocol: u8,
         /// The sender's port.
         src: u16,
         /// The receiver's.
@@ -114,52 +127,13 @@ pub fn tagged(frame: &[u8], vlan: u16) -> Vec<u8> {
     tagged
 }
 
-/// The frame in a line: `tcp 10.1.0.10 40000 > 10.2.0.5 443`.
-#[must_use]
-pub fn describe(frame: &[u8]) -> String {
-    line(frame).unwrap_or_else(|| format!("a frame of {} bytes", frame.len()))
-}
-
-fn line(frame: &[u8]) -> Option<String> {
-    let is_tagged = frame.get(12..14)? == ethernet::CUSTOMER_TAG;
-    let l3 = if is_tagged { 18 } else { 14 };
-    let byte = |at: usize| frame.get(l3 + at).copied();
-    let (protocol, src, dst, l4): (u8, IpAddr, IpAddr, usize) = match byte(0)? >> 4 {
-        4 => {
-            let ip =
-                |at: usize| -> Option<[u8; 4]> { frame.get(l3 + at..l3 + at + 4)?.try_into().ok() };
-            (byte(9)?, ip(12)?.into(), ip(16)?.into(), l3 + usize::from(byte(0)? & 15) * 4)
-        }
-        6 => {
-            let ip = |at: usize| -> Option<[u8; 16]> {
-                frame.get(l3 + at..l3 + at + 16)?.try_into().ok()
-            };
-            (byte(6)?, ip(8)?.into(), ip(24)?.into(), l3 + 40)
-        }
-        _ => return None,
-    };
-    let name = crate::protocol::name(protocol);
-    let port = |at: usize| {
-        frame.get(l4 + at..l4 + at + 2).map_or(0, |port| u16::from_be_bytes([port[0], port[1]]))
-    };
-    Some(match protocol {
-        protocol::TCP | protocol::UDP | protocol::SCTP => {
-            format!("{name} {src} {} > {dst} {}", port(0), port(2))
-        }
-        protocol::ICMP | protocol::ICMPV6 => {
-            format!("{name} {src} > {dst} type {} code {}", port(0) >> 8, port(0) & 0xff)
-        }
-        _ => format!("{name} {src} > {dst}"),
-    })
-}
-
 fn number(headers: &Headers) -> u8 {
     match headers.payload {
         Payload::Tcp { .. } => protocol::TCP,
         Payload::Udp { .. } => protocol::UDP,
         Payload::Icmp { .. } if headers.src.is_ipv4() => protocol::ICMP,
         Payload::Icmp { .. } => protocol::ICMPV6,
-        Payload::Other { protocol } => protocol,
+        Payload::Ports { protocol, .. } | Payload::Other { protocol } => protocol,
     }
 }
 
@@ -190,6 +164,13 @@ fn payload(headers: &Headers) -> BytesMut {
             payload.put_bytes(0, DATA_BYTES);
             debug_assert!(payload.len() >= icmp::ICMP_BYTES as usize);
             2
+        }
+        Payload::Ports { src, dst, .. } => {
+            payload.put_u16(src);
+            payload.put_u16(dst);
+            // Of the rest nothing is read, and the frame goes nowhere.
+            payload.put_bytes(0, DATA_BYTES);
+            return payload;
         }
         Payload::Other { .. } => {
             payload.put_bytes(0, DATA_BYTES);
@@ -244,6 +225,9 @@ mod tests {
         let tcp = Payload::Tcp { src: 40_000, dst: 443, flags: 2 };
         let frame = build(&headers("10.0.0.1", "10.0.0.2", tcp));
         assert_eq!(describe(&frame), "tcp 10.0.0.1 40000 > 10.0.0.2 443");
+        let sctp = Payload::Ports { protocol: 132, src: 40_000, dst: 38_412 };
+        let frame = build(&headers("10.0.0.1", "10.0.0.2", sctp));
+        assert_eq!(describe(&frame), "sctp 10.0.0.1 40000 > 10.0.0.2 38412");
         let icmp = Payload::Icmp { kind: 128, code: 0, id: 1 };
         let frame = build(&headers("2001:db8::1", "2001:db8::2", icmp));
         assert_eq!(describe(&frame), "icmpv6 2001:db8::1 > 2001:db8::2 type 128 code 0");

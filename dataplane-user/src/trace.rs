@@ -1,28 +1,29 @@
 //! Why does this packet (not) pass? The question becomes a frame, the loaded
 //! program's twin runs on it, and its notes become sentences.
 
+mod captured;
+mod host;
+mod sender;
+mod tell;
+
 use std::net::IpAddr;
 
-use dataplane_common::{
-    Stop,
-    stage::conntrack::state,
-    table::{
-        AttachmentKey, LocationKey, attachment_kind,
-        flow::{action, status},
-    },
-    tables::{Note, note},
-    work::job,
-};
+use dataplane_common::table::{AttachmentKey, LocationKey};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
     address::{addr, ip},
-    compile::{Compiled, ids::Kind, line_name},
+    compile::{Compiled, ids::Kind},
     frame::{self, Payload},
-    model::{Line, Number, Site},
-    view::{Step, Trace},
+    model::Site,
+    neighbour,
+    view::Step,
 };
+
+pub use captured::{captured, first_segment};
+use host::Host;
+pub use tell::tell;
 
 /// A packet to ask about.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -33,8 +34,9 @@ pub enum Question {
     Captured {
         /// The interface.
         interface: String,
-        /// The VLAN it is tagged with beside the frame; 0: none.
-        vlan: u16,
+        /// The VLAN it is tagged with, if the frame does not say so itself.
+        #[serde(default)]
+        vlan: Option<u16>,
         /// The frame, from the Ethernet header on.
         frame: Vec<u8>,
     },
@@ -105,7 +107,7 @@ pub enum Error {
         to: IpAddr,
     },
     /// The families differ.
-    #[error("{source_address} and {to} are not of one family")]
+    #[error("--from {source_address} and --to {to} are not of one family, IPv4 or IPv6")]
     Families {
         /// From.
         source_address: IpAddr,
@@ -113,11 +115,21 @@ pub enum Error {
         to: IpAddr,
     },
     /// Nothing is plugged in there.
-    #[error("no attachment of the site is at interface {interface:?}, VLAN {vlan}")]
+    #[error("interface {interface:?} has no VLAN {vlan} in the site; it has: {known}")]
     NoAttachment {
         /// The interface.
         interface: String,
         /// The VLAN.
+        vlan: u16,
+        /// What is plugged in.
+        known: String,
+    },
+    /// The frame says otherwise.
+    #[error("the frame itself is tagged with VLAN {own}, and --vlan says {vlan}")]
+    OwnTag {
+        /// In the frame.
+        own: u16,
+        /// Beside it.
         vlan: u16,
     },
 }
@@ -127,19 +139,15 @@ pub enum Error {
 pub struct Frame {
     /// The interface and VLAN.
     pub at: AttachmentKey,
-    /// Does the program for NICs see it, or that for tenant ports?
-    pub is_nic: bool,
     /// The frame, tagged in place.
     pub bytes: Vec<u8>,
+    /// What led to it.
+    pub steps: Vec<Step>,
 }
 
 /// Makes the frame that the sender would send.
 pub fn frame(model: &Site, site: &Compiled, described: &Described) -> Result<Frame, Error> {
-    let sender = match &described.from {
-        Sender::Port(name) => port(site, name)?,
-        Sender::Line(name) => line(model, site, name)?,
-        Sender::Uplink(name) => by_suffix(site, "uplink", name)?,
-    };
+    let sender = sender::endpoint(model, site, &described.from)?;
     let endpoint = site.image.endpoints[sender as usize];
     let source = match described.source {
         Some(source) => source,
@@ -159,114 +167,41 @@ pub fn frame(model: &Site, site: &Compiled, described: &Described) -> Result<Fra
         .find(|(_, attachment)| attachment.id == hop.attachment)
         .map(|(key, _)| *key)
         .unwrap_or_default();
-    // Within its network a port knows its neighbours' MACs; everything else goes to the router.
-    let key = LocationKey { addr: addr(described.to), zone: endpoint.network, zero: 0 };
-    let is_port = matches!(described.from, Sender::Port(_));
-    let neighbour = site.image.locations.get(&key).filter(|_| is_port);
-    let dst = neighbour.map_or(hop.src, |location| location.mac);
+    let host = Host::of(model, site, sender, source);
+    let src_mac = host.as_ref().map_or(hop.dst, |host| host.mac);
+    let subnets = host.as_ref().map_or(&[][..], |host| &host.subnets);
+    let next = host.as_ref().and_then(|host| host.next(described.to));
+    let dst_mac = match (host::group_mac(described.to, subnets), next) {
+        (Some(group), _) => group,
+        (None, None) => hop.src,
+        (None, Some(next)) => {
+            let key = LocationKey { addr: addr(next), zone: endpoint.network, zero: 0 };
+            let Some(location) = site.image.locations.get(&key) else {
+                let bytes = neighbour::ask(
+                    &neighbour::Question {
+                        interface: String::new(),
+                        vlan: at.vlan as u16,
+                        mac: src_mac,
+                        own: source,
+                        target: next,
+                    },
+                    None,
+                );
+                return Ok(Frame { at, bytes, steps: vec![host::asks(next, described.to)] });
+            };
+            location.mac
+        }
+    };
     let bytes = frame::build(&frame::Headers {
-        src_mac: hop.dst,
-        dst_mac: dst,
+        src_mac,
+        dst_mac,
         vlan: at.vlan as u16,
         src: source,
         dst: described.to,
         ttl: described.ttl,
         payload: described.payload,
     });
-    Ok(Frame { at, is_nic: !is_port, bytes })
-}
-
-/// Where a captured frame comes in.
-pub fn captured(site: &Compiled, interface: &str, vlan: u16, bytes: &[u8]) -> Result<Frame, Error> {
-    let name = crate::compile::attachment_name(interface, vlan);
-    let absent = || Error::NoAttachment { interface: interface.to_owned(), vlan };
-    let id = site.ids.number(Kind::Attachment, &name).ok_or_else(absent)?;
-    let (key, attachment) =
-        site.image.attachments.iter().find(|(_, at)| at.id == id).ok_or_else(absent)?;
-    let is_nic = attachment.kind != attachment_kind::PORTS;
-    Ok(Frame { at: *key, is_nic, bytes: frame::tagged(bytes, vlan) })
-}
-
-fn port(site: &Compiled, name: &str) -> Result<u32, Error> {
-    if name.contains('/') {
-        return by_suffix(site, "port", name);
-    }
-    let suffix = format!("/{name}");
-    let found: Vec<_> = site
-        .ids
-        .all(Kind::Endpoint)
-        .filter(|(known, _)| known.starts_with("port ") && known.ends_with(&suffix))
-        .collect();
-    match found.as_slice() {
-        [(_, number)] => Ok(*number),
-        [] => Err(unknown(site, "port", name)),
-        several => Err(Error::Ambiguous {
-            kind: "port",
-            name: name.to_owned(),
-            known: listed(several.iter().map(|(known, _)| known["port ".len()..].to_owned())),
-        }),
-    }
-}
-
-fn line(model: &Site, site: &Compiled, name: &str) -> Result<u32, Error> {
-    let (access, digits) = name.split_once('/').map_or((None, name), |(a, n)| (Some(a), n));
-    let number = Number::parse(digits, model.country_code).ok();
-    let is_it = |line: &Line| {
-        let tenant = model.tenants[line.tenant].name.as_str();
-        let is_named = line.name.as_ref().is_some_and(|own| {
-            own.as_str() == digits && access.is_none_or(|named| named == tenant)
-        });
-        let comes_in = model.accesses[line.access].name.as_str();
-        is_named || number == Some(line.number) && access.is_none_or(|named| named == comes_in)
-    };
-    let found: Vec<_> = model.lines.iter().filter(|(_, line)| is_it(line)).collect();
-    match found.as_slice() {
-        [(ix, _)] => {
-            let endpoint = site.ids.number(Kind::Endpoint, &line_name(model, *ix));
-            endpoint.ok_or_else(|| Error::NoSession { name: name.to_owned() })
-        }
-        [] => {
-            let known = model.lines.values().take(KNOWN_MAX).map(|line| shown(model, line));
-            Err(Error::Unknown { kind: "line", name: name.to_owned(), known: listed(known) })
-        }
-        several => {
-            let known = several.iter().map(|(_, line)| match &line.name {
-                Some(_) if number.is_none() => shown(model, line),
-                _ => format!("{}/{digits}", model.accesses[line.access].name),
-            });
-            Err(Error::Ambiguous { kind: "line", name: name.to_owned(), known: listed(known) })
-        }
-    }
-}
-
-/// A line by its name, or else by its number, of which the middle is nobody's business.
-fn shown(model: &Site, line: &Line) -> String {
-    let tenant = &model.tenants[line.tenant].name;
-    line.name.as_ref().map_or_else(|| line.number.masked(), |name| format!("{tenant}/{name}"))
-}
-
-fn by_suffix(site: &Compiled, kind: &'static str, name: &str) -> Result<u32, Error> {
-    let is_it =
-        |known: &str| known.strip_prefix(kind).is_some_and(|rest| rest.trim_start() == name);
-    let found = site.ids.all(Kind::Endpoint).find(|(known, _)| is_it(known));
-    found.map(|(_, number)| number).ok_or_else(|| unknown(site, kind, name))
-}
-
-fn unknown(site: &Compiled, kind: &'static str, name: &str) -> Error {
-    let known = site
-        .ids
-        .all(Kind::Endpoint)
-        .filter_map(|(known, _)| known.strip_prefix(kind))
-        .map(|known| known.trim_start().to_owned());
-    Error::Unknown { kind, name: name.to_owned(), known: listed(known.take(KNOWN_MAX)) }
-}
-
-/// Names that an error lists at most.
-const KNOWN_MAX: usize = 20;
-
-fn listed(names: impl Iterator<Item = String>) -> String {
-    let names: Vec<_> = names.collect();
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    Ok(Frame { at, bytes, steps: Vec::new() })
 }
 
 /// The first whole address that the sender may use, of the destination's family.
@@ -289,85 +224,6 @@ fn source_of(site: &Compiled, sender: u32, to: IpAddr) -> Option<IpAddr> {
         .map(ip)
 }
 
-/// The program's notes as sentences.
-#[must_use]
-pub fn tell(site: &Compiled, packet: String, notes: &[Note]) -> Trace {
-    let steps = notes.iter().filter_map(|note| step(site, note)).collect();
-    let last =
-        notes.iter().rev().find(|note| matches!(note.what, note::EMIT | note::STOP | note::HEARD));
-    let stop = notes
-        .iter()
-        .find(|note| note.what == note::STOP)
-        .map(|note| Stop::from_number(note.id).name().to_owned());
-    let is_answered = notes.iter().any(|note| note.what == note::ANSWER);
-    let verdict = match last.map(|note| note.what) {
-        Some(note::EMIT) if stop.is_some() => "stopped, and the sender is told",
-        Some(note::EMIT) if is_answered => "answered",
-        Some(note::HEARD) => "heard by the daemon",
-        Some(note::EMIT) => "forwarded",
-        Some(_) => "stopped",
-        None => "unknown",
-    };
-    Trace { packet, steps, verdict: verdict.to_owned(), stop }
-}
-
-fn step(site: &Compiled, note: &Note) -> Option<Step> {
-    let name = |kind| site.ids.name(kind, note.id).to_owned();
-    let rule = |kind: &str| {
-        if note.id == 0 {
-            format!("not filtered: no {kind} rules apply")
-        } else {
-            let policy = site.ids.name(Kind::Policy, note.detail);
-            format!("permitted by rule {} ({policy})", name(Kind::Rule))
-        }
-    };
-    let (stage, decision) = match note.what {
-        note::ATTACHED => ("attach", format!("came in at {}", name(Kind::Attachment))),
-        note::SENDER => {
-            let zone = site.ids.name(Kind::Zone, note.detail);
-            ("admit", format!("sent by {}, into {zone}", name(Kind::Endpoint)))
-        }
-        note::FLOW => ("flow", format!("part of a known flow (half {})", flow_state(note))),
-        note::NO_FLOW => ("flow", "no known flow".to_owned()),
-        note::READMIT => ("flow", "judged anew in the direction that opened it".to_owned()),
-        note::ROUTE => ("route", name(Kind::Route)),
-        note::RECEIVER => ("route", format!("leads to {}", name(Kind::Endpoint))),
-        note::EGRESS => ("filter", format!("egress: {}", rule("egress"))),
-        note::INGRESS => ("filter", format!("ingress: {}", rule("ingress"))),
-        note::RELATED => ("flow", "an ICMP error about a known flow".to_owned()),
-        note::ANSWER => ("answer", answered(note.id).to_owned()),
-        note::EMIT => ("emit", format!("leaves by {}", name(Kind::Attachment))),
-        note::HEARD => ("answer", "tells the daemon of a MAC".to_owned()),
-        note::STOP => {
-            let stop = Stop::from_number(note.id);
-            ("stop", format!("{}: {}", stop.name(), stop.sentence().trim()))
-        }
-        note::STATE if note.id == note.detail => return None,
-        note::STATE => {
-            let (before, after) = (state::name(note.id), state::name(note.detail));
-            ("flow", format!("connection: {before} → {after}"))
-        }
-        _ => return None,
-    };
-    Some(Step { stage: stage.to_owned(), decision })
-}
-
-fn flow_state(note: &Note) -> String {
-    let direction = if note.detail & status::REPLY == 0 { "original" } else { "reply" };
-    let denied = if note::has_flag(note.detail, action::DENIED) { ", denied" } else { "" };
-    format!("{}: {direction}, {}{denied}", note.id, state::name(note.detail & status::STATE))
-}
-
-fn answered(what: u32) -> &'static str {
-    match what {
-        job::ARP => "asked by ARP",
-        job::NEIGHBOUR => "asked by neighbour discovery",
-        job::ECHO => "an echo request to the router",
-        job::ERROR => "the sender is told by an ICMP error",
-        _ => "nothing",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -376,17 +232,104 @@ mod tests {
         compile::{self, Facts},
     };
 
-    fn ask(text: &str, name: &str) -> Result<Frame, Error> {
+    fn question(from: Sender, to: &str) -> Described {
+        let payload = Payload::Udp { src: 1, dst: 2 };
+        Described { from, source: None, to: to.parse().unwrap(), payload, ttl: 64 }
+    }
+
+    fn compiled(text: &str) -> (Site, Compiled) {
         let site = check::check(text).site.unwrap();
         let compiled = compile::compile(&site, &Facts::default(), &Compiled::default());
-        let described = Described {
-            from: Sender::Line(name.to_owned()),
-            source: None,
-            to: IpAddr::from([10, 10, 0, 10]),
-            payload: Payload::Udp { src: 1, dst: 2 },
-            ttl: 64,
+        (site, compiled)
+    }
+
+    fn ask(text: &str, name: &str) -> Result<Frame, Error> {
+        let (site, compiled) = compiled(text);
+        frame(&site, &compiled, &question(Sender::Line(name.to_owned()), "10.10.0.10"))
+    }
+
+    const DEMO: &str = include_str!("../../examples/demo.yaml");
+
+    /// Blue's web server is 192.0.2.2 in a /28, and 2001:db8:1::2.
+    fn from_port(port: &str, to: &str) -> Frame {
+        let (site, compiled) = compiled(DEMO);
+        frame(&site, &compiled, &question(Sender::Port(port.to_owned()), to)).unwrap()
+    }
+
+    #[test]
+    fn a_group_is_sent_to_by_its_mac() {
+        for (to, mac) in [
+            ("224.0.0.1", [1, 0, 0x5e, 0, 0, 1]),
+            ("239.255.129.2", [1, 0, 0x5e, 0x7f, 0x81, 2]),
+            ("255.255.255.255", [0xff; 6]),
+            ("192.0.2.15", [0xff; 6]),
+            ("ff02::1:ff00:7", [0x33, 0x33, 0xff, 0, 0, 7]),
+        ] {
+            let frame = from_port("blue/web", to);
+            assert_eq!(frame.bytes[..6], mac, "{to}");
+            assert_eq!(frame.steps, []);
+        }
+        // Another network's broadcast is an address like others.
+        let macs =
+            ["10.0.0.255", "10.0.0.254"].map(|to| from_port("blue/web", to).bytes[..6].to_vec());
+        assert_eq!(macs[0], macs[1]);
+        let (site, compiled) = compiled(DEMO);
+        let mut described = question(Sender::Uplink("internet".to_owned()), "224.0.0.251");
+        described.source = Some([203, 0, 113, 7].into());
+        let frame = frame(&site, &compiled, &described).unwrap();
+        assert_eq!(frame.bytes[..6], [1, 0, 0x5e, 0, 0, 0xfb]);
+    }
+
+    #[test]
+    fn a_neighbour_that_nobody_is_is_asked_for() {
+        for (to, packet) in [
+            ("192.0.2.9", "arp who-has 192.0.2.9 tell 192.0.2.2"),
+            ("2001:db8:1::9", "icmpv6 2001:db8:1::2 > ff02::1:ff00:9 who-has 2001:db8:1::9"),
+            ("fe80::9", "icmpv6 2001:db8:1::2 > ff02::1:ff00:9 who-has fe80::9"),
+        ] {
+            let frame = from_port("blue/web", to);
+            assert_eq!(frame::describe(&frame.bytes), packet);
+            assert!(
+                frame.steps[0]
+                    .decision
+                    .starts_with(&format!("{to} is on the sender's own link, and"))
+            );
+        }
+        for to in ["192.0.2.1", "10.0.0.77", "192.0.2.2"] {
+            assert_eq!(from_port("blue/web", to).steps, [], "{to}");
+        }
+        // A network without a router has a gateway all the same, but it may be nobody.
+        let (site, compiled) = compiled(
+            "{version: 1, tenants: [{name: t, networks: [{name: n, subnets: [{cidr: 10.9.0.0/24}]}], \
+             ports: [{name: p, network: n, interface: i, mac: 02:00:00:00:00:01, fixed_ips: [10.9.0.5]}]}]}",
+        );
+        let described = question(Sender::Port("p".to_owned()), "192.0.2.2");
+        let frame = frame(&site, &compiled, &described).unwrap();
+        assert_eq!(frame::describe(&frame.bytes), "arp who-has 10.9.0.1 tell 10.9.0.5");
+        assert!(
+            frame.steps[0]
+                .decision
+                .starts_with("10.9.0.1 is on the sender's own link as the gateway")
+        );
+    }
+
+    #[test]
+    fn a_pair_of_another_mac_is_sent_from_by_that_mac() {
+        let pair =
+            "allowed_address_pairs: [{ip_address: 192.0.2.7, mac_address: \"02:00:00:00:00:77\"}]";
+        let text = DEMO.replace(
+            "        security_groups: [web]\n",
+            &format!("        security_groups: [web]\n        {pair}\n"),
+        );
+        assert_ne!(text, DEMO);
+        let (site, compiled) = compiled(&text);
+        let mut described = question(Sender::Port("blue/web".to_owned()), "192.0.2.1");
+        let mac = |described: &Described| {
+            frame(&site, &compiled, described).unwrap().bytes[6..12].to_vec()
         };
-        frame(&site, &compiled, &described)
+        assert_ne!(mac(&described), [2, 0, 0, 0, 0, 0x77]);
+        described.source = Some([192, 0, 2, 7].into());
+        assert_eq!(mac(&described), [2, 0, 0, 0, 0, 0x77]);
     }
 
     #[test]
@@ -394,7 +337,7 @@ mod tests {
         let text = include_str!("../../examples/mec-direct.yaml");
         let names = ["+819012345601", "090-1234-5601", "mobile/09012345601", "robot-1"];
         let frames: Vec<_> = names.into_iter().map(|name| ask(text, name).unwrap()).collect();
-        assert!(frames.iter().all(|frame| *frame == frames[0] && frame.is_nic));
+        assert!(frames.iter().all(|frame| *frame == frames[0]));
         assert_eq!(ask(text, "factory/robot-1"), Ok(frames.into_iter().next().unwrap()));
         for name in ["090-1234-5605", "office/robot-1", "elsewhere/090-1234-5601", "robot"] {
             let error = ask(text, name).unwrap_err().to_string();

@@ -203,15 +203,31 @@ pub struct Refusal {
 /// `sekisho trace`: what the program decided about one packet.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct Trace {
+    /// Which frame of the capture it is, from 1 on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frame: Option<usize>,
     /// The packet in short.
     pub packet: String,
     /// Stage by stage.
     pub steps: Vec<Step>,
-    /// `forwarded`, `answered`, `stopped`.
+    /// `forwarded`, `answered`, `stopped`, `stopped, and the sender is told`, `heard by the
+    /// daemon`, or `untraceable`.
     pub verdict: String,
     /// Why it was stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop: Option<String>,
+    /// Why it could not be traced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl Trace {
+    /// Of a packet that no program could be run on.
+    #[must_use]
+    pub fn untraceable(packet: String, error: String) -> Self {
+        let verdict = "untraceable".to_owned();
+        Self { frame: None, packet, steps: Vec::new(), verdict, stop: None, error: Some(error) }
+    }
 }
 
 /// What one stage decided.

@@ -394,7 +394,7 @@ fn frames_are_tried_and_traced() -> Result<()> {
         let trace = dataplane.trace_run(TestFrame::new(Hooked::Xdp, uplink, &out))?;
         assert_eq!(trace.notes.last().map(|note| note.what), Some(note::EMIT));
         let short = dataplane.test_run(at(blue_a, &frame[..10]));
-        assert!(matches!(short, Err(Error::FrameBytes { bytes: 10, .. })));
+        assert!(matches!(short, Err(Error::FrameShort { bytes: 10, .. })));
         Ok(())
     })?
 }

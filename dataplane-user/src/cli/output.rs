@@ -22,6 +22,11 @@ enum Format {
 }
 
 impl Output {
+    /// Is it for people?
+    pub fn is_table(self) -> bool {
+        self.output == Format::Table
+    }
+
     /// Prints `value`, as `table` shows it or as JSON.
     pub fn print<T: Serialize>(
         self,

@@ -9,7 +9,8 @@ use crate::{
     address,
     compile::{self, ids::Kind},
     frame,
-    load::{Hooked, TestFrame},
+    load::{self, Hooked, TestFrame},
+    message,
     model::{self, AttachmentIx},
     protocol, trace,
     view::{
@@ -187,19 +188,38 @@ impl Daemon {
     /// `sekisho trace`.
     pub fn trace(&mut self, question: &trace::Question) -> anyhow::Result<Trace> {
         let InForce { site: model, compiled: site, .. } = &self.in_force;
-        let asked = match question {
+        let mut asked = match question {
             trace::Question::Described(described) => trace::frame(model, site, described)?,
             trace::Question::Captured { interface, vlan, frame } => {
-                trace::captured(site, interface, *vlan, frame)?
+                match trace::captured(model, site, interface, *vlan, frame) {
+                    Ok(asked) => asked,
+                    Err(error @ trace::Error::OwnTag { .. }) => {
+                        return Ok(Trace::untraceable(frame::describe(frame), error.to_string()));
+                    }
+                    Err(error) => return Err(error.into()),
+                }
             }
         };
-        let interface =
-            self.in_force.attached.iter().find(|at| at.interface.index == asked.at.ifindex);
-        let hooked = interface.map_or(Hooked::Tcx, |at| at.hooked);
+        let at = self.in_force.attached.iter().find(|at| at.interface.index == asked.at.ifindex);
+        let hooked = at.map_or(Hooked::Tcx, |at| at.hooked);
+        let packet = frame::describe(&asked.bytes);
+        if let (trace::Question::Captured { .. }, Some(at)) = (question, at) {
+            trace::first_segment(model, &at.interface.name, at.interface.mtu_bytes, &mut asked);
+        }
         let frame = TestFrame::new(hooked, asked.at.ifindex, &asked.bytes);
-        let traced = self.dataplane.trace_run(frame)?;
-        let site = &self.in_force.compiled;
-        Ok(trace::tell(site, frame::describe(&asked.bytes), &traced.notes))
+        let traced = match self.dataplane.trace_run(frame) {
+            Ok(traced) => traced,
+            // What the kernel does not take says nothing of the frames after it.
+            Err(
+                error @ (load::Error::FrameShort { .. }
+                | load::Error::FrameLong { .. }
+                | load::Error::TestRun { .. }),
+            ) => return Ok(Trace::untraceable(packet, message::of(&error.into()))),
+            Err(error) => return Err(error.into()),
+        };
+        let mut told = trace::tell(&self.in_force.compiled, packet, &traced.notes);
+        told.steps.splice(..0, asked.steps);
+        Ok(told)
     }
 
     fn tenant(&self, id: u32) -> String {

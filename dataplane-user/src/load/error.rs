@@ -196,8 +196,13 @@ pub enum Error {
     FlowShape { lines: usize, cold: usize },
     #[error("running {name} on a packet of {bytes} bytes: {source}")]
     TestRun { name: &'static str, bytes: usize, source: Box<ProgramError> },
-    #[error("a frame of {bytes} bytes cannot be tried; {min} to {max} can")]
-    FrameBytes { bytes: usize, min: usize, max: usize },
+    #[error(
+        "{bytes} bytes: in a test run the kernel takes no {what} frame shorter than {min} bytes \
+         at {hook}"
+    )]
+    FrameShort { bytes: usize, what: &'static str, min: usize, hook: &'static str },
+    #[error("{bytes} bytes: in a test run the kernel takes no frame longer than {max} bytes")]
+    FrameLong { bytes: usize, max: usize },
 }
 
 fn similar(names: &[String]) -> String {

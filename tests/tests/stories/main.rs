@@ -31,3 +31,5 @@ mod links;
 mod counted;
 
 mod accounting;
+
+mod tracing;
