@@ -29,27 +29,6 @@ use host::Role;
 /// Where labs keep their files, one folder for each.
 const FOLDER: &str = "/run/sekisho-lab";
 
-/// Ends a test (that returns a `Result<()>`) early, and says so, where it is not to use the kernel.
-#[macro_export]
-macro_rules! kernel_tests {
-    () => {
-        if !$crate::lab::required() {
-            return Ok(());
-        }
-    };
-}
-
-/// Whether tests that need root and BPF are to run (`SEKISHO_KERNEL_TESTS=1`).
-///
-/// Once they are asked for they never skip: without root, [`Lab::new`] fails and says why.
-pub fn required() -> bool {
-    let required = std::env::var_os("SEKISHO_KERNEL_TESTS").is_some_and(|value| value == "1");
-    if !required {
-        eprintln!("skipped: needs root and BPF; run cargo xtask test");
-    }
-    required
-}
-
 /// One device under test and what is joined to it.
 #[derive(Debug)]
 pub struct Lab {

@@ -11,11 +11,11 @@ use nix::sys::signal::Signal;
 use sekisho_tests::lab::VnetHeader;
 use sekisho_tests::process::{PATIENCE, SILENCE};
 use sekisho_tests::traffic::{TcpConn, TcpEchoServer, ping, tcp_exchange, traceroute, udp_probe};
-use sekisho_tests::{Capture, Host, Lab, kernel_tests};
+use sekisho_tests::{Capture, Host, Lab};
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn neighbours_reach_each_other_until_the_link_goes_down() -> Result<()> {
-    kernel_tests!();
     let lab = Lab::new("bridge")?;
     let (a, b) = (neighbour(&lab, "blue-a", 1)?, neighbour(&lab, "blue-b", 2)?);
     bridge(&lab, &[&a, &b])?;
@@ -41,8 +41,8 @@ fn neighbours_reach_each_other_until_the_link_goes_down() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn a_receiver_with_default_offloads_sees_partial_checksums_and_they_are_right() -> Result<()> {
-    kernel_tests!();
     let lab = Lab::new("partial")?;
     let (a, b) = (neighbour(&lab, "blue-a", 1)?, neighbour(&lab, "blue-b", 2)?);
     bridge(&lab, &[&a, &b])?;
@@ -62,8 +62,8 @@ fn a_receiver_with_default_offloads_sees_partial_checksums_and_they_are_right() 
 }
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn frames_off_a_cable_are_complete() -> Result<()> {
-    kernel_tests!();
     let lab = Lab::new("nic")?;
     let internet = lab.nic("internet").address("192.0.2.1/24").vlan(7).build()?;
     let b = lab.host("blue-b").address("192.0.2.2/24").vlan(7).build()?;
@@ -87,8 +87,8 @@ fn frames_off_a_cable_are_complete() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn a_router_shows_its_hops_and_its_limits() -> Result<()> {
-    kernel_tests!();
     let lab = Lab::new("router")?;
     let (a, b) = routed(&lab)?;
     let gateways: [IpAddr; 2] = ["10.1.0.1".parse()?, "fd00:1::1".parse()?];
@@ -119,8 +119,8 @@ fn a_router_shows_its_hops_and_its_limits() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn a_connection_is_cut_and_revived() -> Result<()> {
-    kernel_tests!();
     let lab = Lab::new("cut")?;
     let (a, b) = routed(&lab)?;
     let hole =
@@ -151,8 +151,8 @@ fn a_connection_is_cut_and_revived() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn spoiled_frames_are_caught() -> Result<()> {
-    kernel_tests!();
     let lab = Lab::new("spoiled")?;
     let (a, b) = (neighbour(&lab, "blue-a", 1)?, neighbour(&lab, "blue-b", 2)?);
     bridge(&lab, &[&a, &b])?;
@@ -228,8 +228,8 @@ fn spoiled_frames_are_caught() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn a_spoiled_partial_checksum_is_caught_although_the_kernel_takes_it() -> Result<()> {
-    kernel_tests!();
     let lab = Lab::new("mark")?;
     let vm = lab.tap("vm-1")?;
     let b = neighbour(&lab, "blue-b", 2)?;
@@ -253,8 +253,8 @@ fn a_spoiled_partial_checksum_is_caught_although_the_kernel_takes_it() -> Result
 }
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn tagged_hosts_meet_only_with_the_same_tag() -> Result<()> {
-    kernel_tests!();
     let lab = Lab::new("vlan")?;
     let host = |name: &str, number: u8| {
         lab.host(name)
@@ -283,8 +283,8 @@ fn tagged_hosts_meet_only_with_the_same_tag() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn one_host_speaks_from_several_addresses() -> Result<()> {
-    kernel_tests!();
     let lab = Lab::new("lines")?;
     let access = lab.nic("access").address("10.0.0.7/24").address("10.0.0.8/24").build()?;
     let b = neighbour(&lab, "blue-b", 2)?;
@@ -300,8 +300,8 @@ fn one_host_speaks_from_several_addresses() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn a_virtual_machine_sends_and_receives_at_its_tap() -> Result<()> {
-    kernel_tests!();
     let lab = Lab::new("tap")?;
     let vm = lab.tap("vm-1")?;
     let b = neighbour(&lab, "blue-b", 2)?;
@@ -331,8 +331,8 @@ fn a_virtual_machine_sends_and_receives_at_its_tap() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn programs_end_with_their_owner_or_when_their_time_is_up() -> Result<()> {
-    kernel_tests!();
     let lab = Lab::new("programs")?;
     let failed = lab.dut().run(&["ip", "link", "show", "dev", "none"])?;
     assert!(!failed.status.success() && failed.stderr.contains("does not exist"));
@@ -348,8 +348,8 @@ fn programs_end_with_their_owner_or_when_their_time_is_up() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn nothing_is_left_behind() -> Result<()> {
-    kernel_tests!();
     let panicking = std::thread::spawn(|| {
         let lab = Lab::new("panicking").expect("a lab");
         let _host = neighbour(&lab, "blue-a", 1).expect("a host");
@@ -387,7 +387,6 @@ fn nothing_is_left_behind() -> Result<()> {
 #[test]
 #[ignore = "run by nothing_is_left_behind, as a process of its own"]
 fn a_lab_that_waits_to_be_ended() -> Result<()> {
-    kernel_tests!();
     let lab = Lab::new("waiting")?;
     let host = neighbour(&lab, "blue-a", 1)?;
     let _sleeping = host.spawn(&["sleep", "60"])?;

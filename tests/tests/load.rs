@@ -33,7 +33,7 @@ use dataplane_user::{
     tables::Image,
 };
 use sekisho_tests::{
-    Host, Lab, kernel_tests,
+    Host, Lab,
     process::PATIENCE,
     traffic::{TcpEchoServer, ping, tcp_exchange},
 };
@@ -45,8 +45,8 @@ const TC_ACT_SHOT: u32 = 2;
 const TC_ACT_REDIRECT: u32 = 7;
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn the_kernel_takes_every_program() -> Result<()> {
-    kernel_tests!();
     let lab = Lab::new("programs")?;
     let start = Instant::now();
     let dataplane = Dataplane::load(&options(&lab)?)?;
@@ -59,8 +59,8 @@ fn the_kernel_takes_every_program() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn an_image_is_read_back_as_it_was_installed() -> Result<()> {
-    kernel_tests!();
     let lab = Lab::new("image")?;
     let options = options(&lab)?;
     let mut dataplane = Dataplane::load(&options)?;
@@ -78,8 +78,8 @@ fn an_image_is_read_back_as_it_was_installed() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn an_image_that_does_not_fit_changes_nothing() -> Result<()> {
-    kernel_tests!();
     let lab = Lab::new("refused")?;
     let options = options(&lab)?;
     let mut dataplane = Dataplane::load(&options)?;
@@ -107,8 +107,8 @@ fn an_image_that_does_not_fit_changes_nothing() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn large_images_are_installed() -> Result<()> {
-    kernel_tests!();
     let lab = Lab::new("large")?;
     let mut dataplane = Dataplane::load(&options(&lab)?)?;
     for size in [1000, 10_000] {
@@ -123,8 +123,8 @@ fn large_images_are_installed() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn a_later_process_goes_on_with_the_tables() -> Result<()> {
-    kernel_tests!();
     let lab = Lab::new("restart")?;
     let options = options(&lab)?;
     let image = any_image(1, 50);
@@ -158,8 +158,8 @@ fn a_later_process_goes_on_with_the_tables() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn packets_go_from_port_to_port_and_through_a_nic() -> Result<()> {
-    kernel_tests!();
     let lab = Lab::new("path")?;
     let site = Site::build(&lab)?;
     let options = options(&lab)?;
@@ -214,8 +214,8 @@ fn packets_go_from_port_to_port_and_through_a_nic() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn settings_are_changed_and_restored() -> Result<()> {
-    kernel_tests!();
     let lab = Lab::new("settings")?;
     let site = Site::build(&lab)?;
     let options = options(&lab)?;
@@ -241,8 +241,8 @@ fn settings_are_changed_and_restored() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn interfaces_are_attached_all_or_none() -> Result<()> {
-    kernel_tests!();
     let lab = Lab::new("none")?;
     let site = Site::build(&lab)?;
     let mut dataplane = Dataplane::load(&options(&lab)?)?;
@@ -286,8 +286,8 @@ fn interfaces_are_attached_all_or_none() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn without_native_xdp_auto_takes_tcx_and_xdp_is_refused() -> Result<()> {
-    kernel_tests!();
     let lab = Lab::new("fallback")?;
     let site = Site::build(&lab)?;
     let mut dataplane = Dataplane::load(&options(&lab)?)?;
@@ -329,8 +329,8 @@ fn without_native_xdp_auto_takes_tcx_and_xdp_is_refused() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn interfaces_are_told_apart() -> Result<()> {
-    kernel_tests!();
     let lab = Lab::new("kinds")?;
     let host = lab.host("blue-a").build()?;
     lab.dut().run(&["ip", "link", "add", "here", "type", "veth", "peer", "name", "there"])?.ok()?;
@@ -349,8 +349,8 @@ fn interfaces_are_told_apart() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn frames_are_tried_and_traced() -> Result<()> {
-    kernel_tests!();
     let lab = Lab::new("try")?;
     let site = Site::build(&lab)?;
     let mut dataplane = Dataplane::load(&options(&lab)?)?;
@@ -400,8 +400,8 @@ fn frames_are_tried_and_traced() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn no_packet_is_lost_while_images_and_programs_are_replaced() -> Result<()> {
-    kernel_tests!();
     let lab = Lab::new("hitless")?;
     let site = Site::build(&lab)?;
     let options = options(&lab)?;
@@ -440,8 +440,8 @@ fn no_packet_is_lost_while_images_and_programs_are_replaced() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn a_nic_works_at_tcx_too() -> Result<()> {
-    kernel_tests!();
     let lab = Lab::new("tcx")?;
     let site = Site::build(&lab)?;
     let options = options(&lab)?;
@@ -464,8 +464,8 @@ fn a_nic_works_at_tcx_too() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn expired_flows_are_swept_from_the_kernels_table() -> Result<()> {
-    kernel_tests!();
     const FLOWS: u32 = 40_000;
     let lab = Lab::new("sweep")?;
     let site = Site::build(&lab)?;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use dataplane_common::Stop;
 use dataplane_user::check;
-use sekisho_tests::{Lab, kernel_tests, plug, sekisho};
+use sekisho_tests::{Lab, plug, sekisho};
 
 const README: &str = include_str!("../../README.md");
 const CI: &str = include_str!("../../.ci/run");
@@ -74,8 +74,8 @@ fn what_cargo_is_asked_for_is_asked_for_by_ci() {
 }
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn commands_work() -> Result<()> {
-    kernel_tests!();
     let lab = Lab::new("readme")?;
     let _hosts = plug::hosts(&lab, SITE)?;
     let mut script = String::from(

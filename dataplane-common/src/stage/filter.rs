@@ -22,7 +22,7 @@ const ALLOW_ALL: bool = cfg!(feature = "control-allow-all");
 pub fn egress<T: Tables>(t: &T, leg: &mut Leg) -> Result<(), Stop> {
     let sender = t.endpoint(leg.sender).ok_or(Stop::TableMissing)?;
     leg.rule_egress = 0;
-    if sender.policy == 0 {
+    if sender.policy == 0 || cfg!(feature = "control-egress-ignored") {
         t.note(Note { what: note::EGRESS, ..Note::default() });
         return Ok(());
     }

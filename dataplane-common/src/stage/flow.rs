@@ -30,7 +30,7 @@ pub fn look_up<T: Tables>(t: &T, w: &mut Work) -> Found {
     };
     // The owner is written before what was judged, and read after it.
     let judged = Judged::from_word(line.judged.load());
-    let is_own = line.owner.load() == w.owner;
+    let is_own = cfg!(feature = "control-flow-owner") || line.owner.load() == w.owner;
     let is_each = judged.action & action::EACH != 0;
     let state = w.flow_status & status::STATE;
     let detail = note::flow_detail(w.flow_status, judged.action);
@@ -87,12 +87,13 @@ pub fn original<T: Tables>(t: &T, w: &Work) -> Result<Leg, Stop> {
     let detail = note::flow_detail(w.flow_status, Judged::from_word(line.judged.load()).action);
     t.note(Note { what: note::READMIT, id: w.flow, detail, zero: 0 });
     let is_answer = w.flow_status & status::REPLY != 0;
-    let key = if is_answer {
+    let is_inverted = is_answer && !cfg!(feature = "control-readmit-observed");
+    let key = if is_inverted {
         t.flow(line.partner.load()).ok_or(Stop::TableMissing)?.key()
     } else {
         w.key
     };
-    let sender = if is_answer { cold.opener.load() } else { w.sender };
+    let sender = if is_inverted { cold.opener.load() } else { w.sender };
     Ok(Leg { key, sender, ..Leg::default() })
 }
 

@@ -23,7 +23,7 @@ pub fn is_current<T: Tables>(t: &T, line: &FlowLine, cold: &FlowCold, judged: Ju
         return false;
     }
     let epoch = epoch(t, first, second);
-    if judged.epoch == epoch {
+    if judged.epoch == epoch || cfg!(feature = "control-generations") {
         return true;
     }
     // A denial may rest on what was missing, which has no generation: it is judged again.

@@ -32,7 +32,7 @@ pub fn relate<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<()
     let is_v6 = w.is(flags::V6);
     let quoted = if is_v6 { quoted_v6(p, w)? } else { quoted_v4(p, w)? };
     // The error must go to whoever sent the quoted packet.
-    if quoted.src != w.key.dst {
+    if quoted.src != w.key.dst && !cfg!(feature = "control-error-destination") {
         return Err(Stop::IcmpUnrelated);
     }
     if w.attachment_kind == attachment_kind::UPLINK && route::is_inside(t, w.link, &w.key.src) {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use sekisho_tests::build::ip;
 use sekisho_tests::process::PATIENCE;
 use sekisho_tests::traffic::ping;
-use sekisho_tests::{Capture, Host, Lab, Sekisho, kernel_tests};
+use sekisho_tests::{Capture, Host, Lab, Sekisho};
 
 use crate::town::{B_ADDRESSES, Site, Town, judged};
 
@@ -62,8 +62,8 @@ fn wait(town: &Town, is_reached: bool, within: Duration) -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn next_hops_move_die_and_are_added() -> Result<()> {
-    kernel_tests!();
     let lab = Lab::new("hops")?;
     let town = Town::build(&lab)?;
     let host = outside(&lab)?;
@@ -105,8 +105,8 @@ fn next_hops_move_die_and_are_added() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn an_interface_goes_and_comes_again() -> Result<()> {
-    kernel_tests!();
     let lab = Lab::new("gone")?;
     let mut town = Town::build(&lab)?;
     let sekisho = Sekisho::start(&lab, &Site::town().0)?;
@@ -143,8 +143,8 @@ fn an_interface_goes_and_comes_again() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn what_the_interface_does_not_take_is_told_to_the_sender() -> Result<()> {
-    kernel_tests!();
     let lab = Lab::new("narrow")?;
     let town = Town::build(&lab)?;
     let host = outside(&lab)?;

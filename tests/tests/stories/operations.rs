@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use sekisho_tests::build::{Frame, ip};
 use sekisho_tests::process::SILENCE;
 use sekisho_tests::traffic::{TcpConn, ping};
-use sekisho_tests::{Capture, Lab, Sekisho, kernel_tests};
+use sekisho_tests::{Capture, Lab, Sekisho};
 
 use crate::cut::Connections;
 use crate::town::{A, B_ADDRESSES, ROUTER, Site, Town, contains, judged};
@@ -20,8 +20,8 @@ fn with_uplink(site: &Site, name: &str, hook: &str) -> Site {
 }
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn what_is_refused_changes_nothing() -> Result<()> {
-    kernel_tests!();
     let lab = Lab::new("refused")?;
     let town = Town::build(&lab)?;
     let site = Site::town();
@@ -102,8 +102,8 @@ fn what_is_refused_changes_nothing() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn a_start_that_is_refused_leaves_nothing() -> Result<()> {
-    kernel_tests!();
     let lab = Lab::new("start")?;
     let town = Town::build(&lab)?;
     let names = ["blue-a", "blue-b", "blue-c", "red-a", "red-b"];
@@ -139,8 +139,8 @@ fn a_start_that_is_refused_leaves_nothing() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn the_daemon_may_be_killed_at_any_time() -> Result<()> {
-    kernel_tests!();
     let lab = Lab::new("killed")?;
     let town = Town::build(&lab)?;
     let site = Site::town();
@@ -187,8 +187,8 @@ fn the_daemon_may_be_killed_at_any_time() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn what_is_revoked_while_nobody_looks_stays_revoked() -> Result<()> {
-    kernel_tests!();
     const MARKER: &[u8] = b"from an address that was mine";
     let lab = Lab::new("revoked")?;
     let town = Town::build(&lab)?;
@@ -240,8 +240,8 @@ fn what_is_revoked_while_nobody_looks_stays_revoked() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn detach_gives_everything_back() -> Result<()> {
-    kernel_tests!();
     let lab = Lab::new("detach")?;
     let town = Town::build(&lab)?;
     let _nic = lab.nic("nic").build()?;

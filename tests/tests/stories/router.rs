@@ -4,7 +4,7 @@ use anyhow::Result;
 use sekisho_tests::build::ip;
 use sekisho_tests::process::PATIENCE;
 use sekisho_tests::traffic::{TcpEchoServer, ping, tcp_exchange, traceroute};
-use sekisho_tests::{Capture, Lab, Sekisho, kernel_tests};
+use sekisho_tests::{Capture, Lab, Sekisho};
 
 use crate::town::{B_ADDRESSES, Site, Town, judged};
 
@@ -19,8 +19,8 @@ const FAR_NOBODY: [&str; 2] = ["10.0.0.99", "fd00::99"];
 const NOWHERE: [&str; 2] = ["192.0.2.1", "2001:db8::1"];
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn ping_and_traceroute_see_a_router() -> Result<()> {
-    kernel_tests!();
     let lab = Lab::new("router")?;
     let town = Town::build(&lab)?;
     // The server answers a traceroute's probes with errors of its own.
@@ -84,8 +84,8 @@ fn ping_and_traceroute_see_a_router() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn a_packet_that_is_too_big_is_told_the_mtu() -> Result<()> {
-    kernel_tests!();
     let lab = Lab::new("mtu")?;
     let town = Town::build(&lab)?;
     // Its hosts do not know that their network is narrower: nothing but the router tells.

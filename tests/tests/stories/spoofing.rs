@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use sekisho_tests::build::{Frame, ip};
 use sekisho_tests::process::{PATIENCE, SILENCE};
 use sekisho_tests::traffic::ping;
-use sekisho_tests::{Capture, Host, Lab, Sekisho, kernel_tests};
+use sekisho_tests::{Capture, Host, Lab, Sekisho};
 
 use crate::town::{
     A, A_ADDRESSES, B_ADDRESSES, C, C_ADDRESSES, ROUTER, Site, Town, contains, judged,
@@ -18,8 +18,8 @@ const STRANGER: [u8; 6] = [2, 0, 0, 0, 0, 0x99];
 const MARKER: &[u8] = b"I am somebody else";
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn a_port_is_nobody_but_itself() -> Result<()> {
-    kernel_tests!();
     let lab = Lab::new("spoofing")?;
     let town = Town::build(&lab)?;
     let sekisho = Sekisho::start(&lab, &Site::town().0)?;
@@ -126,8 +126,8 @@ fn a_port_is_nobody_but_itself() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn duplicate_address_detection_finds_others_and_never_oneself() -> Result<()> {
-    kernel_tests!();
     let lab = Lab::new("dad")?;
     let town = Town::build(&lab)?;
     let spare = Site::town().with("\"fd00::30\"]", "\"fd00::30\", 10.0.0.31, \"fd00::31\"]");

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use dataplane_user::view::Trace;
 use sekisho_tests::build::Frame;
 use sekisho_tests::process::Output;
-use sekisho_tests::{Lab, Sekisho, kernel_tests, plug};
+use sekisho_tests::{Lab, Sekisho, plug};
 
 /// A server on a trunk and one beside it, with a router between them.
 const SITE: &str = r#"
@@ -55,8 +55,8 @@ fn traces(output: &Output) -> Result<Vec<Trace>> {
 }
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn a_capture_is_traced_frame_by_frame() -> Result<()> {
-    kernel_tests!();
     let lab = Lab::new("tracing")?;
     let _hosts = plug::hosts(&lab, SITE)?;
     let sekisho = Sekisho::start(&lab, SITE)?;
@@ -163,8 +163,8 @@ fn a_capture_is_traced_frame_by_frame() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn a_described_packet_is_the_one_that_would_be_sent() -> Result<()> {
-    kernel_tests!();
     let lab = Lab::new("described")?;
     let _hosts = plug::hosts(&lab, SITE)?;
     let sekisho = Sekisho::start(&lab, SITE)?;
@@ -220,8 +220,8 @@ fn a_described_packet_is_the_one_that_would_be_sent() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn what_cannot_be_asked_is_said() -> Result<()> {
-    kernel_tests!();
     let lab = Lab::new("askew")?;
     let red = "
   - name: red
