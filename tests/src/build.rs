@@ -200,6 +200,13 @@ impl Frame {
         self.transport(6, header, Some(16))
     }
 
+    /// The window that a TCP segment offers, as it is in the header.
+    #[must_use]
+    pub fn window(mut self, window: u16) -> Self {
+        self.transport[14..16].copy_from_slice(&window.to_be_bytes());
+        self
+    }
+
     /// TCP options, a multiple of four bytes.
     #[must_use]
     pub fn tcp_options(mut self, options: &[u8]) -> Self {

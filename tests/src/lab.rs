@@ -11,10 +11,12 @@ mod namespace;
 mod sweep;
 mod tap;
 mod vlan;
+mod wire;
 
 pub use host::{Host, HostBuilder};
 pub use namespace::Namespace;
 pub use tap::{Tap, VnetHeader};
+pub use wire::{Wire, stay_on_one_cpu};
 
 use std::cell::Cell;
 use std::fs;

@@ -32,12 +32,11 @@ pub fn look_up<T: Tables>(t: &T, w: &mut Work) -> Found {
     let judged = Judged::from_word(line.judged.load());
     let is_own = cfg!(feature = "control-flow-owner") || line.owner.load() == w.owner;
     let is_each = judged.action & action::EACH != 0;
-    let state = w.flow_status & status::STATE;
     let detail = note::flow_detail(w.flow_status, judged.action);
     t.note(Note { what: note::FLOW, id: w.flow, detail, zero: 0 });
     if !is_own
         || is_each
-        || conntrack::is_reopening(w, state)
+        || conntrack::is_opening(w)
         || !generations::is_current(t, line, cold, judged)
     {
         return Found::Doubtful;
@@ -124,22 +123,34 @@ pub fn track<T: Tables>(t: &T, w: &Work) -> Result<(), Stop> {
     let line = t.flow(w.flow).ok_or(Stop::TableMissing)?;
     let cold = t.flow_cold(w.flow).ok_or(Stop::TableMissing)?;
     let state = w.flow_status & status::STATE;
-    let step = conntrack::next(w, state, w.flow_status & status::REPLY != 0)?;
-    let next = step.state;
-    t.note(Note { what: note::STATE, id: state, detail: next, zero: 0 });
-    if step.is_ignored {
-        return Ok(());
-    }
+    let is_reply = w.flow_status & status::REPLY != 0;
+    let step = conntrack::next(w, state, is_reply)?;
     let partner = line.partner.load();
+    let mut next = step.state;
     if w.is(flags::TCP) {
         let other = t.flow_cold(partner).ok_or(Stop::TableMissing)?;
-        if w.tcp_flags & RST != 0 {
-            conntrack::check_reset(w, cold, other)?;
+        if step.is_ignored {
+            t.note(Note { what: note::STATE, id: state, detail: state, zero: 0 });
+            if !is_reply || !conntrack::is_agreement(w, state, other) {
+                if !is_reply && !t.is_tracing() {
+                    conntrack::note_stray(w, cold);
+                }
+                return Ok(());
+            }
+            next = conntrack::state::SYN_RECEIVED;
+            if !t.is_tracing() {
+                conntrack::renew(other, cold);
+            }
         }
-        if !t.is_tracing() {
+        if w.tcp_flags & RST != 0 {
+            if !conntrack::closes(w, cold, other)? {
+                next = state;
+            }
+        } else if !t.is_tracing() {
             conntrack::note_window(w, cold, other);
         }
     }
+    t.note(Note { what: note::STATE, id: state, detail: next, zero: 0 });
     if t.is_tracing() {
         return Ok(());
     }

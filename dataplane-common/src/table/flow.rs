@@ -147,7 +147,8 @@ pub struct FlowCold {
     pub end: Word32,
     /// TCP: the highest byte that this side permits the other (acknowledgement + window).
     pub permits: Word32,
-    /// TCP: window scale of this side + 1; 0: it sent no SYN with the option that we saw.
+    /// TCP: window scale of this side + 1 (8 bits; 0: it sent no SYN with the option that we
+    /// saw), what else is known ([`crate::stage::conntrack`]), the same of the stray SYN.
     pub scale: Word32,
     /// Written by userland alone: how many `packets` its counters have taken over.
     pub folded_packets: Word32,
@@ -155,8 +156,12 @@ pub struct FlowCold {
     pub folded_bytes: Word64,
     /// The MAC that the opener used ([`crate::addr::Mac::word`]; both halves say the same).
     pub opener_mac: Word64,
+    /// TCP: the highest byte that this side acknowledged.
+    pub acknowledged: Word32,
+    /// TCP, of the opener: one past a SYN that came in the middle of the connection.
+    pub stray_end: Word32,
     /// Zero.
-    pub spare: [Word64; 5],
+    pub spare: [Word64; 4],
 }
 record!(FlowCold, 128);
 

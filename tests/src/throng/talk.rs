@@ -114,6 +114,9 @@ impl Talk {
             (2, 0..14) => SYN | ACK,
             (2, 14..17) => SYN,
             (3, 0..14) => ACK,
+            (3, 16..18) => SYN | ACK,
+            // A reset of what is about to end.
+            (_, 0) if self.flags == FIN | ACK => RST | ACK,
             (_, 0..8) => ACK,
             (_, 8..12) => FIN | ACK,
             (_, 12..14) => SYN,
@@ -128,7 +131,7 @@ impl Talk {
             self.sent = 1;
         }
         self.seq = self.seqs[self.side];
-        if chance.once_in(if self.flags & RST == 0 { 60 } else { 2 }) {
+        if chance.once_in(if self.flags & RST == 0 { 60 } else { 12 }) {
             self.seq = chance.any() as u32;
         }
         let phantom = u32::from(self.flags & (SYN | FIN) != 0);

@@ -110,10 +110,9 @@ fn a_segment_with_one_address_twice_opens_nothing() {
 fn an_answer_on_the_last_hop_is_told_and_counted_under_the_flows_tenant() {
     let s = Site::new();
     s.passes(s.a, &s.routed(s.a).ip("10.1.0.10", "8.8.8.8").tcp(1, 80, SYN, 1, 0), s.uplink);
-    let reply =
-        |ttl| s.routed(s.uplink).ip("8.8.8.8", "10.1.0.10").tcp(80, 1, SYN | ACK, 7, 2).ttl(ttl);
-    s.passes(s.uplink, &reply(64), s.a);
-    let outcome = s.send(s.uplink, &reply(1));
+    let reply = |flags| s.routed(s.uplink).ip("8.8.8.8", "10.1.0.10").tcp(80, 1, flags, 7, 2);
+    s.passes(s.uplink, &reply(SYN | ACK), s.a);
+    let outcome = s.send(s.uplink, &reply(ACK).ttl(1));
     assert_eq!(outcome.programs, 2);
     assert_eq!(
         outcome.counters.stops.into_keys().collect::<Vec<_>>(),

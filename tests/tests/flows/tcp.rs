@@ -159,6 +159,64 @@ fn a_reset_closes_if_it_is_in_the_window() {
 }
 
 #[test]
+fn a_reset_that_is_not_the_next_number_closes_nothing() {
+    let s = Site::new();
+    open(&s);
+    s.passes(s.c, &back(&s, RST, 501 + 5, 0), s.a);
+    s.passes(s.c, &back(&s, RST, 501 - 5, 0), s.a);
+    assert_eq!(states(&s), [state::ESTABLISHED; 2]);
+    s.passes(s.c, &back(&s, ACK, 501, 101).payload(&[0; 100]), s.a);
+    // What was acknowledged, though more is on its way.
+    s.passes(s.c, &back(&s, RST, 501, 0), s.a);
+    assert_eq!(states(&s), [state::CLOSED; 2]);
+}
+
+#[test]
+fn a_reset_behind_all_that_was_sent_closes() {
+    let s = Site::new();
+    open(&s);
+    s.passes(s.c, &back(&s, ACK, 501, 101).payload(&[0; 100]), s.a);
+    s.passes(s.c, &back(&s, RST | ACK, 601, 101), s.a);
+    assert_eq!(states(&s), [state::CLOSED; 2]);
+}
+
+#[test]
+fn an_old_syn_ack_is_reset_by_its_receiver() {
+    let s = Site::new();
+    s.passes(s.a, &out(&s, SYN, 1_000_000, 0), s.c);
+    // The responder holds what is left of a connection before; RFC 9293 section 3.5.1.
+    s.passes(s.c, &back(&s, SYN | ACK, 500, 101), s.a);
+    s.passes(s.a, &out(&s, RST, 101, 0), s.c);
+    assert_eq!(states(&s), [state::CLOSED; 2]);
+    s.passes(s.a, &out(&s, SYN, 1_000_000, 0), s.c);
+    s.passes(s.c, &back(&s, SYN | ACK, 7000, 1_000_001), s.a);
+}
+
+#[test]
+fn a_connection_that_the_opener_forgot_begins_anew_if_the_responder_agrees() {
+    let s = Site::new();
+    open(&s);
+    s.passes(s.a, &out(&s, FIN | ACK, 101, 501), s.c);
+    s.passes(s.a, &out(&s, SYN, 9_000_000, 0), s.c);
+    s.passes(s.c, &back(&s, SYN | ACK, 7_000_000, 9_000_000), s.a);
+    assert_eq!(states(&s), [state::FIN_WAIT; 2], "that answers another SYN");
+    s.passes(s.c, &back(&s, SYN | ACK, 7_000_000, 9_000_001), s.a);
+    assert_eq!(states(&s), [state::SYN_RECEIVED; 2]);
+    s.passes(s.a, &out(&s, ACK, 9_000_001, 7_000_001), s.c);
+    assert_eq!(states(&s), [state::ESTABLISHED; 2]);
+    s.stops(s.a, &out(&s, RST, 101, 0), Stop::ResetOutsideWindow);
+    s.passes(s.a, &out(&s, RST, 9_000_001, 0), s.c);
+    assert_eq!(states(&s), [state::CLOSED; 2]);
+}
+
+#[test]
+fn only_the_responder_answers_a_syn() {
+    let s = Site::new();
+    open(&s);
+    s.stops(s.a, &out(&s, SYN | ACK, 101, 501), Stop::ConnectionState);
+}
+
+#[test]
 fn a_refused_connection_is_closed() {
     let s = Site::new();
     s.passes(s.a, &out(&s, SYN, 100, 0), s.c);
@@ -183,6 +241,44 @@ fn scaled_windows_let_far_resets_pass() {
     s.passes(s.c, &scaled(back(&s, SYN | ACK, 500, 101)), s.a);
     s.passes(s.a, &out(&s, ACK, 101, 501), s.c);
     s.passes(s.c, &back(&s, RST, 501 + 1_000_000, 0), s.a);
+}
+
+#[test]
+fn a_syn_sent_again_keeps_its_scale() {
+    let s = Site::new();
+    let scaled = |frame: Frame| frame.tcp_options(&[1, 3, 3, 7]);
+    s.passes(s.a, &scaled(out(&s, SYN, 100, 0)), s.c);
+    s.passes(s.a, &scaled(out(&s, SYN, 100, 0)), s.c);
+    s.passes(s.c, &scaled(back(&s, SYN | ACK, 500, 101)), s.a);
+    s.passes(s.a, &out(&s, ACK, 101, 501), s.c);
+    s.passes(s.c, &back(&s, RST, 501 + 1_000_000, 0), s.a);
+}
+
+#[test]
+fn windows_of_a_connection_that_was_picked_up_may_be_scaled() {
+    let s = Site::new();
+    s.passes(s.a, &out(&s, ACK, 101, 501), s.c);
+    s.passes(s.c, &back(&s, ACK, 501, 101).payload(&[0; 1000]), s.a);
+    s.passes(s.c, &back(&s, RST, 501 + 1_000_000, 0), s.a);
+}
+
+#[test]
+fn a_fin_may_follow_what_fills_the_window() {
+    let s = Site::new();
+    open(&s);
+    s.passes(s.a, &out(&s, ACK, 101, 501).window(0), s.c);
+    s.passes(s.c, &back(&s, FIN | ACK, 501 + 0xffff, 101), s.a);
+    s.passes(s.c, &back(&s, RST, 501 + 0xffff + 1, 0), s.a);
+    assert_eq!(states(&s), [state::CLOSED; 2]);
+}
+
+#[test]
+fn what_is_behind_the_window_does_not_move_it() {
+    let s = Site::new();
+    open(&s);
+    s.passes(s.c, &back(&s, ACK, 501 + 200_000, 101).payload(&[0; 10]), s.a);
+    s.passes(s.c, &back(&s, RST, 501, 0), s.a);
+    assert_eq!(states(&s), [state::CLOSED; 2]);
 }
 
 #[test]
