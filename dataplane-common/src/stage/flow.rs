@@ -86,7 +86,8 @@ pub fn original<T: Tables>(t: &T, w: &Work) -> Result<Leg, Stop> {
     let detail = note::flow_detail(w.flow_status, Judged::from_word(line.judged.load()).action);
     t.note(Note { what: note::READMIT, id: w.flow, detail, zero: 0 });
     let is_answer = w.flow_status & status::REPLY != 0;
-    let is_inverted = is_answer && !cfg!(feature = "control-readmit-observed");
+    let is_first = line.owner.load() == 0;
+    let is_inverted = is_answer && (is_first || !cfg!(feature = "control-readmit-observed"));
     let key = if is_inverted {
         t.flow(line.partner.load()).ok_or(Stop::TableMissing)?.key()
     } else {

@@ -23,7 +23,7 @@ mod trouble;
 
 use anyhow::{Result, ensure};
 use dataplane_common::stage::conntrack::state;
-use sekisho_tests::{chance::Chance, kernel_tests};
+use sekisho_tests::chance::Chance;
 
 use compare::{Found, Histogram, compare, table};
 use linux::{Linux, RULES};
@@ -41,8 +41,8 @@ fn talks(count: usize, is_sound: bool) -> Vec<Talk> {
 }
 
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn every_difference_from_linux_is_known() -> Result<()> {
-    kernel_tests!();
     let talks = talks(TALKS, false);
     let (ours, mut linux) = (Ours::new(), Linux::new("conntrack", RULES)?);
     let (mine, theirs) = (ours.judge(&talks), linux.judge(&talks)?);
@@ -72,8 +72,8 @@ fn every_difference_from_linux_is_known() -> Result<()> {
 
 /// Control: the whole way finds a router that judges otherwise.
 #[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn a_router_with_other_rules_is_found_out() -> Result<()> {
-    kernel_tests!();
     let talks = talks(50, true);
     let rules = RULES.replace("iifname", "oifname");
     let mut linux = Linux::new("conntrack-other", &rules)?;

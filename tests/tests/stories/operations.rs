@@ -62,7 +62,11 @@ fn what_is_refused_changes_nothing() -> Result<()> {
     let full = with_uplink(&site.with("tenants:\n", &crowd), "nic", "auto");
     for (what, wrong, words) in [
         ("three errors", &errors, &["outwards", "10.1.0.0/33", "pubilc", "public"][..]),
-        ("too many rules", &overflow, &["blue.security_groups", "at most 1000 (RULES_PER_POLICY)"]),
+        (
+            "too many rules",
+            &overflow,
+            &["blue.security_groups", "at most 1000 are supported (RULES_PER_POLICY)"],
+        ),
         ("no such interface", &missing, &["nic-9", "uplink outside", "there is nic"]),
         ("another XDP program", &in_use, &["busy", "uplink outside", "another XDP program"]),
         ("one of two", &half, &["busy", "uplink second", "another XDP program"]),
