@@ -90,6 +90,12 @@ impl Capture {
         }
     }
 
+    /// How many frames came so far for which `wanted` holds.
+    pub fn count(&self, wanted: impl Fn(&Frame) -> bool) -> usize {
+        let frames = self.taken.frames.lock().unwrap_or_else(PoisonError::into_inner);
+        frames.iter().filter(|frame| wanted(frame)).count()
+    }
+
     /// Ends the capture; what had arrived by now is in it.
     pub fn stop(mut self) -> Result<Pcap> {
         self.taken.stop.store(true, Ordering::Relaxed);

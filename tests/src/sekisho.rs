@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use dataplane_user::view::{Amount, AttachmentCounters, Counters, Drop as Dropped, Flow, Status};
@@ -57,6 +59,13 @@ impl<'lab> Sekisho<'lab> {
         process.wait_for_line(READY)?;
         self.process = Some(process);
         Ok(())
+    }
+
+    /// Runs the daemon for so long, ready or not, and kills it.
+    pub fn live_for(&mut self, life: Duration) -> Result<()> {
+        self.process = Some(self.spawn(&self.socket)?);
+        thread::sleep(life);
+        self.kill()
     }
 
     /// Runs a daemon on the same files and pins that is to be refused: how it ended.

@@ -26,6 +26,8 @@ mod mixed;
 
 mod operations;
 
+mod kills;
+
 mod links;
 
 mod counted;
