@@ -148,12 +148,14 @@ impl Place {
 /// Makes a folder with its parents, of mode 0700, or looks whether it is that.
 pub(super) fn own_folder(path: &Path) -> Result<(), Error> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|error| match error.kind() {
+    made.map_err(|source| {
         // Where /sys is another one, nothing can be made beneath it.
-        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied if path.starts_with("/sys") => {
-            Error::NotBpffs { path: path.into() }
+        let is_hidden =
+            matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied);
+        if is_hidden && path.starts_with("/sys") {
+            return Error::NotBpffs { path: path.into() };
         }
-        _ => Error::File { path: path.into(), source: error },
+        Error::File { path: path.into(), source }
     })?;
     let found = fs::symlink_metadata(path).map_err(Error::file(path))?;
     let own = rustix::process::geteuid().as_raw();

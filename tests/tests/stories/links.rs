@@ -1,7 +1,6 @@
 //! Does the site go on when links do not stay as they are: a next hop moves, dies, is added;
 //! an interface goes and comes again, or takes less than usual?
 
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -155,7 +154,7 @@ fn what_the_interface_does_not_take_is_told_to_the_sender() -> Result<()> {
     for to in OUTSIDE {
         let bytes = if ip(to).is_ipv4() { "1372" } else { "1352" };
         ensure!(ping(&town.blue_a, ip(to), 1, &["-M", "do", "-s", bytes])?.all_answered(), "{to}");
-        let larger = ping(&town.blue_a, IpAddr::from(ip(to)), 1, &["-M", "do", "-s", "1450"])?;
+        let larger = ping(&town.blue_a, ip(to), 1, &["-M", "do", "-s", "1450"])?;
         ensure!(!larger.all_answered(), "{to} takes more than its link");
     }
     let tally = sekisho.tally()?.since(&before)?;
