@@ -8,7 +8,7 @@
 use crate::packet::Packet;
 use crate::stage::{
     admit, answer as answers, attach, conntrack, emit, filter, flow, flow_record, generations,
-    parse, related, report, rewrite, route,
+    parse, related, report, rewrite, route, window,
 };
 use crate::stop::Stop;
 use crate::table::attachment_kind;
@@ -90,7 +90,7 @@ fn unknown<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<(), S
     if w.is(flags::ICMP_ERROR) {
         related::relate(p, t, w)?;
     } else {
-        conntrack::read_scale(p, w)?;
+        window::read_scale(p, w)?;
         if !flow_record::find(t, w) || !flow::is_continued(t, w) {
             w.flow_status = 0;
         }

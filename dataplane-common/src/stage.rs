@@ -7,6 +7,7 @@ pub mod conntrack;
 pub mod flow;
 pub mod flow_record;
 pub mod generations;
+pub mod window;
 
 pub mod admit;
 pub mod filter;

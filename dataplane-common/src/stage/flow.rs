@@ -1,6 +1,6 @@
 //! Is the packet part of a flow that was already judged, and does the judgement hold?
 
-use super::{conntrack, flow_record, generations};
+use super::{conntrack, flow_record, generations, window};
 use crate::stop::Stop;
 use crate::table::flow::{FlowLine, Judged, action, status};
 use crate::tables::{Note, Tables, note};
@@ -128,27 +128,29 @@ pub fn track<T: Tables>(t: &T, w: &Work) -> Result<(), Stop> {
     let step = conntrack::next(w, state, is_reply)?;
     let partner = line.partner.load();
     let mut next = step.state;
+    // Here and not in a function with an outcome of its own, of which the verifier followed
+    // each case through all that comes ("processed 717287 insns").
     if w.is(flags::TCP) {
         let other = t.flow_cold(partner).ok_or(Stop::TableMissing)?;
         if step.is_ignored {
             t.note(Note { what: note::STATE, id: state, detail: state, zero: 0 });
-            if !is_reply || !conntrack::is_agreement(w, state, other) {
+            if !is_reply || !window::is_agreement(w, state, other) {
                 if !is_reply && !t.is_tracing() {
-                    conntrack::note_stray(w, cold);
+                    window::note_stray(w, cold);
                 }
                 return Ok(());
             }
             next = conntrack::state::SYN_RECEIVED;
             if !t.is_tracing() {
-                conntrack::renew(other, cold);
+                window::renew(other, cold);
             }
         }
         if w.tcp_flags & RST != 0 {
-            if !conntrack::closes(w, cold, other)? {
+            if !window::closes(w, cold, other)? {
                 next = state;
             }
         } else if !t.is_tracing() {
-            conntrack::note_window(w, cold, other);
+            window::note_window(w, cold, other);
         }
     }
     t.note(Note { what: note::STATE, id: state, detail: next, zero: 0 });

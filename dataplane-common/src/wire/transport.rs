@@ -61,6 +61,8 @@ pub const SYN: u8 = 0x02;
 pub const RST: u8 = 0x04;
 /// The acknowledgement number counts.
 pub const ACK: u8 = 0x10;
+/// The answer to a SYN.
+pub const SYN_ACK: u8 = SYN | ACK;
 
 /// Bytes of [`Ports`].
 pub const PORTS_BYTES: u32 = size_of::<Ports>() as u32;
