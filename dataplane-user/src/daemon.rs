@@ -66,6 +66,8 @@ pub struct File {
     pub text: String,
 }
 
+/// Enough to empty what programs tell the daemon, unless they go on telling.
+const HEARD_READS_MAX: u32 = 16;
 /// For how long an answer of new next hops is waited for before it is said that they do
 /// not answer.
 const ANSWERS_WAIT: Duration = Duration::from_millis(900);
@@ -92,6 +94,12 @@ impl Daemon {
         }
         let is_new = dataplane.version() == 0;
         let (compiled, neighbours) = numbers::read(&options.place, &dataplane)?;
+        // What was heard while nobody listened may be old.
+        for _ in 0..HEARD_READS_MAX {
+            if dataplane.heard().is_empty() {
+                break;
+            }
+        }
         let mut watch = Watch::default();
         watch.follow(questions(&site, &[]), &neighbours);
         let put = Put { options: &options, dataplane: &mut dataplane, watch: &mut watch };
@@ -223,8 +231,9 @@ impl Daemon {
         for at in gone {
             let name = &at.interface.name;
             warn(format_args!("interface {name} is gone; it is attached when it comes again"));
-            self.dataplane.release(name, true)?;
+            self.dataplane.release(name, false)?;
         }
+        let mut refused = Ok(());
         for name in self.waiting() {
             if !present.contains_key(&name) {
                 continue;
@@ -237,7 +246,7 @@ impl Daemon {
                     self.in_force.attached = attached;
                     is_changed = true;
                 }
-                Err(error) => warn(error),
+                Err(error) => refused = Err(error),
             }
         }
         if is_changed {
@@ -247,7 +256,7 @@ impl Daemon {
             );
             self.renew()?;
         }
-        Ok(())
+        Ok(refused?)
     }
 }
 
@@ -273,13 +282,14 @@ impl Put<'_> {
         let known: Vec<_> = dataplane.attached().map(str::to_owned).collect();
         let attached = dataplane.attach(&wanted(&site, waiting))?;
         attached.iter().filter_map(|at| at.warning.as_ref()).for_each(warn);
-        let known_macs = watch.known();
-        watch.follow(questions(&site, &attached), &known_macs);
+        let asked = watch.clone();
+        watch.follow(questions(&site, &attached), &asked.known());
         let version = Put { options, dataplane: &mut *dataplane, watch: &mut *watch }
             .version(&site, &attached, before);
         let compiled = match version {
             Ok(compiled) => compiled,
             Err(error) => {
+                *watch = asked;
                 let is_new = |at: &&Attached| !known.contains(&at.interface.name);
                 for at in attached.iter().filter(is_new) {
                     dataplane.release(&at.interface.name, true)?;
@@ -309,6 +319,7 @@ impl Put<'_> {
         numbers::write(&options.place, compiled.version, &compiled.ids, &watch.known())?;
         let new = |kind| compiled.ids.new_since(&before.ids, kind).collect::<Vec<_>>();
         dataplane.begin_counting(&new(Kind::Tenant), &new(Kind::Attachment))?;
+        dataplane.forget_rules(|rule| !compiled.ids.has(Kind::Rule, rule));
         dataplane.install(&compiled.image)?;
         Ok(compiled)
     }

@@ -284,6 +284,11 @@ impl Dataplane {
         self.counters.begin(tenants, attachments)
     }
 
+    /// Forgets what the flows of these rules have carried.
+    pub fn forget_rules(&mut self, is_gone: impl Fn(u32) -> bool) {
+        self.totals.rules.retain(|rule, _| !is_gone(*rule));
+    }
+
     /// Every half-flow in force.
     pub fn flows(&self) -> impl Iterator<Item = HalfFlow> {
         flows::in_force(self.flows.shared(), self.flows_cold.shared(), flows::now_ticks())

@@ -8,7 +8,7 @@ use std::{fmt, fs, io, path::Path};
 
 use super::{
     Error,
-    attach::{is_same, unlink},
+    attach::unlink,
     hook::Role,
     interface::Interface,
     place::Place,
@@ -143,26 +143,29 @@ pub(super) fn release(
     leave_open: bool,
 ) -> Result<Vec<Done>, Error> {
     let Some(before) = state.interfaces.get(name).cloned() else { return Ok(Vec::new()) };
-    let interface = name.to_owned();
-    let is_there = is_same(name, &before)?;
+    // It may have got another name meanwhile.
+    let now = super::interface::indexes()?;
+    let now = now.into_iter().find(|(_, index)| *index == before.ifindex).map(|(name, _)| name);
     let mut done = Vec::new();
-    if is_there && goes_down(&before, leave_open) {
-        settings::set_up(name, before.ifindex, false)?;
+    if let Some(now) = now.as_ref().filter(|_| goes_down(&before, leave_open)) {
+        settings::set_up(now, before.ifindex, false)?;
         if before.role == Role::Port {
-            done.push(Done::SetDown { interface: interface.clone() });
+            done.push(Done::SetDown { interface: now.clone() });
         }
     }
+    let interface = name.to_owned();
     // The delivering program last: until then it drops what nobody decides any more.
     for hook in ["xdp", "tcx", "deliver"] {
         if unlink(place, name, hook)? {
             done.push(Done::Detached { interface: interface.clone(), hook });
         }
     }
-    if is_there {
-        settings::give_back(name, &before)?;
-        done.push(Done::Restored { interface });
-    } else {
-        done.push(Done::Gone { interface });
+    match now {
+        Some(now) => {
+            settings::give_back(&now, &before)?;
+            done.push(Done::Restored { interface: now });
+        }
+        None => done.push(Done::Gone { interface }),
     }
     state.interfaces.remove(name);
     state.write(&place.state_file())?;

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Every next hop without a stated MAC.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Watch {
     probes: BTreeMap<Link, (Question, Probe)>,
 }

@@ -138,6 +138,22 @@ fn an_interface_goes_and_comes_again() -> Result<()> {
     wait_for("tcx")?;
     ensure!(to_b(&town)?.all_answered(), "to the interface that came again");
     ensure!(!sekisho.cli(&["status"])?.ok()?.contains("waiting"), "somebody waits");
+
+    // Under another name it is nobody's, and nobody guards it.
+    lab.dut().run(&["ip", "link", "set", "blue-b", "name", "other"])?.ok()?;
+    wait_for("waiting")?;
+    let until = Instant::now() + PATIENCE;
+    while lab
+        .dut()
+        .run(&["ip", "-o", "link", "show", "up", "dev", "other"])?
+        .ok()?
+        .contains("other")
+    {
+        ensure!(Instant::now() < until, "a port is up that nobody guards");
+    }
+    lab.dut().run(&["ip", "link", "set", "other", "name", "blue-b"])?.ok()?;
+    wait_for("tcx")?;
+    ensure!(to_b(&town)?.all_answered(), "under its own name again");
     Ok(())
 }
 
