@@ -11,6 +11,7 @@ use crate::table::{
     route::Route,
     zone::Zone,
 };
+use crate::work::job;
 
 /// Every question that a stage may ask of anything but the packet, time included.
 ///
@@ -110,6 +111,19 @@ pub enum Counter {
     Reported = 3,
     /// Told the daemon which MAC an address has, and went no further.
     Heard = 4,
+}
+
+impl Counter {
+    /// What a packet with this [job](crate::work::job) is counted as when it leaves.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_job(job: u32) -> Self {
+        match job {
+            job::NONE => Self::Sent,
+            job::ERROR => Self::Reported,
+            _ => Self::Answered,
+        }
+    }
 }
 
 /// What somebody beyond a NIC says: this address has this MAC. The daemon asks next

@@ -141,6 +141,22 @@ impl KernelTables {
         Self { version: ROOT.get(0).map_or(0, |root| root.load() as u32) }
     }
 
+    /// The packet does not leave after all, for this reason: what it was counted as is taken
+    /// back.
+    #[inline(always)]
+    pub fn stays(&self, work: &Work, bytes: u32, stop: Stop) {
+        self.count_stop(work.tenant, stop, 1);
+        let index = work.output * COUNTERS as u32 + Counter::of_job(work.job) as u32;
+        if let Some(tally) = COUNTS.get_ptr_mut(index)
+            && !self.is_tracing()
+        {
+            // SAFETY: this CPU's own element.
+            let tally = unsafe { &mut *tally };
+            tally.packets -= 1;
+            tally.bytes -= u64::from(bytes);
+        }
+    }
+
     /// The tables as an earlier program of this packet saw them.
     #[inline(always)]
     pub const fn of(work: &Work) -> Self {

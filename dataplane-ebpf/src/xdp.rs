@@ -16,7 +16,7 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::error;
 use dataplane_common::{
-    Stop, Tables, Work, limits,
+    Packet, Stop, Tables, Work, limits,
     pipeline::{self, Next},
     table::next_hop::output_kind,
     tables::{Delivery, program},
@@ -89,11 +89,12 @@ fn go_on(frame: &XdpContext, tables: &KernelTables, work: &mut Work, next: Next)
 #[inline(always)]
 fn emit(frame: &XdpContext, tables: &KernelTables, work: &Work) -> u32 {
     let Some(output) = tables.output(work.output) else { return XDP_DROP };
+    let bytes = XdpFrame::new(frame).bytes();
     if output.kind == output_kind::NIC {
         return match NICS.redirect(output.ifindex, u64::from(XDP_DROP)) {
             Ok(_) => XDP_REDIRECT,
             Err(_) => {
-                tables.count_stop(work.tenant, Stop::OutputAbsent, 1);
+                tables.stays(work, bytes, Stop::OutputAbsent);
                 XDP_DROP
             }
         };
@@ -105,7 +106,7 @@ fn emit(frame: &XdpContext, tables: &KernelTables, work: &Work) -> u32 {
     let start = pointer::<{ offset_of!(xdp_md, data_meta) }>(frame.as_ptr());
     let end = pointer::<{ offset_of!(xdp_md, data) }>(frame.as_ptr());
     if refused != 0 || start + size_of::<Delivery>() > end {
-        tables.count_stop(work.tenant, Stop::ResizeRefused, 1);
+        tables.stays(work, bytes, Stop::ResizeRefused);
         return XDP_DROP;
     }
     // SAFETY: the bounds are compared above, and the area is four-byte aligned.

@@ -21,7 +21,7 @@ use dataplane_common::{
         route::{self, Route},
         zone::Zone,
     },
-    tables::note,
+    tables::{Tally, note},
 };
 use dataplane_user::{
     load::{
@@ -34,6 +34,7 @@ use dataplane_user::{
 };
 use sekisho_tests::{
     Host, Lab,
+    build::Frame,
     process::PATIENCE,
     traffic::{TcpEchoServer, ping, tcp_exchange},
 };
@@ -393,6 +394,19 @@ fn frames_are_tried_and_traced() -> Result<()> {
         assert_eq!(verdict.code, XDP_DROP);
         let trace = dataplane.trace_run(TestFrame::new(Hooked::Xdp, uplink, &out))?;
         assert_eq!(trace.notes.last().map(|note| note.what), Some(note::EMIT));
+
+        // No NIC is attached, so none can be sent to: what was counted as answered is not.
+        let asks = Frame::new(mac(&site.internet).0, [0xff; 6]).arp(
+            1,
+            (mac(&site.internet).0, "192.0.2.9"),
+            ([0; 6], "192.0.2.1"),
+        );
+        let asks = asks.build();
+        let verdict = dataplane.test_run(TestFrame::new(Hooked::Xdp, uplink, &asks))?;
+        assert_eq!(verdict.code, XDP_DROP);
+        let absent = StopCount { tenant: 0, stop: Stop::OutputAbsent, packets: 1 };
+        assert!(dataplane.stops(1)?.contains(&absent));
+        assert_eq!(dataplane.counters(4)?[3].answered, Tally::default());
         let short = dataplane.test_run(at(blue_a, &frame[..10]));
         assert!(matches!(short, Err(Error::FrameShort { bytes: 10, .. })));
         Ok(())
