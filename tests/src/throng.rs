@@ -88,11 +88,11 @@ impl<'s> Throng<'s> {
     pub fn next_packet(&mut self) -> Sent {
         loop {
             let (peer, frame) = match self.chance.below(100) {
-                0..54 => self.talk(),
-                54..60 => self.stray(),
-                60..66 => self.question(),
-                66..72 => self.error(),
-                72..76 => self.spoofed(),
+                0..58 => self.talk(),
+                58..63 => self.stray(),
+                63..68 => self.question(),
+                68..74 => self.error(),
+                74..77 => self.spoofed(),
                 _ => self.odd(),
             };
             let mut bytes = frame.build();

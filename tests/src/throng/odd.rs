@@ -21,7 +21,7 @@ impl Throng<'_> {
 
 /// All of them.
 pub(super) fn odd(s: &Site) -> Vec<(End, Frame)> {
-    [frames(s), headers(s), stops(s), sizes(s), answers(s)].concat()
+    [frames(s), headers(s), protocols(s), stops(s), sizes(s), answers(s)].concat()
 }
 
 fn v4(s: &Site, from: End, src: &str, dst: &str) -> Frame {
@@ -90,6 +90,47 @@ fn headers(s: &Site) -> Vec<(End, Frame)> {
         (s.a, far4(s).icmp(0, 0, [0, 1, 0, 1])),
         (s.a, far4(s).icmp(5, 0, [0; 4])),
         (s.a, far6(s).icmp(200, 0, [0; 4])),
+    ]
+}
+
+/// Of every protocol that has ports, and to every kind of rule.
+fn protocols(s: &Site) -> Vec<(End, Frame)> {
+    let near4 = || s.switched(s.free, s.b).ip("10.1.0.30", "10.1.0.20");
+    let to_free = |protocol: u8, bytes: usize| {
+        let mut header = vec![0, 1, 0, 53];
+        header.resize(bytes, 0);
+        s.switched(s.a, s.free).ip("10.1.0.10", "10.1.0.30").transport(protocol, header, None)
+    };
+    let six = |protocol: u8, bytes: usize| {
+        let mut header = vec![0, 1, 0, 53];
+        header.resize(bytes, 0);
+        let frame = s.switched(s.a, s.free).ip("2001:db8:1::10", "2001:db8:1::30");
+        frame.transport(protocol, header, None)
+    };
+    let beyond = |port| v4(s, s.a, "10.1.0.10", "11.11.11.11").udp(port, 53);
+    vec![
+        (s.a, to_free(132, 12)),
+        (s.a, to_free(33, 12)),
+        (s.a, to_free(136, 8)),
+        (s.a, to_free(132, 3)),
+        (s.a, six(132, 12)),
+        (s.a, six(33, 12)),
+        (s.a, six(136, 8)),
+        (s.a, s.switched(s.a, s.free).ip("10.1.0.10", "10.1.0.30").protocol(47).payload(&[0; 9])),
+        (s.free, near4().udp(7, 5001)),
+        (s.a, far4(s).udp(7, 5001)),
+        (s.a, far6(s).udp(7, 5001)),
+        (s.a, far4(s).udp(7, 5002)),
+        (s.a, far6(s).udp(7, 5002)),
+        (s.c, v4(s, s.c, "10.2.0.10", "10.1.0.20").udp(7, 5001)),
+        (s.c, v4(s, s.c, "10.2.0.10", "10.1.0.20").udp(7, 5002)),
+        (s.access, v4(s, s.line_a, "100.64.0.10", "100.64.0.13").udp(1, 53)),
+        (s.access, v4(s, s.line_a, "100.64.0.10", "100.64.0.13").udp(2, 53)),
+        (s.b, s.switched(s.b, s.a).ip("10.1.0.20", "10.1.0.10").udp(7, 5000)),
+        (s.a, beyond(1)),
+        (s.a, beyond(2)),
+        (s.a, beyond(3)),
+        (s.a, beyond(4)),
     ]
 }
 

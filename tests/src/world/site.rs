@@ -5,7 +5,8 @@
 //!             ├ net 2: c                       (MTU 1400)       10.2.0.0/24 2001:db8:2::/64
 //!             ├ net 9: mec                     (MEC only)       10.9.0.0/24
 //!             ├ lines: line_a line_b suspended bound(to net 1)  100.64.0.0/24
-//!             └ default: uplink; 203.0.113.0/24: far (unresolved); 198.18.0.0/15: black hole
+//!             └ default: uplink; 203.0.113.0/24: far (unresolved); 198.18.0.0/15: black hole;
+//!               11.0.0.0/8: uplink by two next hops
 //! red router  ─ net 1: red_a red_b   the same addresses as blue's net 1, exported nowhere
 //!             └ net 6: red_c         10.66.0.0/24, exported to the uplink
 //! lonely                             10.8.0.0/24, no router
@@ -25,7 +26,9 @@ use dataplane_common::{
 };
 use dataplane_user::tables::{HostTables, Image};
 
-use super::{End, MTU_BYTES, Network, World, any, everything, mac, only, to, via};
+use super::{
+    End, MTU_BYTES, Network, World, any, everything, key, mac, only, prefix, to, via, within,
+};
 use crate::{
     build::Frame,
     drive::{self, Outcome},
@@ -100,6 +103,8 @@ pub struct Sent {
 const FLOW_LINES: u32 = 1024;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
+/// The address group that may reach b's and c's UDP 5002: the beginning of net 1.
+const ADDRESSES: u32 = 3;
 
 impl Default for Site {
     fn default() -> Self {
@@ -122,7 +127,18 @@ impl Site {
             .into_iter()
             .flat_map(|family| [only(family, TCP, 80, 80), only(family, UDP, 53, 53)])
             .chain([only(family::V4, 1, 0x0800, 0x08ff), only(family::V6, 58, 0x8000, 0x80ff)])
+            .chain([within(only(family::V4, UDP, 5001, 5001), "10.1.0.0/24")])
+            .chain([within(only(family::V6, UDP, 5001, 5001), "2001:db8:1::/64")])
+            .chain([family::V4, family::V6].map(|family| Rule {
+                remote: remote::ADDRESSES,
+                set: ADDRESSES,
+                ..only(family, UDP, 5002, 5002)
+            }))
             .collect();
+        for addrs in ["10.1.0.0/26", "2001:db8:1::/120"] {
+            let (addr, bits) = prefix(addrs);
+            w.image.group_prefixes.push((key(ADDRESSES, addr), bits));
+        }
         let server = w.policy(0, &everything(), &services);
         let stateless_policy = w.policy(policy::flags::STATELESS, &everything(), &services);
 
@@ -173,6 +189,8 @@ impl Site {
         w.route(router, "0.0.0.0/0", via(&[uplink.hop]));
         w.route(router, "::/0", via(&[uplink.hop]));
         w.route(router, "203.0.113.0/24", via(&[far.hop]));
+        let second = w.hop(uplink.attachment, uplink.id, MTU_BYTES, mac(0x0300), uplink.router, 0);
+        w.route(router, "11.0.0.0/8", via(&[uplink.hop, second]));
         w.route(router, "198.18.0.0/15", to(kind::BLACKHOLE, 0));
         w.route(router, "100.64.0.0/24", to(kind::POOL, access.zone));
         w.route(router, "2001:db8:64::/48", to(kind::POOL, access.zone));

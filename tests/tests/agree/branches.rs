@@ -3,14 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dataplane_common::{
-    Stop,
+    Packet, Stop,
     stage::conntrack::state,
     table::{
+        endpoint::kind as endpoint,
         flow::{action, status},
+        next_hop::NextHop,
+        policy::remote,
         route::kind,
     },
     tables::note,
-    work::{flags, job},
+    wire::protocol,
+    work::{Work, flags, job},
 };
 use dataplane_user::tables::Image;
 use sekisho_tests::{packet::Hook, pair::Agreed};
@@ -54,6 +58,12 @@ impl Histogram {
             let tag_out = if output.vlan == 0 { "untagged" } else { "tagged" };
             self.add(format!("emit {hook}: {tag_in} to {tag_out}, kind {}", output.kind));
         }
+        if is_parsed {
+            self.parsed(work, family);
+        }
+        if passed.packet.segments() > 1 {
+            self.add("several segments".to_owned());
+        }
         for note in &agreed.notes {
             let name = match note.what {
                 note::FLOW => format!("flow found: {}", found(note.detail)),
@@ -61,10 +71,14 @@ impl Histogram {
                 note::READMIT => format!("judged again: {}", found(note.detail)),
                 note::ROUTE => {
                     let route = image.routes.iter().find(|(_, _, route)| route.id == note.id);
+                    if route.is_some_and(|(_, _, route)| route.hops_count > 1) {
+                        self.add("route by several next hops".to_owned());
+                    }
                     format!("route {}", route.map_or("?", |(_, _, route)| route_name(route.kind)))
                 }
-                note::EGRESS => format!("egress {}", rule(note.id)),
-                note::INGRESS => format!("ingress {}", rule(note.id)),
+                note::RECEIVER => format!("next hop: {}", hop(image, note.detail)),
+                note::EGRESS => format!("egress {}", rule(image, note.id)),
+                note::INGRESS => format!("ingress {}", rule(image, note.id)),
                 note::RELATED => format!("related: {family} {hook}"),
                 note::STATE => {
                     let half =
@@ -83,6 +97,32 @@ impl Histogram {
                 _ => continue,
             };
             self.add(name);
+        }
+    }
+
+    /// What the packet says it is, as far as it was believed.
+    fn parsed(&mut self, work: &Work, family: &str) {
+        let is_icmp = matches!(work.key.protocol, protocol::ICMP | protocol::ICMPV6);
+        let what = match work.key.protocol {
+            _ if work.is(flags::ICMP_ERROR) => "ICMP error",
+            _ if work.is(flags::ICMP_QUERY) => "ICMP query",
+            _ if is_icmp => "other ICMP",
+            protocol::TCP => "TCP",
+            protocol::UDP => "UDP",
+            protocol::UDPLITE => "UDP-Lite",
+            protocol::SCTP => "SCTP",
+            protocol::DCCP => "DCCP",
+            _ => "without ports",
+        };
+        self.add(format!("parsed {family}: {what}"));
+        let shortest = if work.is(flags::V6) { 40 } else { 20 };
+        if work.l4.wrapping_sub(work.l3) > shortest {
+            self.add(format!("parsed {family}: with options"));
+        }
+        for (flag, name) in [(flags::FRAGMENT, "first fragment"), (flags::WHOLE_ONLY, "whole")] {
+            if work.is(flag) {
+                self.add(format!("parsed {family}: {name}"));
+            }
         }
     }
 
@@ -125,8 +165,31 @@ fn found(detail: u32) -> String {
     format!("{half}{denied}{each}")
 }
 
-fn rule(id: u32) -> &'static str {
-    if id == 0 { "unfiltered" } else { "by a rule" }
+fn rule(image: &Image, id: u32) -> &'static str {
+    let Some(rule) = image.rules.iter().find(|rule| rule.id == id) else { return "unfiltered" };
+    match rule.remote {
+        remote::ANY => "by a rule for anyone",
+        remote::PREFIX => "by a rule for a prefix",
+        remote::MEMBERS => "by a rule for members",
+        remote::ADDRESSES => "by a rule for an address group",
+        remote::LINES => "by a rule for lines",
+        _ => "?",
+    }
+}
+
+/// Whose next hop is it? Of an uplink the second is told from the first.
+fn hop(image: &Image, id: u32) -> &'static str {
+    let hops = &image.next_hops;
+    let Some(hop) = hops.get(id as usize) else { return "?" };
+    let is_first = |first: &NextHop| first.endpoint == hop.endpoint;
+    let is_second = hops.iter().position(is_first) != Some(id as usize);
+    match image.endpoints.get(hop.endpoint as usize).map(|end| end.kind) {
+        Some(endpoint::PORT) => "a port's",
+        Some(endpoint::LINE) => "a line's",
+        Some(endpoint::UPLINK) if is_second => "an uplink's second",
+        Some(endpoint::UPLINK) => "an uplink's",
+        _ => "?",
+    }
 }
 
 fn route_name(of: u32) -> &'static str {
