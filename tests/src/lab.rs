@@ -3,7 +3,7 @@
 //! A lab is one namespace for the device under test (`dut`) and one for each host, joined by
 //! veth pairs that are created straight into their namespaces: the machine's own interfaces
 //! are never seen, and the names in them need no prefix. Everything goes when its owner is
-//! dropped, also in a panic, and at SIGINT and SIGTERM; what a killed run left behind is removed
+//! dropped, also in a panic, and at SIGINT, SIGTERM and SIGHUP; what a killed run left behind is removed
 //! by the next one (`sweep.rs`).
 
 mod host;

@@ -37,12 +37,12 @@ pub(super) fn delete_netns(name: &str) {
     }
 }
 
-/// From the first call on, SIGINT and SIGTERM remove all that this process made, and then end it
+/// From the first call on, SIGINT, SIGTERM and SIGHUP remove all that this process made, and then end it
 /// with the exit code that shells give for them.
 pub(super) fn clean_up_on_signals() -> Result<()> {
     static INSTALLED: OnceLock<Result<(), String>> = OnceLock::new();
     let installed = INSTALLED.get_or_init(|| {
-        let signals = sys::signals_as_stream(&[Signal::SIGINT, Signal::SIGTERM])
+        let signals = sys::signals_as_stream(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP])
             .map_err(|error| error.to_string())?;
         thread::Builder::new()
             .name("lab-signals".into())
