@@ -70,6 +70,21 @@ pub struct Compiled {
     pub ids: Ids,
 }
 
+impl Compiled {
+    /// Attachments that `before` did not have, or that were somebody else's.
+    #[must_use]
+    pub fn new_attachments(&self, before: &Self) -> Vec<u32> {
+        let owners = |of: &Self| -> HashMap<u32, (u32, u32)> {
+            let all = of.image.attachments.values();
+            all.map(|at| (at.id, (at.zone, at.tenant))).collect()
+        };
+        let (was, is) = (owners(before), owners(self));
+        let is_new = |(id, owner): &(u32, (u32, u32))| was.get(id).is_some_and(|old| old != owner);
+        let changed = is.into_iter().filter(is_new).map(|(id, _)| id);
+        changed.chain(self.ids.new_since(&before.ids, Kind::Attachment)).collect()
+    }
+}
+
 /// Compiles the site as the version after `previous`.
 #[must_use]
 pub fn compile(site: &Site, facts: &Facts, previous: &Compiled) -> Compiled {
@@ -253,6 +268,15 @@ impl Builder<'_> {
             let is_changed = is_smaller || before == 0 || self.changed.contains(&id);
             let epoch = if is_changed { self.version } else { before };
             put(&mut self.image.tenants, id, Tenant { epoch, flows_max });
+        }
+    }
+
+    /// The zone of the uplink or access at an attachment.
+    fn link_zone(&mut self, at: AttachmentIx) -> u32 {
+        match self.site.attachments[at].owner {
+            Owner::Network(ix) => self.network(ix),
+            Owner::Uplink(ix) => self.uplink(ix),
+            Owner::Access(ix) => self.access(ix),
         }
     }
 

@@ -3,6 +3,7 @@
 mod answers;
 
 use std::{
+    collections::HashMap,
     fs,
     path::PathBuf,
     thread,
@@ -10,10 +11,11 @@ use std::{
 };
 
 use crate::{
-    check,
+    address, check,
     compile::{self, Compiled, Facts, Interface, Link, Neighbours, ids::Kind},
     config::{self, Findings, diagnostic::render, tree::Tree},
     load::{self, Attach, Attached, Dataplane, Hook, Place, Role},
+    message,
     model::{self, AttachmentIx, Owner, Site},
     neighbour::{Question, watch::Watch},
     numbers, plan,
@@ -45,6 +47,8 @@ pub struct Daemon {
     in_force: InForce,
     /// The next hops that are asked for.
     watch: Watch,
+    /// Something is known of the machine that the version in force does not know.
+    is_behind: bool,
     started: Instant,
 }
 
@@ -105,9 +109,10 @@ impl Daemon {
         let put = Put { options: &options, dataplane: &mut dataplane, watch: &mut watch };
         match put.in_force(&compiled, site, file, &[]) {
             Ok((in_force, _)) => {
+                let started = Instant::now();
                 let mut daemon =
-                    Self { options, dataplane, in_force, watch, started: Instant::now() };
-                daemon.wait_for_answers()?;
+                    Self { options, dataplane, in_force, watch, is_behind: false, started };
+                daemon.wait_for_answers();
                 Ok(daemon)
             }
             Err(error) => {
@@ -126,6 +131,10 @@ impl Daemon {
         let file = file.map_or_else(|| own_file(&self.options), Ok)?;
         let (site, mut warnings) = read(&file)?;
         let changes = plan::changes(&json(&self.in_force.file), &json(&file));
+        // What went or came a moment ago is no reason to refuse anything.
+        if let Err(error) = self.look_at_interfaces() {
+            warnings.push(message::of(&error));
+        }
         let waiting = self.waiting();
         let released = if dry_run {
             let facts = facts(&self.options, &self.in_force.attached, self.watch.known());
@@ -136,10 +145,20 @@ impl Daemon {
         } else {
             let Self { options, dataplane, watch, in_force, .. } = self;
             let put = Put { options, dataplane, watch };
-            let (now, released) = put.in_force(&in_force.compiled, site, file, &waiting)?;
-            *in_force = now;
-            warnings.extend(self.wait_for_answers()?);
-            released
+            match put.in_force(&in_force.compiled, site, file, &waiting) {
+                Ok((now, released)) => {
+                    *in_force = now;
+                    warnings.extend(self.wait_for_answers());
+                    released
+                }
+                Err(error) => {
+                    // Hooks as they were.
+                    if let Ok(attached) = dataplane.attach(&wanted(&in_force.site, &waiting)) {
+                        in_force.attached = attached;
+                    }
+                    return Err(error);
+                }
+            }
         };
         let site_version = self.dataplane.version();
         Ok(Applied { site_version, dry_run, changes, released, warnings })
@@ -155,51 +174,55 @@ impl Daemon {
 
     /// Asks next hops that are due, and hears what they say.
     pub fn attend(&mut self) -> anyhow::Result<()> {
-        if self.hear() { self.renew() } else { Ok(()) }
+        self.hear();
+        if self.is_behind { self.renew() } else { Ok(()) }
     }
 
-    /// Answers whether anything about a next hop is new.
-    fn hear(&mut self) -> bool {
-        let mut is_new = false;
-        for heard in self.dataplane.heard() {
-            let name = self.in_force.compiled.ids.name(Kind::Attachment, heard.attachment);
-            let attachments = &self.in_force.site.attachments;
-            let is_it = |at: &&model::Attachment| {
-                compile::attachment_name(at.interface.as_str(), at.vlan.unwrap_or(0)) == name
-            };
-            let Some(at) = attachments.values().find(is_it) else { continue };
-            let link =
-                (at.interface.to_string(), at.vlan.unwrap_or(0), crate::address::ip(heard.addr));
-            is_new |= self.watch.heard(&link, Mac::from_word(heard.mac));
+    /// Notes whether anything about a next hop is new.
+    fn hear(&mut self) {
+        let heard = self.dataplane.heard();
+        let links = if heard.is_empty() { HashMap::new() } else { self.links() };
+        for heard in heard {
+            let Some((interface, vlan)) = links.get(&heard.attachment) else { continue };
+            let link = (interface.clone(), *vlan, address::ip(heard.addr));
+            self.is_behind |= self.watch.heard(&link, Mac::from_word(heard.mac));
         }
         for dead in self.watch.ask() {
-            warn(format_args!(
-                "next hop {} ({}) does not answer any more",
-                dead.target, dead.interface
-            ));
-            is_new = true;
+            let Question { target, interface, .. } = dead;
+            warn(format_args!("next hop {target} ({interface}) does not answer any more"));
+            self.is_behind = true;
         }
-        is_new
     }
 
-    /// Gives new next hops a moment to answer; answers who did not.
-    fn wait_for_answers(&mut self) -> anyhow::Result<Vec<String>> {
+    /// Where the numbers of attachments are.
+    fn links(&self) -> HashMap<u32, (String, u16)> {
+        let ids = &self.in_force.compiled.ids;
+        let of = |at: &model::Attachment| {
+            let (interface, vlan) = (at.interface.to_string(), at.vlan.unwrap_or(0));
+            let name = compile::attachment_name(&interface, vlan);
+            Some((ids.number(Kind::Attachment, &name)?, (interface, vlan)))
+        };
+        self.in_force.site.attachments.values().filter_map(of).collect()
+    }
+
+    /// Gives new next hops a moment to answer; answers who did not, and what went wrong.
+    fn wait_for_answers(&mut self) -> Vec<String> {
         let until = Instant::now() + ANSWERS_WAIT;
-        let mut is_new = self.hear();
+        self.hear();
         while self.watch.unknown().next().is_some() && Instant::now() < until {
             thread::sleep(Duration::from_millis(10));
-            is_new |= self.hear();
+            self.hear();
         }
-        if is_new {
-            self.renew()?;
-        }
+        let renewed = if self.is_behind { self.renew() } else { Ok(()) };
         let silent = self.watch.unknown().map(|question| {
             let Question { target, interface, .. } = question;
             format!("next hop {target} ({interface}) does not answer yet; it is asked again")
         });
-        let silent: Vec<_> = silent.collect();
+        let mut silent: Vec<_> = silent.collect();
+        // The next turn tries it again.
+        silent.extend(renewed.err().map(|error| message::of(&error)));
         silent.iter().for_each(warn);
-        Ok(silent)
+        silent
     }
 
     /// The same site, as the machine is now.
@@ -207,6 +230,7 @@ impl Daemon {
         let Self { options, dataplane, watch, in_force, .. } = self;
         let put = Put { options, dataplane, watch };
         in_force.compiled = put.version(&in_force.site, &in_force.attached, &in_force.compiled)?;
+        self.is_behind = false;
         Ok(())
     }
 
@@ -228,12 +252,14 @@ impl Daemon {
             std::mem::take(&mut self.in_force.attached).into_iter().partition(is_there);
         self.in_force.attached = there;
         let mut is_changed = !gone.is_empty();
+        let mut refused = Ok(());
         for at in gone {
             let name = &at.interface.name;
             warn(format_args!("interface {name} is gone; it is attached when it comes again"));
-            self.dataplane.release(name, false)?;
+            if let Err(error) = self.dataplane.release(name, false) {
+                refused = Err(error);
+            }
         }
-        let mut refused = Ok(());
         for name in self.waiting() {
             if !present.contains_key(&name) {
                 continue;
@@ -254,6 +280,9 @@ impl Daemon {
                 questions(&self.in_force.site, &self.in_force.attached),
                 &self.watch.known(),
             );
+            self.is_behind = true;
+        }
+        if self.is_behind {
             self.renew()?;
         }
         Ok(refused?)
@@ -279,6 +308,9 @@ impl Put<'_> {
         waiting: &[String],
     ) -> anyhow::Result<(InForce, Vec<String>)> {
         let Self { options, dataplane, watch } = self;
+        // What does not fit is refused before anything is touched.
+        let tried = compile::compile(&site, &facts(options, &[], watch.known()), before);
+        dataplane.may_install(&tried.image)?;
         let known: Vec<_> = dataplane.attached().map(str::to_owned).collect();
         let attached = dataplane.attach(&wanted(&site, waiting))?;
         attached.iter().filter_map(|at| at.warning.as_ref()).for_each(warn);
@@ -292,15 +324,20 @@ impl Put<'_> {
                 *watch = asked;
                 let is_new = |at: &&Attached| !known.contains(&at.interface.name);
                 for at in attached.iter().filter(is_new) {
-                    dataplane.release(&at.interface.name, true)?;
+                    // What cannot be given back now is by `detach`.
+                    let _ = dataplane.release(&at.interface.name, true);
                 }
                 return Err(error);
             }
         };
         let is_wanted = |name: &String| attached.iter().any(|at| at.interface.name == *name);
         let mut released = Vec::new();
+        // The version is in force: nothing is an error of putting it there any more.
         for name in known.iter().filter(|name| !is_wanted(name)) {
-            released.extend(dataplane.release(name, false)?.iter().map(ToString::to_string));
+            match dataplane.release(name, false) {
+                Ok(done) => released.extend(done.iter().map(ToString::to_string)),
+                Err(error) => released.push(format!("{name} is not given back: {error}")),
+            }
         }
         Ok((InForce { site, file, compiled, attached }, released))
     }
@@ -314,11 +351,16 @@ impl Put<'_> {
         before: &Compiled,
     ) -> anyhow::Result<Compiled> {
         let Self { options, dataplane, watch } = self;
+        let in_force = dataplane.version();
+        if before.version != in_force {
+            // Numbers and epochs would be given away twice.
+            bail!("version {in_force} is in force, not {}: start the daemon anew", before.version);
+        }
         let compiled = compile::compile(site, &facts(options, attached, watch.known()), before);
         dataplane.may_install(&compiled.image)?;
         numbers::write(&options.place, compiled.version, &compiled.ids, &watch.known())?;
-        let new = |kind| compiled.ids.new_since(&before.ids, kind).collect::<Vec<_>>();
-        dataplane.begin_counting(&new(Kind::Tenant), &new(Kind::Attachment))?;
+        let tenants: Vec<_> = compiled.ids.new_since(&before.ids, Kind::Tenant).collect();
+        dataplane.begin_counting(&tenants, &compiled.new_attachments(before))?;
         dataplane.forget_rules(|rule| !compiled.ids.has(Kind::Rule, rule));
         dataplane.install(&compiled.image)?;
         Ok(compiled)

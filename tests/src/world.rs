@@ -298,6 +298,12 @@ impl World {
         )
     }
 
+    /// A next hop on the link of a NIC has this address.
+    pub fn next_hop_at(&mut self, nic: End, address: &str) {
+        let location = Location { endpoint: nic.id, next_hop: nic.hop, ..Location::default() };
+        self.image.locations.insert(key(nic.zone, addr(address)), location);
+    }
+
     /// A tenant's objects changed: its epoch goes on.
     pub fn touch(&mut self, tenant: u32) -> &mut Self {
         self.image.tenants[tenant as usize].epoch += 1;

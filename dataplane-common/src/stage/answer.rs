@@ -182,12 +182,14 @@ fn advertise<P: Packet>(
     turn_round(p, w, dst_mac, mac)
 }
 
-/// On a NIC the daemon wants to hear who has which MAC; on tenants' ports they are stated.
+/// On a NIC the daemon wants to hear which MACs the next hops have that it asks for, and
+/// nobody else's; on tenants' ports they are stated.
 #[inline(always)]
 fn hear<T: Tables>(t: &T, w: &mut Work, addr: &Addr, mac: Mac) -> Option<()> {
     if w.attachment_kind == attachment_kind::PORTS || mac.is_multicast() {
         return None;
     }
+    t.location(&LocationKey { addr: *addr, zone: w.link, zero: 0 })?;
     w.job = job::HEAR;
     t.hear(&Heard { addr: *addr, mac: mac.word(), attachment: w.attachment, zero: 0 });
     Some(())

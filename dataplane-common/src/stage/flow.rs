@@ -4,7 +4,7 @@ use super::{conntrack, flow_record, generations, window};
 use crate::stop::Stop;
 use crate::table::flow::{FlowLine, Judged, action, status};
 use crate::tables::{Note, Tables, note};
-use crate::wire::transport::RST;
+use crate::wire::transport::{FIN, RST};
 use crate::work::{Leg, Work, flags, leg};
 
 /// What a lookup found.
@@ -149,6 +149,8 @@ pub fn track<T: Tables>(t: &T, w: &Work) -> Result<(), Stop> {
             if !window::closes(w, cold, other)? {
                 next = state;
             }
+        } else if w.tcp_flags & FIN != 0 && !window::is_inside(w, cold, other) {
+            next = state;
         } else if !t.is_tracing() {
             window::note_window(w, cold, other);
         }

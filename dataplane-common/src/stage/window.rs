@@ -37,21 +37,30 @@ const WINDOW_BYTES_MIN: u32 = 66_000;
 /// acknowledgment" (RFC 5961 section 3.2), and go on.
 #[inline(always)]
 pub fn closes(w: &Work, sender: &FlowCold, receiver: &FlowCold) -> Result<bool, Stop> {
+    if !is_inside(w, sender, receiver) {
+        return Err(Stop::ResetOutsideWindow);
+    }
     let (own, other) = (sender.scale.load(), receiver.scale.load());
     if own & END_SEEN == 0 || other & PERMITS_SEEN == 0 {
         return Ok(true);
     }
     let end = sender.end.load();
-    let above = receiver.permits.load().wrapping_sub(w.tcp_seq);
-    let below = w.tcp_seq.wrapping_sub(end.wrapping_sub(WINDOW_BYTES_MIN));
-    // Distances of sequence numbers are signed (RFC 9293 section 3.4).
-    if (above as i32) < 0 || (below as i32) < 0 {
-        return Err(Stop::ResetOutsideWindow);
-    }
     // The receiver expects what it acknowledged last, or more, if that is on its way.
     let is_acknowledged =
         other & ACKNOWLEDGED_SEEN != 0 && receiver.acknowledged.load() == w.tcp_seq;
     Ok(is_acknowledged || end == w.tcp_seq)
+}
+
+/// Does the segment begin inside what `receiver` permits `sender`? Where we did not see
+/// enough of the connection to know, it does. What begins elsewhere ends nothing: its
+/// receiver throws it away, and whoever forged it knows no sequence number.
+#[inline(always)]
+pub fn is_inside(w: &Work, sender: &FlowCold, receiver: &FlowCold) -> bool {
+    let seen = sender.scale.load() & END_SEEN != 0 && receiver.scale.load() & PERMITS_SEEN != 0;
+    let above = receiver.permits.load().wrapping_sub(w.tcp_seq);
+    let below = w.tcp_seq.wrapping_sub(sender.end.load().wrapping_sub(WINDOW_BYTES_MIN));
+    // Distances of sequence numbers are signed (RFC 9293 section 3.4).
+    !seen || above as i32 >= 0 && below as i32 >= 0
 }
 
 /// Notes a SYN of the opener that passes and is not believed: its responder may.
@@ -109,7 +118,9 @@ pub fn note_window(w: &Work, own: &FlowCold, other: &FlowCold) {
         // It tells which SYN is answered: perhaps an older one, which its sender will reset.
         other.end.store(w.tcp_ack);
     }
-    if w.tcp_flags & ACK != 0 {
+    // What the other has not sent is acknowledged by nobody but a forger.
+    let unsent = w.tcp_ack.wrapping_sub(other.end.load().wrapping_add(WINDOW_BYTES_MIN)) as i32;
+    if w.tcp_flags & ACK != 0 && (theirs & END_SEEN == 0 || unsent <= 0) {
         let shift = if w.tcp_flags & SYN != 0 {
             // Never on a SYN (RFC 7323 section 2.2).
             0

@@ -170,11 +170,13 @@ impl Attaching<'_> {
     fn find_one(&self, attach: &Attach) -> Result<Interface, Error> {
         let (name, wanted_by) = (&attach.interface, &attach.wanted_by);
         let interface = Interface::find(name, wanted_by)?;
-        interface.check(wanted_by)?;
         let is_ours = self.state.interfaces.get(name).is_some_and(|before| {
             before.ifindex == interface.index
                 && self.place.link(name, before.hooked.name()).exists()
         });
+        if !is_ours {
+            interface.check(wanted_by)?;
+        }
         if !is_ours && attach.hooked() == Hooked::Xdp && interface.xdp_program.is_some() {
             let id = interface.xdp_program;
             let (interface, wanted_by) = (name.clone(), wanted_by.clone());
@@ -199,15 +201,15 @@ impl Attaching<'_> {
             done.push(Undo { name: name.clone(), before: None });
             return self.fresh(attach, interface);
         };
-        let is_fallen_back = attach.hook == Hook::Auto && before.hooked == Hooked::Tcx;
+        let is_fallen_back = attach.hook == Hook::Auto && before.fell_back;
         let is_same = attach.hooked() == before.hooked || is_fallen_back;
         if is_same && attach.role == before.role {
             return Ok((before.hooked, None));
         }
         // At another hook than before: nothing passes in between.
+        done.push(Undo { name: name.clone(), before: Some(before.clone()) });
         settings::set_up(name, interface.index, false)?;
         self.undo(name)?;
-        done.push(Undo { name: name.clone(), before: Some(before.clone()) });
         let interface = Interface::find(name, &attach.wanted_by)?;
         let attached = self.fresh(attach, &interface)?;
         self.was_up(name, before.is_up)?;
@@ -250,7 +252,8 @@ impl Attaching<'_> {
             match settings::before(interface, attach.role, hooked) {
                 Ok(before) => (hooked, before, None),
                 Err(error @ Error::FeatureFixed { .. }) if attach.hook == Hook::Auto => {
-                    let before = settings::before(interface, attach.role, Hooked::Tcx)?;
+                    let mut before = settings::before(interface, attach.role, Hooked::Tcx)?;
+                    before.fell_back = true;
                     (Hooked::Tcx, before, Some(error))
                 }
                 Err(error) => return Err(error),
@@ -263,6 +266,7 @@ impl Attaching<'_> {
                 Err(error @ Error::XdpRefused { .. }) if attach.hook == Hook::Auto => {
                     settings::give_back_xdp(name, &mut before)?;
                     before.hooked = Hooked::Tcx;
+                    before.fell_back = true;
                     self.remember(name, &before)?;
                     hooked = Hooked::Tcx;
                     refusal = Some(error);

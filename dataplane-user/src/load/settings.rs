@@ -31,6 +31,7 @@ pub fn before(interface: &Interface, role: Role, hooked: Hooked) -> Result<Befor
         ifindex: interface.index,
         role,
         hooked,
+        fell_back: false,
         is_up: interface.is_up,
         is_noarp: interface.is_noarp,
         disable_ipv6: read_disable_ipv6(&interface.name)?,
@@ -63,16 +64,27 @@ pub fn give_back_xdp(name: &str, before: &mut Before) -> Result<(), Error> {
     Ok(())
 }
 
-/// Sets everything but up and down as it was.
+/// Sets everything but up and down as it was. Of an interface that has gone meanwhile there
+/// is nothing to set.
 pub fn give_back(name: &str, before: &Before) -> Result<(), Error> {
-    features::set(name, &before.features)?;
-    if !before.is_noarp {
-        set_flag(name, before.ifindex, LinkFlags::Noarp, false)?;
+    let given_back = features::set(name, &before.features)
+        .and_then(|()| {
+            if before.is_noarp {
+                return Ok(());
+            }
+            set_flag(name, before.ifindex, LinkFlags::Noarp, false)
+        })
+        .and_then(|()| {
+            if before.disable_ipv6 == Some(false) {
+                write_disable_ipv6(name, false)
+            } else {
+                Ok(())
+            }
+        });
+    match given_back {
+        Err(_) if !super::interface::indexes()?.contains_key(name) => Ok(()),
+        other => other,
     }
-    if before.disable_ipv6 == Some(false) {
-        write_disable_ipv6(name, false)?;
-    }
-    Ok(())
 }
 
 /// Sets the interface up or down.
@@ -104,9 +116,14 @@ fn read_disable_ipv6(name: &str) -> Result<Option<bool>, Error> {
 }
 
 fn write_disable_ipv6(name: &str, is_disabled: bool) -> Result<(), Error> {
-    fs::write(disable_ipv6(name), if is_disabled { "1" } else { "0" }).map_err(|source| {
-        Error::Setting { interface: name.into(), setting: "disable_ipv6", source }
-    })
+    match fs::write(disable_ipv6(name), if is_disabled { "1" } else { "0" }) {
+        // With an MTU below IPv6's least the interface has no IPv6 to be switched.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => {
+            Err(Error::Setting { interface: name.into(), setting: "disable_ipv6", source })
+        }
+        Ok(()) => Ok(()),
+    }
 }
 
 /// In the network namespace of the calling thread.

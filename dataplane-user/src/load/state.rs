@@ -41,6 +41,9 @@ pub struct Before {
     pub role: Role,
     /// By what it is attached.
     pub hooked: Hooked,
+    /// Is it at tcx since XDP was not to be had?
+    #[serde(default)]
+    pub fell_back: bool,
     /// Was it up?
     pub is_up: bool,
     /// Did it do without ARP?
@@ -133,6 +136,7 @@ mod tests {
             ifindex: 7,
             role: Role::Port,
             hooked: Hooked::Tcx,
+            fell_back: false,
             is_up: true,
             is_noarp: false,
             disable_ipv6: Some(false),

@@ -23,6 +23,8 @@ pub struct Probe {
     mac: Option<Mac>,
     unanswered: u32,
     next: Instant,
+    /// When the MAC became another one.
+    changed: Instant,
 }
 
 /// What is to be done now.
@@ -40,7 +42,7 @@ impl Probe {
     /// Of a next hop that had this MAC when it was last heard of.
     #[must_use]
     pub const fn new(mac: Option<Mac>, now: Instant) -> Self {
-        Self { mac, unanswered: 0, next: now }
+        Self { mac, unanswered: 0, next: now, changed: now }
     }
 
     /// Its MAC, if it is alive.
@@ -55,7 +57,7 @@ impl Probe {
             return Due::Nothing;
         }
         if self.mac.is_some() && self.unanswered == UNANSWERED_MAX {
-            *self = Self { mac: None, unanswered: 1, next: now + RETRANSMIT };
+            *self = Self { mac: None, unanswered: 1, next: now + RETRANSMIT, ..*self };
             return Due::Dead;
         }
         self.unanswered = self.unanswered.saturating_add(1);
@@ -64,10 +66,15 @@ impl Probe {
         Due::Ask(self.mac)
     }
 
-    /// It said that this is its MAC; answers whether that is new.
+    /// It said that this is its MAC; answers whether that is new. Two that claim the same
+    /// address do not change it more often than once in a while.
     pub fn heard(&mut self, mac: Mac, now: Instant) -> bool {
         let is_new = self.mac != Some(mac);
-        *self = Self { mac: Some(mac), unanswered: 0, next: now + REACHABLE };
+        if is_new && self.mac.is_some() && now < self.changed + RETRANSMIT {
+            return false;
+        }
+        let changed = if is_new { now } else { self.changed };
+        *self = Self { mac: Some(mac), unanswered: 0, next: now + REACHABLE, changed };
         is_new
     }
 }
@@ -110,6 +117,9 @@ mod tests {
         assert_eq!(probe.due(start + REACHABLE - SECOND), Due::Nothing);
         assert_eq!(probe.due(start + REACHABLE), Due::Ask(Some(HOP)));
         assert!(!probe.heard(HOP, start + REACHABLE));
-        assert!(probe.heard(Mac([2, 0, 0, 0, 0, 8]), start + REACHABLE));
+        let other = Mac([2, 0, 0, 0, 0, 8]);
+        assert!(probe.heard(other, start + REACHABLE));
+        assert!(!probe.heard(HOP, start + REACHABLE) && probe.mac() == Some(other));
+        assert!(probe.heard(HOP, start + REACHABLE + SECOND));
     }
 }

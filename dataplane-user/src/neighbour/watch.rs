@@ -48,7 +48,10 @@ impl Watch {
 
     /// Somebody at this place said that it has this MAC; answers whether that is news.
     pub fn heard(&mut self, link: &Link, mac: Mac) -> bool {
-        self.probes.get_mut(link).is_some_and(|(_, probe)| probe.heard(mac, Instant::now()))
+        let Some((question, probe)) = self.probes.get_mut(link) else { return false };
+        // Nobody else has our own MAC, and nobody has none.
+        let is_possible = mac != question.mac && mac != Mac::default();
+        is_possible && probe.heard(mac, Instant::now())
     }
 
     /// Asks whoever is due; answers who died.

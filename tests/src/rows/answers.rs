@@ -123,6 +123,23 @@ fn heard(s: &Site) -> Vec<Row> {
         .stopped(0, Stop::NotForUs),
         row("a next hop's answer to everybody", up, reply(up, EVERYBODY, next_hop, "198.51.100.2"))
             .stopped(0, Stop::ArpUnanswered),
+        row(
+            "an answer of somebody who is no next hop",
+            up,
+            reply(up, up.router, "198.51.100.77", "198.51.100.2"),
+        )
+        .stopped(0, Stop::ArpUnanswered),
+        row(
+            "an advertisement of somebody who is no next hop",
+            up,
+            s.frame(up, all_nodes).ip("2001:db8:ff::77", "ff02::1").neighbour(
+                ADVERTISEMENT,
+                0x20,
+                "2001:db8:ff::77",
+                Some((2, up.mac)),
+            ),
+        )
+        .stopped(0, Stop::NeighbourUnanswered),
         row("an advertisement that passed a router", up, says(all_nodes, "ff02::1", 0).ttl(254))
             .stopped(0, Stop::SpoofedNeighbour),
     ]

@@ -171,7 +171,10 @@ impl Site {
         let uplink = w.uplink(100, 30, &["198.51.100.2/24", "2001:db8:ff::2/64"]);
         let far = w.uplink(101, 0, &["198.51.101.2/24"]);
         w.image.next_hops[far.hop as usize].state = state::UNRESOLVED;
+        w.next_hop_at(uplink, "198.51.100.1");
+        w.next_hop_at(uplink, "2001:db8:ff::1");
         let access = w.access(110, 0, &["100.127.0.1/24", "2001:db8:7f::1/64"]);
+        w.next_hop_at(access, "100.127.0.9");
         let line =
             |policy| Endpoint { tenant: blue, destination: router, policy, ..Endpoint::default() };
         let open = w.policy(0, &everything(), &everything());

@@ -7,6 +7,8 @@ use dataplane_common::stage::conntrack::state::{
     CLOSED, ESTABLISHED, LAST_ACK, NONE, SYN_RECEIVED, SYN_SENT, TIME_WAIT,
 };
 
+use sekisho_tests::build::tcp::FIN;
+
 use super::{seen::Seen, segment::URGENT};
 
 /// One difference.
@@ -51,6 +53,12 @@ pub const ALL: &[Difference] = &[
         why: "The next number is what was sent last, be it acknowledged or not; Linux looks only \
               whether the segment before it was its sender's",
         is: |s| s.is_reset() && s.both() && s.after[0] == CLOSED && s.after[1] == s.before[1],
+    },
+    Difference {
+        name: "a FIN outside the window ends nothing",
+        why: "Its receiver throws it away (RFC 9293 section 3.10.7.4); believed, two of them and \
+              an acknowledgement would cut any connection without a number being known",
+        is: |s| s.segment.has(FIN) && s.both() && s.before[0] == s.after[0],
     },
     Difference {
         name: "a connection that was reset before it was answered is kept for ten seconds",

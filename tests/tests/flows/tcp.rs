@@ -123,6 +123,29 @@ fn a_stray_syn_keeps_nothing_alive() {
 }
 
 #[test]
+fn a_fin_outside_the_window_ends_nothing() {
+    let s = Site::new();
+    open(&s);
+    for seq in [101 + 200_000, 101_u32.wrapping_sub(200_000)] {
+        s.passes(s.a, &out(&s, FIN | ACK, seq, 501), s.c);
+        s.passes(s.c, &back(&s, FIN | ACK, seq, 101), s.a);
+    }
+    assert_eq!(states(&s), [state::ESTABLISHED; 2]);
+    close(&s);
+    assert_eq!(states(&s), [state::TIME_WAIT; 2]);
+}
+
+#[test]
+fn an_acknowledgement_of_what_was_not_sent_opens_no_window() {
+    let s = Site::new();
+    open(&s);
+    s.passes(s.a, &out(&s, ACK, 101, 501 + 500_000_000), s.c);
+    s.stops(s.c, &back(&s, RST, 501 + 400_000_000, 0), Stop::ResetOutsideWindow);
+    s.passes(s.c, &back(&s, RST, 501, 0), s.a);
+    assert_eq!(states(&s), [state::CLOSED; 2]);
+}
+
+#[test]
 fn contradicting_flags_fit_no_state() {
     let s = Site::new();
     for flags in [SYN | FIN, SYN | FIN | ACK, SYN | RST, FIN, FIN | RST, SYN | RST | ACK, 0] {

@@ -73,6 +73,18 @@ fn next_hops_move_die_and_are_added() -> Result<()> {
         ensure!(reaches(&town, to)?, "{to} at once after the start");
     }
 
+    // A file that is refused changes neither whom we ask nor how a NIC is attached.
+    let mut crowd = String::from("tenants:\n  - name: crowd\n    networks:\n");
+    (0..8192).for_each(|number| crowd += &format!("      - {{name: n{number}}}\n"));
+    let refused = site(&["198.51.100.77", "2001:db8:ff::77"])
+        .with("interface: nic\n", "interface: nic\n    hook: tcx\n")
+        .with("tenants:\n", &crowd);
+    let answer = sekisho.apply(&refused.0)?;
+    ensure!(answer.status.code() == Some(1) && answer.stderr.contains("8191 fit"), "{answer:?}");
+    let hooks = sekisho.status()?.attachments;
+    ensure!(hooks.iter().any(|at| at.interface == "nic" && at.hook == "xdp"), "{hooks:?}");
+    sekisho.write(&site(&["198.51.100.1", "2001:db8:ff::1"]).0)?;
+
     // It gets another MAC. Nothing tells of it but its answers to whoever asks.
     run("ip link set dev eth0 address 02:00:00:00:ff:09")?;
     wait(&town, true, DEATH).context("after it moved")?;

@@ -192,6 +192,27 @@ fn the_daemon_may_be_killed_at_any_time() -> Result<()> {
 
 #[test]
 #[ignore = "needs root and BPF: cargo xtask test"]
+fn an_interface_that_cannot_be_given_back_whole_holds_nothing_up() -> Result<()> {
+    let lab = Lab::new("giveback")?;
+    let town = Town::build(&lab)?;
+    let site = Site::town();
+    let sekisho = Sekisho::start(&lab, &site.0)?;
+    let mut connections = Connections::open(&town)?;
+    // Below the least MTU of IPv6 the interface has no IPv6 that could be switched on again.
+    lab.dut().run(&["ip", "link", "set", "blue-c", "mtu", "1200"])?.ok()?;
+    let without = site.without(&["interface: blue-c"]);
+    sekisho.change(&without.0)?;
+    ensure!(!sekisho.status()?.attachments.iter().any(|at| at.interface == "blue-c"), "blue-c");
+    connections.alive()?;
+    // What comes next counts as ever.
+    sekisho.change(&without.without(&["blue-tcp-v4", "blue-tcp-v6"]).0)?;
+    connections.cut_to_server()?;
+    sekisho.change(&without.0)?;
+    connections.revived()
+}
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn what_is_revoked_while_nobody_looks_stays_revoked() -> Result<()> {
     const MARKER: &[u8] = b"from an address that was mine";
     let lab = Lab::new("revoked")?;
