@@ -21,7 +21,7 @@ impl Throng<'_> {
 
 /// All of them.
 pub(super) fn odd(s: &Site) -> Vec<(End, Frame)> {
-    [frames(s), headers(s), protocols(s), stops(s), sizes(s), answers(s)].concat()
+    [frames(s), headers(s), protocols(s), stops(s), sizes(s), answers(s), heard(s)].concat()
 }
 
 fn v4(s: &Site, from: End, src: &str, dst: &str) -> Frame {
@@ -218,5 +218,25 @@ fn answers(s: &Site) -> Vec<(End, Frame)> {
             s.trunk,
             s.frame(s.trunk, [0xff; 6]).arp(1, (s.trunk.mac, "10.1.0.50"), ([0; 6], "10.1.0.1")),
         ),
+    ]
+}
+
+/// What next hops say of their MACs.
+fn heard(s: &Site) -> Vec<(End, Frame)> {
+    let up = s.uplink;
+    let says = |to, target| {
+        let own = (up.mac, "198.51.100.1");
+        (up, s.frame(up, to).arp(2, own, (up.router, target)))
+    };
+    let advertises = |to, dst| {
+        let frame = s.frame(up, to).ip("2001:db8:ff::1", dst);
+        (up, frame.neighbour(136, 0x60, "2001:db8:ff::1", Some((2, up.mac))))
+    };
+    vec![
+        says(up.router, "198.51.100.2"),
+        says(up.router, "198.51.100.2"),
+        says([0xff; 6], "198.51.100.1"),
+        advertises(up.router, "2001:db8:ff::2"),
+        advertises([0x33, 0x33, 0, 0, 0, 1], "ff02::1"),
     ]
 }
