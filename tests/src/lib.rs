@@ -42,6 +42,8 @@ pub mod chance;
 
 pub mod pair;
 
+pub mod verifier;
+
 pub mod throng;
 
 pub mod reference;

@@ -13,6 +13,8 @@
 //! BPF_PROG_TEST_RUN; counters of the output and the trace's note tell them), partial
 //! checksums, a short linear part, and refusals of a helper, which it cannot make.
 
+pub mod rows;
+
 mod table;
 mod watched;
 
@@ -37,7 +39,7 @@ use crate::{
     drive::{self, Passed},
     packet::{Hook, HostPacket},
     sys::PinnedMap,
-    world::Sent,
+    world::{Sent, Site},
 };
 
 /// Host and kernel, side by side.
@@ -306,6 +308,26 @@ fn add(total: &mut Counters, more: Counters) {
     for (key, count) in more.stops {
         *total.stops.entry(key).or_default() += count;
     }
+}
+
+/// Runs `test` with host and kernel side by side, on the site's own image.
+pub fn with<T: Send>(
+    name: &str,
+    flow_lines: u32,
+    test: impl FnOnce(&Site, &mut Pair) -> Result<T> + Send,
+) -> Result<T> {
+    let lab = Lab::new(name)?;
+    let mut ifindexes = ifindexes(&Site::new().world.image);
+    ifindexes.extend(crate::rows::rows().iter().map(|row| row.sent_frame().ifindex));
+    ifindexes.sort_unstable();
+    ifindexes.dedup();
+    interfaces(&lab, &ifindexes)?;
+    let place = place(&lab)?;
+    lab.dut().in_ns(|| {
+        let site = Site::new();
+        let mut pair = Pair::new(place, &site.world.image, flow_lines, &ifindexes)?;
+        test(&site, &mut pair)
+    })?
 }
 
 /// A place of the lab's own.

@@ -4,9 +4,14 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use dataplane_common::Stop;
-use sekisho_tests::{chance::Chance, throng::Throng, world::Site};
+use sekisho_tests::{
+    chance::Chance,
+    pair::{self, Pair},
+    throng::Throng,
+    world::Site,
+};
 
-use crate::{branches::Histogram, changes::Changing, with_pair};
+use crate::{branches::Histogram, changes::Changing};
 
 /// So many packets unless `SEKISHO_PACKETS` says otherwise.
 const PACKETS: u64 = 500_000;
@@ -70,7 +75,7 @@ fn run(packets: u64, forgotten_rule: Option<u32>) -> Result<Histogram> {
     let counted = &mut histogram;
     // Labs of one process have different names.
     let name = if forgotten_rule.is_some() { "agree-control" } else { "agree" };
-    with_pair(name, FLOW_LINES, move |site, pair| {
+    pair::with(name, FLOW_LINES, move |site, pair| {
         if let Some(rule) = forgotten_rule {
             pair.forget_rule(rule);
         }
@@ -79,12 +84,7 @@ fn run(packets: u64, forgotten_rule: Option<u32>) -> Result<Histogram> {
     Ok(histogram)
 }
 
-fn go_on(
-    site: &Site,
-    pair: &mut sekisho_tests::pair::Pair,
-    packets: u64,
-    histogram: &mut Histogram,
-) -> Result<()> {
+fn go_on(site: &Site, pair: &mut Pair, packets: u64, histogram: &mut Histogram) -> Result<()> {
     let mut chance = Chance::of_environment();
     let mut throng = Throng::new(site, Chance::new(chance.any()));
     let mut changing = Changing::new(site);
