@@ -7,7 +7,7 @@
 
 use std::{
     collections::BTreeSet,
-    env, fs,
+    fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{SystemTime, UNIX_EPOCH},
@@ -140,19 +140,15 @@ fn build(feature: &str) -> Result<PathBuf> {
     let mut cargo = exec::cargo("build");
     cargo.args(["--package", "dataplane-user"]).env("SEKISHO_BPF_FEATURES", feature);
     exec::run(&mut cargo)?;
-    let built = target().join("debug/sekisho");
+    let built = exec::target().join("debug/sekisho");
     if feature.is_empty() {
         return Ok(built);
     }
-    let folder = target().join("controls");
+    let folder = exec::target().join("controls");
     fs::create_dir_all(&folder)?;
     let aside = folder.join(feature);
     fs::copy(&built, &aside).with_context(|| format!("copying {}", built.display()))?;
     Ok(aside)
-}
-
-fn target() -> PathBuf {
-    env::var_os("CARGO_TARGET_DIR").map_or_else(|| exec::root().join("target"), PathBuf::from)
 }
 
 /// The test program of the stories.

@@ -15,6 +15,11 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("")
 }
 
+/// Where cargo puts what it builds.
+pub fn target() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
 /// The cargo that runs us, in the root, building with packet programs or not at all.
 pub fn cargo(verb: &str) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
@@ -31,6 +36,16 @@ pub fn run(command: &mut Command) -> Result<()> {
         bail!("{status}: {line}");
     }
     Ok(())
+}
+
+/// What a program prints, if it succeeds.
+pub fn output(command: &mut Command) -> Result<Vec<u8>> {
+    let line = line(command);
+    let output = command.output().with_context(|| line.clone())?;
+    if !output.status.success() {
+        bail!("{}: {line}\n{}", output.status, String::from_utf8_lossy(&output.stderr).trim_end());
+    }
+    Ok(output.stdout)
 }
 
 /// Prints the command and becomes it, so that a signal reaches it and nobody else.

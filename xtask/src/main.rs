@@ -16,6 +16,10 @@ mod verify;
 
 mod controls;
 
+mod guest;
+mod initramfs;
+mod kernels;
+
 mod exec;
 mod privilege;
 

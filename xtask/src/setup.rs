@@ -8,7 +8,9 @@ use std::{fs, path::Path};
 use anyhow::{Result, bail};
 
 use crate::{
-    exec, privilege,
+    exec, guest,
+    kernels::{self, Kernel},
+    privilege,
     toolchain::{Distribution, Missing, Toolchain},
 };
 
@@ -18,6 +20,9 @@ pub struct Options {
     /// Also what `cargo xtask lint` needs, which takes minutes to compile
     #[arg(long)]
     lint: bool,
+    /// Also what `cargo xtask verify --kernels` needs: qemu, and Debian's kernels
+    #[arg(long)]
+    kernels: bool,
 }
 
 /// What the tests call, and the Debian package it is in.
@@ -39,23 +44,40 @@ const TEST_TOOLS: [(&str, &str); 14] = [
     ("cc", "gcc"),
 ];
 
+/// The same, of `cargo xtask verify --kernels`.
+const KERNEL_TOOLS: [(&str, &str); 4] = [
+    (guest::QEMU, "qemu-system-x86"),
+    ("xz", "xz-utils"),
+    ("ip", "iproute2"),
+    (kernels::KEYRING, "debian-archive-keyring"),
+];
+
 /// The target whose compiler is looked for; the object is for this machine.
 pub const TARGET: &str =
     if cfg!(target_endian = "big") { "bpfeb-unknown-none" } else { "bpfel-unknown-none" };
 
 pub fn run(options: &Options) -> Result<()> {
     let distribution = Distribution::of_this_machine();
-    test_tools(distribution)?;
+    tools(&TEST_TOOLS, distribution)?;
     let toolchain = toolchain(distribution)?;
     mount_bpffs()?;
     if options.lint {
         lint_tools(&toolchain, distribution)?;
     }
+    if options.kernels {
+        kernels(&kernels::ALL)?;
+    }
     Ok(())
 }
 
-fn test_tools(distribution: Distribution) -> Result<()> {
-    let missing: Vec<_> = TEST_TOOLS
+/// What other kernels are asked with, and these kernels.
+pub fn kernels(wanted: &[Kernel]) -> Result<()> {
+    tools(&KERNEL_TOOLS, Distribution::of_this_machine())?;
+    wanted.iter().try_for_each(|kernel| kernels::fetch(kernel).map(drop))
+}
+
+fn tools(tools: &[(&str, &'static str)], distribution: Distribution) -> Result<()> {
+    let missing: Vec<_> = tools
         .iter()
         .filter(|(program, _)| exec::which(program).is_none())
         .map(|(_, package)| *package)
@@ -68,7 +90,7 @@ fn test_tools(distribution: Distribution) -> Result<()> {
             Distribution::Bookworm | Distribution::DebianLike => "sudo apt-get install",
             Distribution::Other => "install, by Debian's names,",
         };
-        bail!("test tools are missing: {how} {}", missing.join(" "));
+        bail!("tools are missing: {how} {}", missing.join(" "));
     }
     apt(&missing)
 }
