@@ -84,7 +84,7 @@ pub struct Work {
 
     /// The attachment that it leaves by (rewrite or answer).
     pub output: u32,
-    /// Zero, which the verifier does not know (see [`Work::blur`]).
+    /// Zero, which the verifier does not know (see [`Work::blur`] and the options in `parse`).
     pub zero: u32,
 }
 

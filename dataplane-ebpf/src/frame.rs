@@ -42,6 +42,26 @@ fn header<T: Wire>(data: usize, end: usize, offset: u32) -> Option<*mut T> {
     if start + size_of::<T>() > end { None } else { Some(start as *mut T) }
 }
 
+/// The same offset, as Linux 6.1 sees that it is bounded: in `sekisho_tc_answer` the
+/// compiler compares one copy and adds another ("R8 offset is outside of the packet").
+#[inline(always)]
+fn bounded(offset: u32) -> Option<u32> {
+    if offset > OFFSET_MAX {
+        return None;
+    }
+    let mut offset = offset as usize;
+    // SAFETY: arithmetic in a register of its own, which changes nothing.
+    unsafe {
+        asm!(
+            "{offset} &= {max}",
+            offset = inout(reg) offset,
+            max = const OFFSET_MAX,
+            options(pure, nomem, nostack),
+        );
+    }
+    Some(offset as u32)
+}
+
 /// The address in a pointer field of a context. The compiler sees a 32-bit load, the
 /// verifier 64-bit pointers: kept in half a register they are refused ("invalid size
 /// of register spill", "32-bit pointer arithmetic prohibited"), so the load is ours.
@@ -277,14 +297,14 @@ impl Packet for TcFrame<'_> {
 
     #[inline(always)]
     fn get<T: Wire>(&self, offset: u32) -> Option<&T> {
-        let header = header::<T>(self.data(), self.end(), offset)?;
+        let header = header::<T>(self.data(), self.end(), bounded(offset)?)?;
         // SAFETY: inside the linear part, of alignment 1, valid for all bits (`Wire`).
         Some(unsafe { &*header })
     }
 
     #[inline(always)]
     fn get_mut<T: Wire>(&mut self, offset: u32) -> Option<&mut T> {
-        let header = header::<T>(self.data(), self.end(), offset)?;
+        let header = header::<T>(self.data(), self.end(), bounded(offset)?)?;
         // SAFETY: as in `get`, and `&mut self` keeps it the only reference.
         Some(unsafe { &mut *header })
     }
