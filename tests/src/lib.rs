@@ -38,6 +38,8 @@ pub mod check;
 
 pub mod rows;
 
+pub mod invariants;
+
 pub mod chance;
 
 pub mod pair;
