@@ -19,6 +19,17 @@ fn sum(bytes: &[u8]) -> u16 {
     sum as u16
 }
 
+/// Writes the checksum that an IPv4 header has to have.
+pub fn mend(frame: &mut [u8]) {
+    let l3 = if frame.get(12..14) == Some(&[0x81, 0]) { 18 } else { 14 };
+    let header = frame.get(l3).map_or(0, |first| usize::from(first & 15) * 4);
+    if header >= 20 && frame[l3] >> 4 == 4 && frame.len() >= l3 + header {
+        frame[l3 + 10..l3 + 12].fill(0);
+        let sum = checksum(&frame[l3..l3 + header]);
+        frame[l3 + 10..l3 + 12].copy_from_slice(&sum);
+    }
+}
+
 /// Where a frame's TCP or UDP checksum is, and the sum of its pseudo-header.
 pub struct TransportChecksum {
     /// Where the sum begins.

@@ -1,16 +1,19 @@
 //! What becomes of a packet on the host? The three programs are run as the bindings
 //! run them.
 
+use std::time::Duration;
+
 use dataplane_common::{
     Packet, Stop, Tables, Work,
     addr::{Addr, Mac},
     pipeline::{self, Next},
     table::flow::{FlowKey, Judged, action, status},
+    tables::note,
     work::{Leg, job},
 };
 use dataplane_user::tables::{HostTables, host::Counters};
 
-use crate::packet::HostPacket;
+use crate::{packet::HostPacket, pair::Watched, world::Sent};
 
 /// How a packet ended.
 #[derive(Clone, Debug)]
@@ -41,6 +44,8 @@ pub enum End {
     Stopped(Stop),
 }
 
+/// More tenants than any site here has.
+const TENANTS: u32 = 8;
 /// Tail calls of a packet at most, and the program that it enters.
 const PROGRAMS_MAX: u32 = 3;
 
@@ -48,15 +53,7 @@ const PROGRAMS_MAX: u32 = 3;
 pub fn run(tables: &HostTables, packet: HostPacket) -> Outcome {
     tables.take_counters();
     let passed = pass(tables, packet);
-    let end = match passed.stop {
-        None if passed.work.job == job::HEAR => End::Heard,
-        None => {
-            let (frame, bytes) = (passed.packet.wire(), passed.packet.bytes());
-            End::Left { output: passed.work.output, frame, bytes }
-        }
-        Some(stop) => End::Stopped(stop),
-    };
-    Outcome { end, counters: tables.take_counters(), programs: passed.programs }
+    passed.outcome(tables.take_counters())
 }
 
 /// A packet at the end of its journey.
@@ -69,6 +66,22 @@ pub struct Passed {
     pub work: Work,
     /// Programs that ran.
     pub programs: u32,
+}
+
+impl Passed {
+    /// How it ended, and what was counted of it.
+    #[must_use]
+    pub fn outcome(&self, counters: Counters) -> Outcome {
+        let end = match self.stop {
+            None if self.work.job == job::HEAR => End::Heard,
+            None => {
+                let (frame, bytes) = (self.packet.wire(), self.packet.bytes());
+                End::Left { output: self.work.output, frame, bytes }
+            }
+            Some(stop) => End::Stopped(stop),
+        };
+        Outcome { end, counters, programs: self.programs }
+    }
 }
 
 /// Runs the packet through the pipeline on any tables.
@@ -88,6 +101,29 @@ pub fn pass<T: Tables>(tables: &T, mut packet: HostPacket) -> Passed {
         assert!(programs <= PROGRAMS_MAX, "a packet goes round in circles");
     };
     Passed { stop, packet, work, programs }
+}
+
+/// Sends the packet; answers the reason as well if its sender was told one.
+pub fn send(tables: &HostTables, sent: &Sent) -> (Passed, Option<Stop>) {
+    // Errors are never silenced by their rate, and no flow expires.
+    tables.pass(Duration::from_millis(20));
+    let watched = Watched::new(tables, None);
+    let passed = pass(&watched, HostPacket::new(sent.hook, sent.ifindex, &sent.frame));
+    let notes = watched.into_notes();
+    let stop = notes.iter().find(|noted| noted.what == note::STOP);
+    (passed, stop.map(|noted| Stop::from_number(noted.id)))
+}
+
+/// Forgets every flow.
+pub fn forget(tables: &HostTables) {
+    for index in 0..tables.flow_lines() {
+        if let Some(line) = tables.flow(index) {
+            line.status.store(status::EMPTY);
+        }
+    }
+    for tenant in 0..TENANTS {
+        tables.flow_release(tenant, tables.halves_of(tenant));
+    }
 }
 
 /// A live half-flow.

@@ -54,6 +54,8 @@ pub mod sites;
 
 pub mod trial;
 
+pub mod answers;
+
 pub use capture::{Capture, Pcap};
 pub use lab::{Host, Lab};
 pub use sekisho::{Sekisho, Tally};

@@ -9,6 +9,7 @@ mod talk;
 use crate::{
     build::{Frame, ip},
     chance::Chance,
+    check,
     packet::Hook,
     pair::{self, STRANGE_IFINDEX},
     world::{End, Sent, Site},
@@ -297,13 +298,7 @@ impl<'s> Throng<'s> {
         if self.chance.once_in(4) {
             return;
         }
-        let l3 = if bytes.get(12..14) == Some(&[0x81, 0]) { 18 } else { 14 };
-        let header = bytes.get(l3).map_or(0, |first| usize::from(first & 15) * 4);
-        if header >= 20 && bytes[l3] >> 4 == 4 && bytes.len() >= l3 + header {
-            bytes[l3 + 10..l3 + 12].fill(0);
-            let sum = crate::check::checksum(&bytes[l3..l3 + header]);
-            bytes[l3 + 10..l3 + 12].copy_from_slice(&sum);
-        }
+        check::mend(bytes);
     }
 }
 

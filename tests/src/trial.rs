@@ -42,17 +42,7 @@ impl Trial {
     pub fn new(site: Site, previous: Option<&Self>) -> Self {
         let mut facts = previous.map_or_else(Facts::default, |trial| trial.facts.clone());
         facts.flows_per_tenant = FLOWS_PER_TENANT;
-        for at in site.attachments.values() {
-            let next = IFINDEX_FIRST + facts.interfaces.len() as u32;
-            let is_nic = !matches!(at.owner, Owner::Network(_));
-            let [_, _, a, b] = next.to_be_bytes();
-            facts.interfaces.entry(at.interface.as_str().to_owned()).or_insert(Interface {
-                ifindex: next,
-                mac: Bytes([2, 0, 0, 0xee, a, b]),
-                output_kind: if is_nic { 3 } else { 1 },
-                mtu_bytes: 1500,
-            });
-        }
+        plug(&mut facts, &site);
         assert!(facts.interfaces.len() < INTERFACES as usize, "too many interfaces");
         let nothing = Compiled::default();
         let before = previous.map_or(&nothing, |trial| &trial.compiled);
@@ -309,6 +299,21 @@ impl Trial {
             .chain(sessions.map(IpNetwork::ip))
             .chain(other)
             .collect()
+    }
+}
+
+/// Every interface of the site is there.
+pub fn plug(facts: &mut Facts, site: &Site) {
+    for at in site.attachments.values() {
+        let next = IFINDEX_FIRST + facts.interfaces.len() as u32;
+        let is_nic = !matches!(at.owner, Owner::Network(_));
+        let [_, _, a, b] = next.to_be_bytes();
+        facts.interfaces.entry(at.interface.as_str().to_owned()).or_insert(Interface {
+            ifindex: next,
+            mac: Bytes([2, 0, 0, 0xee, a, b]),
+            output_kind: if is_nic { 3 } else { 1 },
+            mtu_bytes: 1500,
+        });
     }
 }
 

@@ -10,14 +10,16 @@ use dataplane_user::{
     tables::HostTables,
 };
 use sekisho_tests::{
+    answers,
     chance::Chance,
+    drive::send,
     reference::{Asked, Branch, Kept, Party, Question},
     sites::Spec,
     trial::Trial,
     world::Sent,
 };
 
-use crate::{answers, random_site, send};
+use crate::random_site;
 
 const SITES: u32 = 400;
 /// Changes of a site one after the other.

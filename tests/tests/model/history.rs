@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use dataplane_common::{Stop, Tables};
 use dataplane_user::{check::check, tables::HostTables};
 use sekisho_tests::{
-    chance::Chance, pair::Watched, reference::Traffic, sites::Spec, trial::Trial, world::Sent,
+    chance::Chance, drive::send, pair::Watched, reference::Traffic, sites::Spec, trial::Trial,
+    world::Sent,
 };
 
-use crate::{random_site, send};
+use crate::random_site;
 
 const SITES: u32 = 150;
 /// Versions of a site one after the other.

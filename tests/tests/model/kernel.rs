@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Instant};
 use anyhow::{Context, Result, ensure};
 use dataplane_common::{Stop, tables::note};
 use sekisho_tests::{
-    Lab,
+    Lab, answers,
     chance::Chance,
     pair::{self, Pair},
     reference::{Asked, Party},
@@ -13,7 +13,7 @@ use sekisho_tests::{
     world::Sent,
 };
 
-use crate::{answers, random_site};
+use crate::random_site;
 
 const SITES: u32 = 40;
 const QUESTIONS: u16 = 80;

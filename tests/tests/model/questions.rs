@@ -3,9 +3,14 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use dataplane_user::tables::HostTables;
-use sekisho_tests::{chance::Chance, reference::Asked};
+use sekisho_tests::{
+    answers,
+    chance::Chance,
+    drive::{forget, send},
+    reference::Asked,
+};
 
-use crate::{FLOW_LINES, answers, forget, random_site, send};
+use crate::{FLOW_LINES, random_site};
 
 const SITES: u32 = 400;
 const QUESTIONS: u16 = 120;

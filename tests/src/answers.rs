@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use dataplane_common::Stop;
 use dataplane_user::{model::Mac, tables::HostTables};
-use sekisho_tests::{
+
+use crate::{
+    drive::send,
     reference::{Asked, Branch, Kept, Party, Question, Traffic},
     trial::Trial,
 };
-
-use crate::send;
 
 /// Lets the receiver answer, and complain.
 pub fn follow(
@@ -22,14 +22,12 @@ pub fn follow(
     let mac = if matches!(to, Party::Port(_)) { mac } else { None };
     let answer = question.answer(to, mac);
     let kept = trial.reference().kept(question.from, to);
-    let mut branches = expected(trial, question, &answer, kept);
+    let branches = expected(trial, question, &answer, kept);
     let (passed, told) = send(tables, &trial.sent(&answer));
     let branch = trial
         .judge(&branches, &answer, &passed, told)
         .map_err(|why| format!("{why}, not {branches:?}, kept {kept:?}"))?;
-    let opens_another = kept == Kept::Not
-        && branch.stops.is_empty()
-        && branch.receiver.is_some_and(|(party, _)| trial.reference().kept(to, party) != Kept::Not);
+    let opens_another = kept == Kept::Not && opens(trial, to, branch);
     let outcome = if told.or(passed.stop).is_some() { "stopped" } else { "delivered" };
     *histogram.entry(format!("answer {outcome}, {kept:?}")).or_default() += 1;
 
@@ -37,17 +35,7 @@ pub fn follow(
         // With somebody else who has the asker's address; an error would belong to that flow.
         return Ok(());
     }
-    // An error travels as an answer does; where no flow is kept it stands for itself.
-    if kept == Kept::Not {
-        let kind = if question.src.is_ipv4() { 3 } else { 1 };
-        let error = Question { traffic: Traffic::Error { kind }, ..answer };
-        branches = expected(trial, question, &error, kept);
-    }
-    for branch in &mut branches {
-        if !branch.stops.is_empty() {
-            branch.stops.insert(Stop::IcmpUnrelated);
-        }
-    }
+    let branches = expected_error(trial, question, &answer, kept);
     let sent = trial.error_about(question, to, mac);
     let (passed, told) = send(tables, &sent);
     trial
@@ -59,6 +47,7 @@ pub fn follow(
 }
 
 /// What may become of an answer: on a flow it has to lead back to who asked.
+#[must_use]
 pub fn expected(trial: &Trial, question: &Question, answer: &Question, kept: Kept) -> Vec<Branch> {
     let asked = match kept {
         Kept::Not => Asked::Both,
@@ -84,6 +73,32 @@ pub fn expected(trial: &Trial, question: &Question, answer: &Question, kept: Kep
             branch.stops.insert(Stop::FlowOwner);
             branch.is_ours = false;
         }
+    }
+    branches
+}
+
+/// Is a flow kept of this sender's packet that takes this branch?
+#[must_use]
+pub fn opens(trial: &Trial, from: Party, branch: &Branch) -> bool {
+    let receiver = branch.receiver.filter(|_| branch.stops.is_empty());
+    receiver.is_some_and(|(party, _)| trial.reference().kept(from, party) != Kept::Not)
+}
+
+/// What may become of an error about the question: it travels as an answer does; where no
+/// flow is kept it stands for itself.
+#[must_use]
+pub fn expected_error(
+    trial: &Trial,
+    question: &Question,
+    answer: &Question,
+    kept: Kept,
+) -> Vec<Branch> {
+    let kind = if question.src.is_ipv4() { 3 } else { 1 };
+    let error = Question { traffic: Traffic::Error { kind }, ..*answer };
+    let mut branches =
+        expected(trial, question, if kept == Kept::Not { &error } else { answer }, kept);
+    for branch in branches.iter_mut().filter(|branch| !branch.stops.is_empty()) {
+        branch.stops.insert(Stop::IcmpUnrelated);
     }
     branches
 }
