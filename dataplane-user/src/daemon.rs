@@ -13,7 +13,7 @@ use std::{
 use crate::{
     address, check,
     compile::{self, Compiled, Facts, Interface, Link, Neighbours, ids::Kind},
-    config::{self, Findings, diagnostic::render, tree::Tree},
+    config::{self, diagnostic::render},
     load::{self, Attach, Attached, Dataplane, Hook, Place, Role},
     message,
     model::{self, AttachmentIx, Owner, Site},
@@ -472,8 +472,7 @@ fn read(file: &File) -> anyhow::Result<(Site, Vec<String>)> {
 
 /// The site file as `get` shows it.
 fn json(file: &File) -> serde_json::Value {
-    let (tree, root) = Tree::parse(&file.text, &mut Findings::default());
-    root.map_or(serde_json::Value::Null, |root| config::json::of(&tree, root))
+    config::json::of_text(&file.text)
 }
 
 fn fact(at: &Attached) -> Interface {

@@ -6,6 +6,7 @@
 //! [`detach`](detach::detach) alone removes it.
 
 pub mod attach;
+pub mod check;
 pub mod counters;
 pub mod detach;
 pub mod error;
@@ -16,7 +17,6 @@ pub mod place;
 pub mod sweep;
 pub mod testrun;
 
-mod check;
 mod features;
 mod grace;
 mod heard;

@@ -2,7 +2,15 @@
 
 use serde_json::{Map, Value as Json};
 
+use super::Findings;
 use super::tree::{NodeId, Tree, Value};
+
+/// The whole file; `null` if nothing of it could be made out.
+#[must_use]
+pub fn of_text(text: &str) -> Json {
+    let (tree, root) = Tree::parse(text, &mut Findings::default());
+    root.map_or(Json::Null, |root| of(&tree, root))
+}
 
 /// The value of a node: a plain scalar is what YAML 1.2 makes of it, but a number
 /// with a sign or a leading zero stays text, for it may be a telephone number.
@@ -37,15 +45,13 @@ fn plain(text: &str) -> Json {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Findings;
 
     #[test]
     fn scalars_keep_what_they_say() {
         let text = "{a: 1, b: 090, c: \"1\", d: true, e: ~, f: [x, +81], g: {}}";
-        let (tree, root) = Tree::parse(text, &mut Findings::default());
         let expected = serde_json::json!({
             "a": 1, "b": "090", "c": "1", "d": true, "e": null, "f": ["x", "+81"], "g": {}
         });
-        assert_eq!(of(&tree, root.unwrap()), expected);
+        assert_eq!(of_text(text), expected);
     }
 }
