@@ -56,6 +56,8 @@ pub mod trial;
 
 pub mod answers;
 
+pub mod fuzz;
+
 pub use capture::{Capture, Pcap};
 pub use lab::{Host, Lab};
 pub use sekisho::{Sekisho, Tally};
