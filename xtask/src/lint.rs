@@ -15,13 +15,16 @@ use crate::{
 pub struct Options {}
 
 const EBPF: &str = "dataplane-ebpf/Cargo.toml";
+const FUZZ: &str = "fuzz/Cargo.toml";
 
 pub fn run(_: &Options) -> Result<()> {
     let ebpf = exec::root().join(EBPF);
     same_lints(&exec::root().join("Cargo.toml"), &ebpf)?;
 
     exec::run(exec::cargo("fmt").args(["--all", "--check"]))?;
-    exec::run(exec::cargo("fmt").arg("--manifest-path").arg(&ebpf).arg("--check"))?;
+    for manifest in [&ebpf, &exec::root().join(FUZZ)] {
+        exec::run(exec::cargo("fmt").arg("--manifest-path").arg(manifest).arg("--check"))?;
+    }
 
     // A stale lock file is found here too, one for each workspace.
     let strict = ["--locked", "--all-targets", "--", "--deny", "warnings"];

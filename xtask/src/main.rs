@@ -16,6 +16,8 @@ mod verify;
 
 mod controls;
 
+mod fuzz;
+
 mod guest;
 mod initramfs;
 mod kernels;
@@ -45,6 +47,7 @@ enum Verb {
     Bench(bench::Options),
     Verify(verify::Options),
     Controls(controls::Options),
+    Fuzz(fuzz::Options),
 }
 
 fn main() -> ExitCode {
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Verb::Bench(options) => bench::run(&options),
         Verb::Verify(options) => verify::run(&options),
         Verb::Controls(options) => controls::run(&options),
+        Verb::Fuzz(options) => fuzz::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
