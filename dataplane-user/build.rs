@@ -66,7 +66,9 @@ fn object() -> Result<Vec<u8>, String> {
 }
 
 fn build(toolchain: &Toolchain, target: &str, features: &str) -> Result<Vec<u8>, String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    // Where it is now: a script that was built in another work tree may be taken again.
+    let own = env::var_os("CARGO_MANIFEST_DIR").ok_or("CARGO_MANIFEST_DIR is not set")?;
+    let root = Path::new(&own).join("..");
     let sources =
         ["src", "Cargo.toml", "Cargo.lock"].map(|name| root.join("dataplane-ebpf").join(name));
     let shared = ["src", "Cargo.toml"].map(|name| root.join("dataplane-common").join(name));

@@ -195,6 +195,9 @@ pub mod note {
     pub const STOP: u32 = 13;
     /// Connection state before (`id`) and after (`detail`).
     pub const STATE: u32 = 14;
+    /// The daemon is told which MAC its sender says that it has.
+    pub const HEARD: u32 = 15;
+
     /// The `detail` of [`FLOW`]: the low half of a status, the flags of an action above it.
     #[inline(always)]
     #[must_use]
@@ -207,9 +210,6 @@ pub mod note {
     pub const fn has_flag(detail: u32, flag: u32) -> bool {
         detail & (flag >> 8) != 0
     }
-
-    /// The daemon is told which MAC its sender says that it has.
-    pub const HEARD: u32 = 15;
 }
 
 /// Packets and bytes of a [`Counter`].

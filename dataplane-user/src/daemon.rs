@@ -3,7 +3,7 @@
 mod answers;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap, HashSet},
     fs,
     path::PathBuf,
     thread,
@@ -236,12 +236,12 @@ impl Daemon {
 
     /// Interfaces of the site that are not there.
     fn waiting(&self) -> Vec<String> {
-        let attached = &self.in_force.attached;
-        let is_there = |name: &str| attached.iter().any(|at| at.interface.name == name);
-        let all = self.in_force.site.attachments.values().map(|at| at.interface.to_string());
-        let mut waiting: Vec<_> = all.filter(|name| !is_there(name)).collect();
-        waiting.dedup();
-        waiting
+        let there = self.in_force.attached.iter().map(|at| at.interface.name.as_str());
+        let there: HashSet<_> = there.collect();
+        let all = self.in_force.site.attachments.values().map(|at| at.interface.as_str());
+        // Once each, whatever its VLANs.
+        let waiting: BTreeSet<_> = all.filter(|name| !there.contains(name)).collect();
+        waiting.into_iter().map(str::to_owned).collect()
     }
 
     /// Takes out what went, attaches what came.

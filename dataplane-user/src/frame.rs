@@ -203,7 +203,7 @@ fn octets(ip: IpAddr) -> [u8; 16] {
 }
 
 /// The sum of an even number of bytes.
-fn sum(bytes: &[u8]) -> Sum {
+pub fn sum(bytes: &[u8]) -> Sum {
     bytes.chunks_exact(2).fold(Sum::default(), |sum, pair| sum.word([pair[0], pair[1]]))
 }
 

@@ -12,7 +12,6 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use dataplane_common::{
     addr::Mac,
-    checksum::Sum,
     wire::{arp, ethernet, icmp::v6, protocol},
 };
 
@@ -75,9 +74,7 @@ fn solicitation(
     message.extend(target.octets());
     message.extend([1, 1]);
     message.extend(mac.0);
-    let sum = message
-        .chunks_exact(2)
-        .fold(Sum::default(), |sum, pair| sum.word([pair[0], pair[1]]))
+    let sum = frame::sum(&message)
         .addr(own.octets())
         .addr(dst)
         .word([0, message.len() as u8])
@@ -125,11 +122,9 @@ mod tests {
             let frame = ask(&question("2001:db8::2", "2001:db8::1"), to);
             assert_eq!(frame.len(), 86);
             let (header, message) = frame[14..].split_at(40);
-            let words = |bytes: &[u8]| {
-                bytes.chunks_exact(2).fold(Sum::default(), |sum, pair| sum.word([pair[0], pair[1]]))
-            };
-            let pseudo = words(message).word([0, 32]).word([0, 58]);
-            let total = header[8..].chunks_exact(2).fold(pseudo, |sum, p| sum.word([p[0], p[1]]));
+            let pseudo = frame::sum(&header[8..]).word([0, 32]).word([0, 58]);
+            let total =
+                message.chunks_exact(2).fold(pseudo, |sum, pair| sum.word([pair[0], pair[1]]));
             assert_eq!(total.fold(), [0xff; 2]);
         }
     }

@@ -1,5 +1,7 @@
 //! What would change? The difference between two site files, as lines to read.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::Value as Json;
 
 /// A line for each thing that comes (`+`), goes (`-`) or changes (`~`), by its path.
@@ -24,13 +26,17 @@ fn compare(path: &str, before: &Json, after: &Json, lines: &mut Vec<String>) {
             (Some(old), Some(new)) => by_name(path, &old, &new, lines),
             // Elements that have no names of their own are told by what they say.
             _ => {
-                let only = |these: &[Json], those: &[Json]| {
-                    let gone = these.iter().filter(|one| !those.contains(one));
-                    gone.map(ToString::to_string).collect::<Vec<_>>()
+                let told = |of: &[Json]| of.iter().map(ToString::to_string).collect::<Vec<_>>();
+                let (old, new) = (told(old), told(new));
+                let before = lines.len();
+                let only = |sign: char, these: &[String], those: &[String]| {
+                    let those: HashSet<_> = those.iter().collect();
+                    let only = these.iter().filter(|one| !those.contains(one));
+                    only.map(|one| format!("{sign} {path} {one}")).collect::<Vec<_>>()
                 };
-                lines.extend(only(old, new).iter().map(|one| format!("- {path} {one}")));
-                lines.extend(only(new, old).iter().map(|one| format!("+ {path} {one}")));
-                if only(old, new).is_empty() && only(new, old).is_empty() {
+                lines.extend(only('-', &old, &new));
+                lines.extend(only('+', &new, &old));
+                if lines.len() == before {
                     lines.push(format!("~ {path}: in another order"));
                 }
             }
@@ -48,13 +54,16 @@ fn by_name(path: &str, old: &[(String, &Json)], new: &[(String, &Json)], lines: 
         let value = if is_whole { String::new() } else { format!(": {value}") };
         format!("{}{value}", under(name))
     };
+    // A line group may have 100,000 lines.
+    let known: HashSet<_> = old.iter().map(|(name, _)| name).collect();
+    let now: HashMap<_, _> = new.iter().map(|(name, value)| (name, *value)).collect();
     for (name, value) in old {
-        match new.iter().find(|(other, _)| other == name) {
-            Some((_, other)) => compare(&under(name), value, other, lines),
+        match now.get(name) {
+            Some(other) => compare(&under(name), value, other, lines),
             None => lines.push(format!("- {}", shown(name, value))),
         }
     }
-    for (name, value) in new.iter().filter(|(name, _)| !old.iter().any(|(own, _)| own == name)) {
+    for (name, value) in new.iter().filter(|(name, _)| !known.contains(name)) {
         lines.push(format!("+ {}", shown(name, value)));
     }
 }

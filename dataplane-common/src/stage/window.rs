@@ -1,7 +1,8 @@
-//! What do the two ends of a TCP connection permit each other, and does a reset keep to it?
+//! What do the two ends of a TCP connection permit each other, and does what ends it keep
+//! to that?
 //!
-//! Windows are recorded, but only a reset is judged by them (RFC 5961 section 3.2: a reset
-//! outside the window is an attack).
+//! Windows are recorded, but only a reset is stopped by them (RFC 5961 section 3.2: a reset
+//! outside the window is an attack). A FIN outside of them passes, and ends nothing.
 
 use super::conntrack::state;
 use crate::packet::Packet;
