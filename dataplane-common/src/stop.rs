@@ -106,10 +106,8 @@ stops! {
     ToRouter = "to_router",
     /// The last hop: the TTL or hop limit is used up.
     TtlExceeded = "ttl_exceeded",
-    /// The packet is larger than the next link and may not be fragmented.
+    /// The packet is larger than the next link; its sender has to fragment it.
     TooBig = "too_big",
-    /// The packet is larger than the next link; fragmenting is not supported.
-    FragmentationNeeded = "fragmentation_needed",
     /// The network is closed to uplinks.
     MecOnly = "mec_only",
     /// The provider keeps the destination out of tenants' reach.

@@ -140,8 +140,6 @@ pub mod flags {
     pub const ICMP_ERROR: u32 = 32;
     /// The first fragment of a datagram.
     pub const FRAGMENT: u32 = 64;
-    /// The IPv4 packet may not be fragmented.
-    pub const WHOLE_ONLY: u32 = 128;
     /// The frame was broadcast or multicast.
     pub const GROUP_FRAME: u32 = 256;
 }

@@ -64,9 +64,6 @@ fn ipv4<P: Packet>(p: &mut P, w: &mut Work) -> Result<(), Stop> {
     if ip.is_fragment() {
         w.flags |= flags::FRAGMENT;
     }
-    if ip.is_whole_only() {
-        w.flags |= flags::WHOLE_ONLY;
-    }
     w.l3_bytes = ip.total_bytes();
     w.ttl_hops = u32::from(ip.ttl_hops);
     w.l4 = w.l3 + header_bytes;

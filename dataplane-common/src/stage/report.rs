@@ -28,22 +28,30 @@ const TTL_HOPS: u8 = 64;
 
 /// Type and code of the error that tells the sender of this stop, if any does.
 #[inline(always)]
-#[expect(clippy::wildcard_enum_match_arm, reason = "a stop is silent unless it is named here")]
 pub fn error_for(stop: Stop, is_v6: bool) -> Option<[u8; 2]> {
-    let (error_v4, error_v6) = match stop {
-        Stop::NoRoute => {
-            ([v4::UNREACHABLE, v4::CODE_NET_UNREACHABLE], [v6::UNREACHABLE, v6::CODE_NO_ROUTE])
-        }
-        Stop::UnknownDestination | Stop::NextHopUnresolved => (
-            [v4::UNREACHABLE, v4::CODE_HOST_UNREACHABLE],
-            [v6::UNREACHABLE, v6::CODE_ADDRESS_UNREACHABLE],
-        ),
-        Stop::TtlExceeded => ([v4::TIME_EXCEEDED, 0], [v6::TIME_EXCEEDED, 0]),
-        Stop::TooBig => ([v4::UNREACHABLE, v4::CODE_FRAGMENTATION_NEEDED], [v6::PACKET_TOO_BIG, 0]),
-        _ => return None,
-    };
-    Some(if is_v6 { error_v6 } else { error_v4 })
+    let error = ERRORS[stop as usize][usize::from(is_v6)];
+    // Type 0, an echo's reply, is no error.
+    if error == [0; 2] { None } else { Some(error) }
 }
+
+/// By stop and family, as a table: the verifier follows each arm of a `match`. It has a place
+/// for each number that a byte can be, for the verifier believes all of them.
+static ERRORS: [[[u8; 2]; 2]; 1 << u8::BITS] = {
+    let mut errors = [[[0; 2]; 2]; 1 << u8::BITS];
+    errors[Stop::NoRoute as usize] =
+        [[v4::UNREACHABLE, v4::CODE_NET_UNREACHABLE], [v6::UNREACHABLE, v6::CODE_NO_ROUTE]];
+    let unreachable = [
+        [v4::UNREACHABLE, v4::CODE_HOST_UNREACHABLE],
+        [v6::UNREACHABLE, v6::CODE_ADDRESS_UNREACHABLE],
+    ];
+    errors[Stop::UnknownDestination as usize] = unreachable;
+    errors[Stop::NextHopUnresolved as usize] = unreachable;
+    errors[Stop::TtlExceeded as usize] = [[v4::TIME_EXCEEDED, 0], [v6::TIME_EXCEEDED, 0]];
+    // Who lets us fragment its packets is told as well: it then does so itself.
+    errors[Stop::TooBig as usize] =
+        [[v4::UNREACHABLE, v4::CODE_FRAGMENTATION_NEEDED], [v6::PACKET_TOO_BIG, 0]];
+    errors
+};
 
 /// May an error be made about the packet at hand?
 #[inline(always)]

@@ -61,9 +61,5 @@ fn fits<P: Packet>(p: &mut P, w: &mut Work, hop: &NextHop) -> Result<(), Stop> {
         return Ok(());
     }
     w.error_mtu = hop.mtu_bytes as u16;
-    Err(if w.flags & (flags::V6 | flags::WHOLE_ONLY) != 0 {
-        Stop::TooBig
-    } else {
-        Stop::FragmentationNeeded
-    })
+    Err(Stop::TooBig)
 }

@@ -50,16 +50,8 @@ impl Ipv4 {
     pub const fn fragment_offset_bytes(&self) -> u32 {
         (u16::from_be_bytes(self.fragment) & OFFSET_MASK) as u32 * 8
     }
-
-    /// May no router fragment it?
-    #[inline(always)]
-    pub const fn is_whole_only(&self) -> bool {
-        u16::from_be_bytes(self.fragment) & DONT_FRAGMENT != 0
-    }
 }
 
-/// The DF bit (RFC 791 section 3.1).
-pub const DONT_FRAGMENT: u16 = 0x4000;
 /// The MF bit.
 pub const MORE_FRAGMENTS: u16 = 0x2000;
 /// The fragment offset.

@@ -213,7 +213,11 @@ fn sizes(s: &Site) -> Vec<Row> {
             .with(|p| p.segments_of(1341, 10))
             .at_tc()
             .told(s.blue, Stop::TooBig, told6(&many6)),
-        row("too big, and may be cut", s.a, v4(1401)).stopped(s.blue, Stop::FragmentationNeeded),
+        row("told that it is too big, and may be cut", s.a, v4(1401)).told(
+            s.blue,
+            Stop::TooBig,
+            told(&v4(1401)),
+        ),
     ]
 }
 

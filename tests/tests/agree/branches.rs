@@ -119,10 +119,8 @@ impl Histogram {
         if work.l4.wrapping_sub(work.l3) > shortest {
             self.add(format!("parsed {family}: with options"));
         }
-        for (flag, name) in [(flags::FRAGMENT, "first fragment"), (flags::WHOLE_ONLY, "whole")] {
-            if work.is(flag) {
-                self.add(format!("parsed {family}: {name}"));
-            }
+        if work.is(flags::FRAGMENT) {
+            self.add(format!("parsed {family}: first fragment"));
         }
     }
 
