@@ -17,7 +17,7 @@ use crate::{
     load::{self, Attach, Attached, Dataplane, Hook, Place, Role},
     message,
     model::{self, AttachmentIx, Owner, Site},
-    neighbour::{Question, watch::Watch},
+    neighbour::{Question, announce::Announcer, watch::Watch},
     numbers, plan,
     view::Applied,
 };
@@ -47,6 +47,8 @@ pub struct Daemon {
     in_force: InForce,
     /// The next hops that are asked for.
     watch: Watch,
+    /// What neighbours are told of our own addresses.
+    announcer: Announcer,
     /// Something is known of the machine that the version in force does not know.
     is_behind: bool,
     started: Instant,
@@ -106,12 +108,19 @@ impl Daemon {
         }
         let mut watch = Watch::default();
         watch.follow(questions(&site, &[]), &neighbours);
-        let put = Put { options: &options, dataplane: &mut dataplane, watch: &mut watch };
+        let mut announcer = Announcer::default();
+        let put = Put {
+            options: &options,
+            dataplane: &mut dataplane,
+            watch: &mut watch,
+            announcer: &mut announcer,
+        };
         match put.in_force(&compiled, site, file, &[]) {
             Ok((in_force, _)) => {
                 let started = Instant::now();
+                let is_behind = false;
                 let mut daemon =
-                    Self { options, dataplane, in_force, watch, is_behind: false, started };
+                    Self { options, dataplane, in_force, watch, announcer, is_behind, started };
                 daemon.wait_for_answers();
                 Ok(daemon)
             }
@@ -143,8 +152,8 @@ impl Daemon {
             self.dataplane.may_install(&compiled.image)?;
             Vec::new()
         } else {
-            let Self { options, dataplane, watch, in_force, .. } = self;
-            let put = Put { options, dataplane, watch };
+            let Self { options, dataplane, watch, announcer, in_force, .. } = self;
+            let put = Put { options, dataplane, watch, announcer };
             match put.in_force(&in_force.compiled, site, file, &waiting) {
                 Ok((now, released)) => {
                     *in_force = now;
@@ -172,8 +181,9 @@ impl Daemon {
         self.look_at_interfaces()
     }
 
-    /// Asks next hops that are due, and hears what they say.
+    /// Asks next hops that are due, hears what they say, and tells of our own addresses.
     pub fn attend(&mut self) -> anyhow::Result<()> {
+        self.announcer.tell();
         self.hear();
         if self.is_behind { self.renew() } else { Ok(()) }
     }
@@ -185,7 +195,13 @@ impl Daemon {
         for heard in heard {
             let Some((interface, vlan)) = links.get(&heard.attachment) else { continue };
             let link = (interface.clone(), *vlan, address::ip(heard.addr));
-            self.is_behind |= self.watch.heard(&link, Mac::from_word(heard.mac));
+            let was_dead = self.watch.is_dead(&link);
+            if self.watch.heard(&link, Mac::from_word(heard.mac)) {
+                self.is_behind = true;
+                if was_dead {
+                    eprintln!("sekisho: next hop {} ({}) answers again", link.2, link.0);
+                }
+            }
         }
         for dead in self.watch.ask() {
             let Question { target, interface, .. } = dead;
@@ -227,8 +243,8 @@ impl Daemon {
 
     /// The same site, as the machine is now.
     fn renew(&mut self) -> anyhow::Result<()> {
-        let Self { options, dataplane, watch, in_force, .. } = self;
-        let put = Put { options, dataplane, watch };
+        let Self { options, dataplane, watch, announcer, in_force, .. } = self;
+        let put = Put { options, dataplane, watch, announcer };
         in_force.compiled = put.version(&in_force.site, &in_force.attached, &in_force.compiled)?;
         self.is_behind = false;
         Ok(())
@@ -294,6 +310,7 @@ struct Put<'d> {
     options: &'d Options,
     dataplane: &'d mut Dataplane,
     watch: &'d mut Watch,
+    announcer: &'d mut Announcer,
 }
 
 impl Put<'_> {
@@ -307,7 +324,7 @@ impl Put<'_> {
         file: File,
         waiting: &[String],
     ) -> anyhow::Result<(InForce, Vec<String>)> {
-        let Self { options, dataplane, watch } = self;
+        let Self { options, dataplane, watch, announcer } = self;
         // What does not fit is refused before anything is touched.
         let tried = compile::compile(&site, &facts(options, &[], watch.known()), before);
         dataplane.may_install(&tried.image)?;
@@ -316,7 +333,7 @@ impl Put<'_> {
         attached.iter().filter_map(|at| at.warning.as_ref()).for_each(warn);
         let asked = watch.clone();
         watch.follow(questions(&site, &attached), &asked.known());
-        let version = Put { options, dataplane: &mut *dataplane, watch: &mut *watch }
+        let version = Put { options, dataplane: &mut *dataplane, watch: &mut *watch, announcer }
             .version(&site, &attached, before);
         let compiled = match version {
             Ok(compiled) => compiled,
@@ -350,7 +367,7 @@ impl Put<'_> {
         attached: &[Attached],
         before: &Compiled,
     ) -> anyhow::Result<Compiled> {
-        let Self { options, dataplane, watch } = self;
+        let Self { options, dataplane, watch, announcer } = self;
         let in_force = dataplane.version();
         if before.version != in_force {
             // Numbers and epochs would be given away twice.
@@ -363,6 +380,7 @@ impl Put<'_> {
         dataplane.begin_counting(&tenants, &compiled.new_attachments(before))?;
         dataplane.forget_rules(|rule| !compiled.ids.has(Kind::Rule, rule));
         dataplane.install(&compiled.image)?;
+        announcer.follow(&before.image, &compiled.image);
         Ok(compiled)
     }
 }

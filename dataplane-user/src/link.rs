@@ -10,7 +10,11 @@ use nix::{libc, net::if_::if_nametoindex};
 
 /// Sends a frame on an interface of the calling thread's namespace.
 pub fn send(interface: &str, frame: &[u8]) -> io::Result<()> {
-    let index = if_nametoindex(interface)?;
+    send_at(if_nametoindex(interface)?, frame)
+}
+
+/// The same, to the interface of this number.
+pub fn send_at(index: u32, frame: &[u8]) -> io::Result<()> {
     let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     #[expect(unsafe_code, reason = "nix knows no packet socket without a protocol")]
     // SAFETY: no pointer is passed; the descriptor is open, and nobody else's.

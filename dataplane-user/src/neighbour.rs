@@ -3,8 +3,10 @@
 //! The programs take every frame of a NIC, so nobody else on this host learns it. The
 //! daemon asks by ARP or neighbour solicitation from our own address on the link; the
 //! programs tell it what is answered or announced there, and it believes what is said of
-//! the next hops that it asks for. [`probe`] says when to ask, [`watch`] whom.
+//! the next hops that it asks for. [`probe`] says when to ask, [`watch`] whom; [`announce`]
+//! tells others which MAC our own addresses have.
 
+pub mod announce;
 pub mod probe;
 pub mod watch;
 
@@ -72,21 +74,25 @@ fn solicitation(
     };
     let mut message = vec![v6::NEIGHBOUR_SOLICITATION, 0, 0, 0, 0, 0, 0, 0];
     message.extend(target.octets());
-    message.extend([1, 1]);
+    message.extend([v6::OPTION_SOURCE_ADDRESS, 1]);
     message.extend(mac.0);
+    bytes.extend(dst_mac.0);
+    self::message(bytes, mac, own.octets(), dst, message);
+}
+
+/// What follows the destination MAC of a neighbour message's frame; its checksum is filled in.
+fn message(bytes: &mut Vec<u8>, mac: Mac, src: [u8; 16], dst: [u8; 16], mut message: Vec<u8>) {
     let sum = frame::sum(&message)
-        .addr(own.octets())
+        .addr(src)
         .addr(dst)
         .word([0, message.len() as u8])
         .word([0, protocol::ICMPV6]);
     message[2..4].copy_from_slice(&sum.checksum());
-
-    bytes.extend(dst_mac.0);
     bytes.extend(mac.0);
     bytes.extend(ethernet::IPV6);
     bytes.extend([0x60, 0, 0, 0, 0, message.len() as u8]);
     bytes.extend([protocol::ICMPV6, v6::NEIGHBOUR_HOP_LIMIT]);
-    bytes.extend(own.octets());
+    bytes.extend(src);
     bytes.extend(dst);
     bytes.extend(message);
 }

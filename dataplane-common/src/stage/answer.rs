@@ -84,7 +84,8 @@ pub fn neighbour<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result
     }
     if !is_solicitation {
         let mac = p.get::<LinkAddress>(end).filter(|option| {
-            end + LINK_ADDRESS_BYTES <= w.l3 + w.l3_bytes && option.kind == TARGET_ADDRESS
+            end + LINK_ADDRESS_BYTES <= w.l3 + w.l3_bytes
+                && option.kind == v6::OPTION_TARGET_ADDRESS
         });
         let mac = mac.map_or(w.src_mac, |option| option.mac);
         return hear(t, w, &target, mac).ok_or(Stop::NeighbourUnanswered);
@@ -113,22 +114,14 @@ fn claims<P: Packet, T: Tables>(
     let option_at = w.l4 + NEIGHBOUR_BYTES;
     if option_at + LINK_ADDRESS_BYTES <= w.l3 + w.l3_bytes {
         let option = p.get::<LinkAddress>(option_at).ok_or(Stop::Truncated)?;
-        let is_address = option.kind == SOURCE_ADDRESS || option.kind == TARGET_ADDRESS;
+        let is_address =
+            matches!(option.kind, v6::OPTION_SOURCE_ADDRESS | v6::OPTION_TARGET_ADDRESS);
         if is_address && option.mac != w.src_mac {
             return Err(Stop::SpoofedNeighbour);
         }
     }
     Ok(())
 }
-
-const SOURCE_ADDRESS: u8 = 1;
-const TARGET_ADDRESS: u8 = 2;
-/// An advertisement from a router.
-const ROUTER: u8 = 0x80;
-/// An advertisement that was asked for.
-const SOLICITED: u8 = 0x40;
-/// It replaces what the asker knew.
-const OVERRIDE: u8 = 0x20;
 
 #[inline(always)]
 fn advertise<P: Packet>(
@@ -153,8 +146,9 @@ fn advertise<P: Packet>(
     ip.src = target.bytes();
     ip.dst = dst.bytes();
 
-    let flags =
-        if is_router { ROUTER } else { 0 } | if is_probe { 0 } else { SOLICITED } | OVERRIDE;
+    let flags = if is_router { v6::FLAG_ROUTER } else { 0 }
+        | if is_probe { 0 } else { v6::FLAG_SOLICITED }
+        | v6::FLAG_OVERRIDE;
     let [a, b, c, d, e, f] = mac.0;
     let sum = Sum::default()
         .addr(target.bytes())
@@ -164,7 +158,7 @@ fn advertise<P: Packet>(
         .word([v6::NEIGHBOUR_ADVERTISEMENT, 0])
         .word([flags, 0])
         .addr(target.bytes())
-        .word([TARGET_ADDRESS, 1])
+        .word([v6::OPTION_TARGET_ADDRESS, 1])
         .word([a, b])
         .word([c, d])
         .word([e, f]);
@@ -178,7 +172,7 @@ fn advertise<P: Packet>(
     };
     advertisement.target = target.bytes();
     let option = p.get_mut::<LinkAddress>(w.l4 + NEIGHBOUR_BYTES).ok_or(Stop::Truncated)?;
-    *option = LinkAddress { kind: TARGET_ADDRESS, length: 1, mac };
+    *option = LinkAddress { kind: v6::OPTION_TARGET_ADDRESS, length: 1, mac };
     turn_round(p, w, dst_mac, mac)
 }
 

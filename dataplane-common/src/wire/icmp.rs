@@ -90,4 +90,14 @@ pub mod v6 {
     pub const CODE_ADDRESS_UNREACHABLE: u8 = 3;
     /// Neighbour messages that passed a router are refused (RFC 4861 section 7.1).
     pub const NEIGHBOUR_HOP_LIMIT: u8 = 255;
+    /// Option of a neighbour message: the sender's MAC (RFC 4861 section 4.6.1).
+    pub const OPTION_SOURCE_ADDRESS: u8 = 1;
+    /// The target's MAC.
+    pub const OPTION_TARGET_ADDRESS: u8 = 2;
+    /// An advertisement from a router (RFC 4861 section 4.4).
+    pub const FLAG_ROUTER: u8 = 0x80;
+    /// An advertisement that was asked for.
+    pub const FLAG_SOLICITED: u8 = 0x40;
+    /// It replaces what the asker knew.
+    pub const FLAG_OVERRIDE: u8 = 0x20;
 }

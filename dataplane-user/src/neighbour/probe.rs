@@ -21,6 +21,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub struct Probe {
     mac: Option<Mac>,
+    is_dead: bool,
     unanswered: u32,
     next: Instant,
     /// When the MAC became another one.
@@ -42,7 +43,7 @@ impl Probe {
     /// Of a next hop that had this MAC when it was last heard of.
     #[must_use]
     pub const fn new(mac: Option<Mac>, now: Instant) -> Self {
-        Self { mac, unanswered: 0, next: now, changed: now }
+        Self { mac, is_dead: false, unanswered: 0, next: now, changed: now }
     }
 
     /// Its MAC, if it is alive.
@@ -51,13 +52,20 @@ impl Probe {
         self.mac
     }
 
+    /// Did it die, and was not heard of since?
+    #[must_use]
+    pub const fn is_dead(&self) -> bool {
+        self.is_dead
+    }
+
     /// What is due, once.
     pub fn due(&mut self, now: Instant) -> Due {
         if now < self.next {
             return Due::Nothing;
         }
         if self.mac.is_some() && self.unanswered == UNANSWERED_MAX {
-            *self = Self { mac: None, unanswered: 1, next: now + RETRANSMIT, ..*self };
+            let next = now + RETRANSMIT;
+            *self = Self { mac: None, is_dead: true, unanswered: 1, next, ..*self };
             return Due::Dead;
         }
         self.unanswered = self.unanswered.saturating_add(1);
@@ -74,7 +82,8 @@ impl Probe {
             return false;
         }
         let changed = if is_new { now } else { self.changed };
-        *self = Self { mac: Some(mac), unanswered: 0, next: now + REACHABLE, changed };
+        let next = now + REACHABLE;
+        *self = Self { mac: Some(mac), is_dead: false, unanswered: 0, next, changed };
         is_new
     }
 }
@@ -102,9 +111,9 @@ mod tests {
         let dues: Vec<_> = (0..5).map(|at| probe.due(start + at * SECOND)).collect();
         let ask = Due::Ask(Some(HOP));
         assert_eq!(dues, [ask, ask, ask, Due::Dead, Due::Ask(None)]);
-        assert_eq!(probe.mac(), None);
+        assert_eq!((probe.mac(), probe.is_dead()), (None, true));
         assert!(probe.heard(HOP, start + 5 * SECOND));
-        assert_eq!(probe.mac(), Some(HOP));
+        assert_eq!((probe.mac(), probe.is_dead()), (Some(HOP), false));
     }
 
     #[test]

@@ -46,6 +46,12 @@ impl Watch {
         unknown.map(|(question, _)| question)
     }
 
+    /// Did it answer before, and then no more?
+    #[must_use]
+    pub fn is_dead(&self, link: &Link) -> bool {
+        self.probes.get(link).is_some_and(|(_, probe)| probe.is_dead())
+    }
+
     /// Somebody at this place said that it has this MAC; answers whether that is news.
     pub fn heard(&mut self, link: &Link, mac: Mac) -> bool {
         let Some((question, probe)) = self.probes.get_mut(link) else { return false };
