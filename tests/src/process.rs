@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// How long the lab waits for what must happen. Nothing passes or fails by being near to it.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long the lab listens before it says that nothing came: a SYN is sent twice in it.
 pub const SILENCE: Duration = Duration::from_millis(1500);

@@ -8,7 +8,7 @@ mod icmp;
 mod tcp;
 mod udp;
 
-pub use icmp::{Hop, IcmpError, PingResult, ping, traceroute};
+pub use icmp::{Hop, IcmpError, PingResult, ping, tracepath, traceroute};
 pub use tcp::{TcpConn, TcpEchoServer, tcp_exchange};
 pub use udp::{UdpArrival, UdpProbe, udp_probe, udp_send};
 

@@ -205,6 +205,13 @@ impl Host {
         socket.send(frame).with_context(|| format!("sending a frame from {}", self.name()))
     }
 
+    /// Sends a frame so many times, as fast as it can.
+    pub fn send_frames(&self, frame: &[u8], times: u64) -> Result<()> {
+        let socket = self.in_ns(|| PacketSocket::for_sending(&self.interface))??;
+        let sent = (0..times).try_for_each(|_| socket.send(frame));
+        sent.with_context(|| format!("sending frames from {}", self.name()))
+    }
+
     fn first(&self, family: impl Fn(&IpAddr) -> bool) -> Option<IpAddr> {
         self.addresses.iter().copied().find(family)
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::{Client, first_address};
+use crate::lab::Namespace;
 use crate::process::{Output, PATIENCE};
 
 /// What came back to `ping`.
@@ -120,6 +121,17 @@ pub fn traceroute<'host>(
     let text = namespace.run_within(&command, 2 * PATIENCE + Duration::from_secs(10))?.ok()?;
     // The first line is a heading; "1  *" and "1  10.0.0.1  0.1 ms !X" follow.
     Ok(text.lines().skip(1).map(parse_hop).collect())
+}
+
+/// The MTU of the whole way to `to`, as tracepath(8) finds it out by UDP from `port` on.
+pub fn tracepath(from: &Namespace, to: IpAddr, port: u16) -> Result<u32> {
+    let (to, port) = (to.to_string(), port.to_string());
+    let command = ["tracepath", "-n", "-m", "8", "-p", &port, &to];
+    let text = from.run_within(&command, 4 * PATIENCE)?.ok()?;
+    // The last line: "Resume: pmtu 1400 hops 2 back 2".
+    let found = text.lines().last().and_then(|line| line.split_once("Resume: pmtu "));
+    let number = found.and_then(|(_, rest)| rest.split(' ').next()?.parse().ok());
+    number.with_context(|| format!("tracepath says: {text}"))
 }
 
 fn parse_hop(line: &str) -> Hop {

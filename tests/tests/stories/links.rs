@@ -4,12 +4,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use sekisho_tests::build::ip;
+use sekisho_tests::build::{Frame, ip};
 use sekisho_tests::process::PATIENCE;
 use sekisho_tests::traffic::ping;
 use sekisho_tests::{Capture, Host, Lab, Sekisho};
 
-use crate::town::{B_ADDRESSES, Site, Town, judged};
+use crate::town::{A, A_ADDRESSES, B_ADDRESSES, ROUTER, Site, Town, contains, judged, text};
 
 /// Longer than three questions a second apart, and the time for which an answer is believed.
 const DEATH: Duration = Duration::from_secs(20);
@@ -188,4 +188,133 @@ fn what_the_interface_does_not_take_is_told_to_the_sender() -> Result<()> {
     let tally = sekisho.tally()?.since(&before)?;
     ensure!(tally.stopped("blue", "too_big") >= 2, "{tally:?}");
     Ok(())
+}
+
+/// MACs of two next hops at one link, each a host of its own behind one cable.
+const HOPS: [[u8; 6]; 2] = [[2, 0, 0, 0, 0xff, 0x31], [2, 0, 0, 0, 0xff, 0x32]];
+const FLOWS: u16 = 32;
+
+/// By which of the hops does each flow go?
+fn ways(town: &Town, at_hops: &Capture, marker: &[u8]) -> Result<Vec<usize>> {
+    for port in 0..FLOWS {
+        let frame = Frame::new(A, ROUTER).ip(A_ADDRESSES[0], OUTSIDE[0]).udp(4000 + port, 53);
+        town.blue_a.send_frame(&frame.payload(marker).build())?;
+    }
+    let way = |port: u16| -> Result<usize> {
+        let is_it = |seen: &[u8]| {
+            contains(seen, marker) && seen.get(34..36) == Some(&(4000 + port).to_be_bytes())
+        };
+        let seen = at_hops.wait_for(PATIENCE, |seen| is_it(&seen.bytes)).context("a datagram")?;
+        let hop = HOPS.iter().position(|mac| seen.bytes[..6] == mac[..]);
+        hop.with_context(|| format!("port {port} goes to nobody: {:02x?}", &seen.bytes[..6]))
+    };
+    (0..FLOWS).map(way).collect()
+}
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
+fn when_one_of_several_next_hops_dies_only_its_flows_move() -> Result<()> {
+    let lab = Lab::new("ecmp")?;
+    let town = Town::build(&lab)?;
+    let hops = lab.nic("nic").build()?;
+    let run = |words: &str| hops.run(&words.split(' ').collect::<Vec<_>>())?.ok().map(drop);
+    // Each answers for its own address alone, with its own MAC.
+    run("sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.rp_filter=0")?;
+    for (name, mac, address) in [("h0", HOPS[0], "198.51.100.1"), ("h1", HOPS[1], "198.51.100.3")] {
+        run(&format!(
+            "ip link add {name} link eth0 address {} type macvlan mode bridge",
+            text(mac)
+        ))?;
+        run(&format!("ip address add {address}/24 dev {name}"))?;
+        run(&format!("ip link set {name} up"))?;
+    }
+    let sekisho =
+        Sekisho::start(&lab, &site(&["198.51.100.1", "198.51.100.3", "2001:db8:ff::1"]).0)?;
+    let at_hops = Capture::start(&hops)?;
+    let before = ways(&town, &at_hops, b"before")?;
+    let by_second = before.iter().filter(|hop| **hop == 1).count();
+    ensure!((1..usize::from(FLOWS)).contains(&by_second), "all go one way: {before:?}");
+
+    run("ip link set h1 arp off")?;
+    sekisho.process()?.wait_for_line("next hop 198.51.100.3 (nic) does not answer any more")?;
+    let until = Instant::now() + PATIENCE;
+    let mut round = 0_u32;
+    while ways(&town, &at_hops, format!("dead {round} ").as_bytes())?.contains(&1) {
+        ensure!(Instant::now() < until, "flows stay with the dead");
+        round += 1;
+    }
+    // Those of the other were there all the time, and all come back to where they were.
+    run("ip link set h1 arp on")?;
+    sekisho.process()?.wait_for_line("next hop 198.51.100.3 (nic) answers again")?;
+    let until = Instant::now() + PATIENCE;
+    let mut round = 0_u32;
+    while ways(&town, &at_hops, format!("back {round} ").as_bytes())? != before {
+        ensure!(Instant::now() < until, "they are not where they were");
+        round += 1;
+    }
+    let moved = at_hops.count(|seen| {
+        let port = seen.bytes.get(34..36).map_or(0, |port| u16::from_be_bytes([port[0], port[1]]));
+        let way = before.get(usize::from(port.wrapping_sub(4000)));
+        way == Some(&0)
+            && contains(&seen.bytes, &ip_bytes(OUTSIDE[0]))
+            && seen.bytes[..6] == HOPS[1]
+    });
+    ensure!(moved == 0, "{moved} packets of the first hop's flows went by the second");
+    judged(at_hops)
+}
+
+fn ip_bytes(of: &str) -> Vec<u8> {
+    match ip(of) {
+        std::net::IpAddr::V4(v4) => v4.octets().to_vec(),
+        std::net::IpAddr::V6(v6) => v6.octets().to_vec(),
+    }
+}
+
+/// The MAC that a host's kernel believes that an address has.
+fn believed(host: &Host, address: &str) -> Result<String> {
+    let text = host.run(&["ip", "neigh", "show", address])?.ok()?;
+    let mac = text.split(' ').skip_while(|word| *word != "lladdr").nth(1);
+    Ok(mac.unwrap_or_default().to_owned())
+}
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
+fn neighbours_are_told_when_our_mac_is_another_one() -> Result<()> {
+    let lab = Lab::new("announced")?;
+    let town = Town::build(&lab)?;
+    let host = outside(&lab)?;
+    let with = |router: &str, uplink: &str| {
+        let site = site(&["198.51.100.1", "2001:db8:ff::1"]);
+        site.with("mac: 02:00:00:00:00:01", &format!("mac: {router}"))
+            .with("interface: nic\n", &format!("interface: nic\n    mac: {uplink}\n"))
+            .0
+    };
+    let sekisho = Sekisho::start(&lab, &with("02:00:00:00:00:01", "02:00:00:00:ff:02"))?;
+    // Everybody asks, and believes what was answered for a long time.
+    wait(&town, true, PATIENCE)?;
+    let ask_b = |to: &str| ping(&host, ip(to), 1, &[]).map(drop);
+    [A_ADDRESSES[0], A_ADDRESSES[1]].iter().try_for_each(|to| ask_b(to))?;
+    let (a, at_a) = (&town.blue_a, Capture::start(&town.blue_a)?);
+    let (gateways, ours) = (["10.0.0.1", "fd00::1"], ["198.51.100.2", "2001:db8:ff::2"]);
+    for gateway in gateways {
+        ensure!(believed(a, gateway)? == "02:00:00:00:00:01", "{gateway}");
+    }
+    for own in ours {
+        ensure!(believed(&host, own)? == "02:00:00:00:ff:02", "{own}");
+    }
+    sekisho.change(&with("02:00:00:00:00:71", "02:00:00:00:ff:72"))?;
+    let until = Instant::now() + PATIENCE;
+    for (host, addresses, mac) in
+        [(a, gateways, "02:00:00:00:00:71"), (&host, ours, "02:00:00:00:ff:72")]
+    {
+        for address in addresses {
+            while believed(host, address)? != mac {
+                ensure!(Instant::now() < until, "{address} is not {mac} at {}", host.name());
+            }
+        }
+    }
+    // Nobody had to ask: nothing but what was told came to a by itself.
+    ensure!(at_a.count(|seen| seen.bytes[6..12] == [2, 0, 0, 0, 0, 0x71]) >= 2, "not told");
+    wait(&town, true, PATIENCE)?;
+    judged(at_a)
 }

@@ -18,6 +18,8 @@ mod errors;
 
 mod router;
 
+mod manners;
+
 mod spoofing;
 
 mod mec;
