@@ -13,6 +13,9 @@ impl Addr {
     /// `::`, which no host has.
     pub const UNSPECIFIED: Self = Self { words: [0; 2] };
 
+    /// IPv4's limited broadcast (RFC 919 section 7).
+    pub const BROADCAST: Self = Self::v4([0xff; 4]);
+
     /// The address with these bytes, in network order.
     #[inline(always)]
     pub const fn v6(bytes: [u8; 16]) -> Self {

@@ -38,6 +38,17 @@ pub const FLOWS_PER_TENANT: u32 = 1 << 16;
 /// and a multiple of pages.
 pub const HEARD_BYTES: u32 = 1 << 16;
 
+/// Ports of all networks, as floods look for them.
+pub const FLOOD_PORTS_MAX: u32 = ENDPOINTS_MAX;
+/// Ports of a network in which broadcast and multicast are forwarded.
+pub const FLOOD_PORTS_OF_NETWORK: u32 = 1024;
+/// Copies of a tenant's broadcast and multicast frames a second; a frame counts as one for
+/// each port of its network, whether that gets it or not.
+pub const COPIES_PER_SECOND: u32 = 10_000;
+/// Copies at once: more than a network has ports.
+pub const COPIES_BURST: u32 = 2048;
+const _: () = assert!(COPIES_BURST > FLOOD_PORTS_OF_NETWORK);
+
 /// ICMP errors a second that are made for a tenant.
 pub const REPORTS_PER_SECOND: u32 = 100;
 /// ICMP errors that may be made at once.
@@ -46,13 +57,14 @@ pub const REPORTS_BURST: u32 = 50;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::{endpoint::Endpoint, flow, next_hop, policy, zone::Zone};
+    use crate::table::{endpoint::Endpoint, flow, next_hop, policy, zone};
 
     #[test]
     fn memory_of_the_arrays() {
         // Every array holds two versions of the site.
         let arrays = size_of::<Endpoint>() * ENDPOINTS_MAX as usize
-            + size_of::<Zone>() * ZONES_MAX as usize
+            + size_of::<zone::Zone>() * ZONES_MAX as usize
+            + size_of::<zone::FloodPort>() * FLOOD_PORTS_MAX as usize
             + size_of::<next_hop::NextHop>() * NEXT_HOPS_MAX as usize
             + size_of::<next_hop::Output>() * ATTACHMENTS_MAX as usize
             + size_of::<policy::Policy>() * POLICIES_MAX as usize

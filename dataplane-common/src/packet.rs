@@ -39,6 +39,13 @@ pub trait Packet {
     /// that the frame carries one itself now.
     fn set_vlan(&mut self, vlan: u16, inline: bool) -> Result<(), Stop>;
 
+    /// Can copies of the frame be sent? At XDP they cannot.
+    fn can_copy(&self) -> bool;
+
+    /// Sends a copy of the frame as it is now out of this interface; answers whether the
+    /// kernel took it.
+    fn copy_to(&mut self, ifindex: u32) -> bool;
+
     /// Shortens or lengthens the frame at its end to `bytes`; what new bytes hold
     /// is undefined.
     fn set_bytes(&mut self, bytes: u32) -> Result<(), Stop>;

@@ -1,14 +1,14 @@
 //! A packet's journey, from top to bottom.
 //!
-//! Three programs share it: [`enter`] sees every packet and forwards those of
+//! Four programs share it: [`enter`] sees every packet and forwards those of
 //! known flows; [`first`] judges what no flow answers for; [`answer`] makes what we
-//! say ourselves. Each ends with a [`Next`]; the binding at the hook (or the host,
+//! say ourselves; [`flood`] copies broadcast and multicast. Each ends with a [`Next`]; the binding at the hook (or the host,
 //! in a test) does what it says.
 
 use crate::packet::Packet;
 use crate::stage::{
-    admit, answer as answers, attach, conntrack, emit, filter, flow, flow_record, generations,
-    parse, related, report, rewrite, route, window,
+    admit, answer as answers, attach, conntrack, emit, filter, flood as floods, flow, flow_record,
+    generations, parse, related, report, rewrite, route, window,
 };
 use crate::stop::Stop;
 use crate::table::attachment_kind;
@@ -25,6 +25,10 @@ pub enum Next {
     First,
     /// The program for answers goes on with it.
     Answer,
+    /// The program for broadcast and multicast goes on with it.
+    Flood,
+    /// Copies of it have left; it goes no further.
+    Flooded,
     /// The daemon has been told what it says; it goes no further.
     Heard,
     /// It is not forwarded; the reason is counted.
@@ -52,7 +56,7 @@ fn known<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next, S
         return Ok(Next::Answer);
     }
     if w.is(flags::GROUP_FRAME) {
-        return Err(Stop::Multicast);
+        return floods::may_flood(p, w).map(|()| Next::Flood);
     }
     if w.attachment_kind == attachment_kind::ACCESS {
         admit::line(t, w)?;
@@ -193,6 +197,21 @@ pub fn answer<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Next {
     }
     match made.and_then(|()| emit::emit(p, t, w, Counter::Answered)) {
         Ok(()) => Next::Emit,
+        Err(stop) => stopped(p, t, w, stop),
+    }
+}
+
+/// Broadcast and multicast: a copy goes to every other port of the network that takes it.
+/// There is no flow; what answers is judged by itself.
+#[inline(always)]
+pub fn flood<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Next {
+    let (packets, bytes) = (p.segments(), emit::frame_bytes(p, w));
+    match floods::flood(p, t, w) {
+        Ok(copies) => {
+            t.count(w.attachment, Counter::Flooded, packets, bytes);
+            t.note(Note { what: note::FLOODED, id: copies, ..Note::default() });
+            Next::Flooded
+        }
         Err(stop) => stopped(p, t, w, stop),
     }
 }

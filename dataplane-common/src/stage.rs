@@ -18,4 +18,5 @@ pub mod emit;
 pub mod rewrite;
 
 pub mod answer;
+pub mod flood;
 pub mod report;

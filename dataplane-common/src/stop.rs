@@ -70,8 +70,11 @@ stops! {
     NeighbourUnanswered = "neighbour_unanswered",
     /// A router advertisement or redirect from somebody who is no router of ours.
     RouterMessage = "router_message",
-    /// Broadcast or multicast, which is not forwarded yet.
+    /// Broadcast or multicast that no other port of its network takes, or that comes from \
+    /// elsewhere than a port at tcx.
     Multicast = "multicast",
+    /// The tenant sends more broadcast and multicast than may be copied.
+    FloodRate = "flood_rate",
     /// No live session has the source address on this access.
     NoSession = "no_session",
     /// The line is suspended.

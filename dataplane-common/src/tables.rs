@@ -1,6 +1,7 @@
 //! What may a stage ask of the tables?
 
 use crate::addr::Addr;
+use crate::limits;
 use crate::stop::Stop;
 use crate::table::{
     Attachment, AttachmentKey, Location, LocationKey, PermitKey, Station, StationKey, Tenant,
@@ -9,7 +10,7 @@ use crate::table::{
     next_hop::{NextHop, Output},
     policy::{MemberKey, Policy, Rule},
     route::Route,
-    zone::Zone,
+    zone::{FloodPort, Zone},
 };
 use crate::work::job;
 
@@ -60,6 +61,8 @@ pub trait Tables {
         count: u32,
         matches: impl FnMut(&Rule) -> bool,
     ) -> Option<&Rule>;
+    /// Shows `visit` each of `count` ports from `first` on.
+    fn each_flood_port(&self, first: u32, count: u32, visit: impl FnMut(&FloodPort));
     /// Is the endpoint in the set?
     fn is_member(&self, key: &MemberKey) -> bool;
     /// Is the address in the address group?
@@ -85,6 +88,8 @@ pub trait Tables {
 
     /// May another ICMP error be made for this tenant now?
     fn may_report(&self, tenant: u32) -> bool;
+    /// May so many more copies be made of this tenant's frames now?
+    fn may_copy(&self, tenant: u32, copies: u32) -> bool;
 
     /// Counts a packet that came in or went out at an attachment.
     fn count(&self, attachment: u32, counter: Counter, packets: u32, bytes: u32);
@@ -111,6 +116,10 @@ pub enum Counter {
     Reported = 3,
     /// Told the daemon which MAC an address has, and went no further.
     Heard = 4,
+    /// Was broadcast or multicast of which copies left.
+    Flooded = 5,
+    /// A copy of such a frame, where it left.
+    Copied = 6,
 }
 
 impl Counter {
@@ -143,7 +152,7 @@ pub struct Heard {
 const _: () = assert!(size_of::<Heard>() == 32);
 
 /// How many [`Counter`]s there are.
-pub const COUNTERS: usize = 5;
+pub const COUNTERS: usize = 7;
 
 /// What a stage decided, for `sekisho trace`.
 #[repr(C)]
@@ -197,6 +206,10 @@ pub mod note {
     pub const STATE: u32 = 14;
     /// The daemon is told which MAC its sender says that it has.
     pub const HEARD: u32 = 15;
+    /// A copy leaves by output `id`, which endpoint `detail` takes.
+    pub const COPIED: u32 = 16;
+    /// That were all copies: `id`.
+    pub const FLOODED: u32 = 17;
 
     /// The `detail` of [`FLOW`]: the low half of a status, the flags of an action above it.
     #[inline(always)]
@@ -225,20 +238,32 @@ pub struct Tally {
 /// How often may something be done? A generic cell rate algorithm (ITU-T I.371):
 /// one word holds when the next would be due at the stated rate; what comes before
 /// that by more than the burst allows is refused.
-pub mod rate {
-    use crate::limits::{REPORTS_BURST, REPORTS_PER_SECOND};
+#[derive(Clone, Copy, Debug)]
+pub struct Rate {
+    interval_ns: u64,
+    burst_ns: u64,
+}
 
-    const INTERVAL_NS: u64 = 1_000_000_000 / REPORTS_PER_SECOND as u64;
-    const BURST_NS: u64 = INTERVAL_NS * (REPORTS_BURST as u64 - 1);
+impl Rate {
+    /// ICMP errors.
+    pub const REPORTS: Self = Self::new(limits::REPORTS_PER_SECOND, limits::REPORTS_BURST);
+    /// Copies of broadcast and multicast frames.
+    pub const COPIES: Self = Self::new(limits::COPIES_PER_SECOND, limits::COPIES_BURST);
 
-    /// The word after one more, or `None` if it may not be now.
+    /// So often a second, and so often at once.
+    #[must_use]
+    pub const fn new(per_second: u32, burst: u32) -> Self {
+        let interval_ns = 1_000_000_000 / per_second as u64;
+        Self { interval_ns, burst_ns: interval_ns * burst as u64 }
+    }
+
+    /// The word after `count` more, or `None` if they may not be now.
     #[inline(always)]
     #[must_use]
-    pub const fn next(due_ns: u64, now_ns: u64) -> Option<u64> {
-        if due_ns > now_ns + BURST_NS {
-            return None;
-        }
-        Some(if due_ns > now_ns { due_ns } else { now_ns } + INTERVAL_NS)
+    pub const fn next(self, due_ns: u64, now_ns: u64, count: u32) -> Option<u64> {
+        let due_ns = if due_ns > now_ns { due_ns } else { now_ns };
+        let next_ns = due_ns + self.interval_ns * count as u64;
+        if next_ns > now_ns + self.burst_ns { None } else { Some(next_ns) }
     }
 }
 
@@ -248,8 +273,10 @@ pub mod program {
     pub const FIRST: u32 = 0;
     /// [`crate::pipeline::answer`].
     pub const ANSWER: u32 = 1;
+    /// [`crate::pipeline::flood`], at tcx only.
+    pub const FLOOD: u32 = 2;
     /// How many there are.
-    pub const COUNT: u32 = 2;
+    pub const COUNT: u32 = 3;
 }
 
 /// What XDP on a NIC tells the program at tcx of the same NIC, in the frame's metadata.
@@ -298,11 +325,20 @@ mod tests {
         let second = 1_000_000_000;
         let start = 5 * second;
         for step in 0..1000_u64 {
-            if let Some(next) = rate::next(due, start + step * second / 1000) {
+            if let Some(next) = Rate::REPORTS.next(due, start + step * second / 1000, 1) {
                 due = next;
                 made += 1;
             }
         }
         assert_eq!(made, REPORTS_BURST + REPORTS_PER_SECOND - 1);
+    }
+
+    #[test]
+    fn many_at_once_count_as_many() {
+        let start = 5_000_000_000;
+        let all = Rate::COPIES.next(0, start, limits::COPIES_BURST).expect("as many as at once");
+        assert_eq!(Rate::COPIES.next(all, start, 1), None);
+        assert!(Rate::COPIES.next(all, start + Rate::COPIES.interval_ns, 1).is_some());
+        assert_eq!(Rate::COPIES.next(0, start, limits::COPIES_BURST + 1), None);
     }
 }

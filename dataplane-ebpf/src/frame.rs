@@ -12,7 +12,7 @@ use aya_ebpf::{
     EbpfContext,
     bindings::{__sk_buff, xdp_md},
     helpers::{
-        bpf_loop, bpf_skb_change_head, bpf_skb_change_tail, bpf_skb_pull_data, bpf_skb_vlan_pop,
+        bpf_clone_redirect, bpf_loop, bpf_skb_change_head, bpf_skb_change_tail, bpf_skb_pull_data, bpf_skb_vlan_pop,
         bpf_skb_vlan_push, bpf_xdp_adjust_head, bpf_xdp_adjust_tail,
     },
     programs::{TcContext, XdpContext},
@@ -221,6 +221,16 @@ impl Packet for XdpFrame<'_> {
     }
 
     #[inline(always)]
+    fn can_copy(&self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn copy_to(&mut self, _: u32) -> bool {
+        false
+    }
+
+    #[inline(always)]
     fn set_bytes(&mut self, bytes: u32) -> Result<(), Stop> {
         let change = bytes as i32 - self.bytes() as i32;
         // SAFETY: as in `move_front`.
@@ -359,6 +369,17 @@ impl Packet for TcFrame<'_> {
             }
         }
         Ok(())
+    }
+
+    #[inline(always)]
+    fn can_copy(&self) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn copy_to(&mut self, ifindex: u32) -> bool {
+        // SAFETY: the context is the kernel's own; the frame is as before.
+        unsafe { bpf_clone_redirect(self.raw(), ifindex, 0) == 0 }
     }
 
     #[inline(always)]

@@ -27,9 +27,9 @@ use dataplane_common::{
         next_hop::{NextHop, Output},
         policy::{self, MemberKey, Policy, Rule},
         route::Route,
-        zone::Zone,
+        zone::{FloodPort, Zone},
     },
-    tables::{COUNTERS, Counter, Heard, NOTES_MAX, Note, Tally, rate},
+    tables::{COUNTERS, Counter, Heard, NOTES_MAX, Note, Rate, Tally},
     word::Word64,
 };
 
@@ -82,6 +82,9 @@ static POLICIES: Array<Policy> = Array::with_max_entries(2 * limits::POLICIES_MA
 #[map]
 static RULES: Array<Rule> = Array::with_max_entries(2 * limits::RULES_MAX, MAPPED);
 
+#[map]
+static FLOOD_PORTS: Array<FloodPort> = Array::with_max_entries(2 * limits::FLOOD_PORTS_MAX, MAPPED);
+
 /// Both sized by the loader to [`FLOW_LINES`].
 #[map]
 static FLOWS: Array<FlowLine> = Array::with_max_entries(limits::FLOW_LINES, MAPPED);
@@ -90,9 +93,12 @@ static FLOWS_COLD: Array<FlowCold> = Array::with_max_entries(limits::FLOW_LINES,
 /// Half-flows that each tenant has.
 #[map]
 static FLOWS_OF_TENANT: Array<Word64> = Array::with_max_entries(limits::TENANTS_MAX, MAPPED);
-/// When each tenant's next ICMP error is due (see [`rate`]).
+/// When each tenant's next ICMP error is due (see [`Rate`]).
 #[map]
 static REPORTS: Array<Word64> = Array::with_max_entries(limits::TENANTS_MAX, MAPPED);
+/// When each tenant's next copy of a frame is due.
+#[map]
+static COPIES: Array<Word64> = Array::with_max_entries(limits::TENANTS_MAX, MAPPED);
 
 #[map]
 static COUNTS: PerCpuArray<Tally> =
@@ -176,6 +182,19 @@ impl KernelTables {
             return None;
         }
         array.get(if self.version & 1 == 0 { id } else { id + max })
+    }
+
+    /// May so many more be made now? Noted, unless it is only asked, or another CPU was faster.
+    #[inline(always)]
+    fn may(&self, due: &Word64, rate: Rate, count: u32) -> bool {
+        // SAFETY: a helper without arguments.
+        let now_ns = unsafe { bpf_ktime_get_coarse_ns() };
+        let old = due.load();
+        match rate.next(old, now_ns, count) {
+            Some(_) if self.is_tracing() => true,
+            Some(new) => swap(due, old, new),
+            None => false,
+        }
     }
 
     #[inline(always)]
@@ -311,6 +330,12 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn each_flood_port(&self, first: u32, count: u32, visit: impl FnMut(&FloodPort)) {
+        let max = limits::FLOOD_PORTS_OF_NETWORK;
+        Visit { tables: self, first, visit }.run(if count < max { count } else { max });
+    }
+
+    #[inline(always)]
     fn is_member(&self, key: &MemberKey) -> bool {
         self.find(&MEMBERS, *key).is_some()
     }
@@ -390,15 +415,12 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn may_report(&self, tenant: u32) -> bool {
-        let Some(due) = REPORTS.get(tenant) else { return false };
-        // SAFETY: a helper without arguments.
-        let now_ns = unsafe { bpf_ktime_get_coarse_ns() };
-        let old = due.load();
-        match rate::next(old, now_ns) {
-            Some(_) if self.is_tracing() => true,
-            Some(new) => swap(due, old, new),
-            None => false,
-        }
+        REPORTS.get(tenant).is_some_and(|due| self.may(due, Rate::REPORTS, 1))
+    }
+
+    #[inline(always)]
+    fn may_copy(&self, tenant: u32, copies: u32) -> bool {
+        COPIES.get(tenant).is_some_and(|due| self.may(due, Rate::COPIES, copies))
     }
 
     #[inline(always)]
@@ -441,10 +463,12 @@ impl Tables for KernelTables {
         if let Some(notes) = NOTES.get_ptr_mut(0) {
             // SAFETY: traces are run one at a time, and only the tracing program writes.
             let notes = unsafe { &mut *notes };
-            let at = notes.count as u32;
+            // The last one, which is the packet's end, is always told.
+            let last = u64::from(NOTES_MAX - 1);
+            let at = if notes.count < last { notes.count } else { last };
             if let Some(slot) = notes.notes.get_mut(at as usize) {
                 *slot = note;
-                notes.count += 1;
+                notes.count = at + 1;
             }
         }
     }
@@ -509,6 +533,32 @@ impl<F: FnMut(&Rule) -> bool> Scan<'_, F> {
             scan.found = Some(index);
             return 1;
         }
+        0
+    }
+}
+
+/// A walk through the ports of a network, one call of [`Visit::step`] for each.
+struct Visit<'t, F> {
+    tables: &'t KernelTables,
+    first: u32,
+    visit: F,
+}
+
+impl<F: FnMut(&FloodPort)> Visit<'_, F> {
+    #[inline(always)]
+    fn run(&mut self, count: u32) {
+        let step: unsafe extern "C" fn(u64, *mut Self) -> i64 = Self::step;
+        // SAFETY: the kernel calls `step` with this pointer, on this stack, `count` times at most.
+        unsafe { bpf_loop(count, step as *mut _, core::ptr::from_mut(self).cast(), 0) };
+    }
+
+    /// Shows one port; 1 ends the walk.
+    unsafe extern "C" fn step(index: u64, walk: *mut Self) -> i64 {
+        // SAFETY: `run` passed its own `self`.
+        let walk = unsafe { &mut *walk };
+        let (index, max) = (walk.first + index as u32, limits::FLOOD_PORTS_MAX);
+        let Some(port) = walk.tables.element(&FLOOD_PORTS, index, max) else { return 1 };
+        (walk.visit)(port);
         0
     }
 }

@@ -73,9 +73,10 @@ fn go_on(frame: &XdpContext, tables: &KernelTables, work: &mut Work, next: Next)
             }
             return XDP_DROP;
         }
-        Next::Heard => return XDP_DROP,
+        Next::Heard | Next::Flooded => return XDP_DROP,
         Next::First => program::FIRST,
         Next::Answer => program::ANSWER,
+        Next::Flood => program::FLOOD,
     };
     // SAFETY: the array holds programs of this type only; a call that succeeds does not return.
     unsafe { XDP_STAGES.tail_call(frame, stage) };

@@ -75,6 +75,8 @@ fn attachments(registry: &mut Registry, counters: &view::Counters) {
             ("answered", row.answered),
             ("reported", row.reported),
             ("heard", row.heard),
+            ("flooded", row.flooded),
+            ("copied", row.copied),
         ];
         for (direction, amount) in directions {
             let labels = Direction {

@@ -87,6 +87,10 @@ pub struct AttachmentCounters {
     pub reported: Amount,
     /// Told the daemon which MAC a next hop has.
     pub heard: Amount,
+    /// Broadcast and multicast of which copies went to other ports.
+    pub flooded: Amount,
+    /// Such copies, where they left.
+    pub copied: Amount,
 }
 
 /// What a rule permitted.

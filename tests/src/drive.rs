@@ -38,6 +38,8 @@ pub enum End {
         /// As the program counted it.
         bytes: u32,
     },
+    /// Copies left, by these interfaces.
+    Flooded(Vec<(u32, Vec<u8>)>),
     /// The daemon hears it, and nobody else.
     Heard,
     /// It was not forwarded.
@@ -62,6 +64,8 @@ pub struct Passed {
     pub stop: Option<Stop>,
     /// As the programs left it.
     pub packet: HostPacket,
+    /// Copies of it left, and it did not.
+    pub is_flooded: bool,
     /// What was known about it.
     pub work: Work,
     /// Programs that ran.
@@ -73,6 +77,7 @@ impl Passed {
     #[must_use]
     pub fn outcome(&self, counters: Counters) -> Outcome {
         let end = match self.stop {
+            None if self.is_flooded => End::Flooded(self.packet.copies().to_vec()),
             None if self.work.job == job::HEAR => End::Heard,
             None => {
                 let (frame, bytes) = (self.packet.wire(), self.packet.bytes());
@@ -90,17 +95,23 @@ pub fn pass<T: Tables>(tables: &T, mut packet: HostPacket) -> Passed {
     work.begin(1);
     let mut next = pipeline::enter(&mut packet, tables, &mut work);
     let mut programs = 1;
+    let mut is_flooded = false;
     let stop = loop {
         next = match next {
             Next::Emit | Next::Heard => break None,
+            Next::Flooded => {
+                is_flooded = true;
+                break None;
+            }
             Next::Stopped(stop) => break Some(stop),
             Next::First => pipeline::first(&mut packet, tables, &mut work),
             Next::Answer => pipeline::answer(&mut packet, tables, &mut work),
+            Next::Flood => pipeline::flood(&mut packet, tables, &mut work),
         };
         programs += 1;
         assert!(programs <= PROGRAMS_MAX, "a packet goes round in circles");
     };
-    Passed { stop, packet, work, programs }
+    Passed { stop, packet, is_flooded, work, programs }
 }
 
 /// Sends the packet; answers the reason as well if its sender was told one.

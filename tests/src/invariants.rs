@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use dataplane_common::{Packet, tables::Counter};
+use dataplane_common::{Packet, table::AttachmentKey, tables::Counter};
 use dataplane_user::tables::Image;
 
 use crate::{
@@ -60,7 +60,27 @@ pub fn judge(site: &Site, from: End, frame: &[u8], lie: &Lie) -> Result<(), Stri
             return Err("a closed network reaches the uplink".into());
         }
     }
+    if let Ended::Flooded(copies) = &outcome.end {
+        let own = site.world.image.attachments.values().find(|at| at.id == from.attachment);
+        for (ifindex, frame) in copies {
+            let vlan = vlan_of(frame);
+            let at = AttachmentKey { ifindex: *ifindex, vlan };
+            let to =
+                site.world.image.attachments.get(&at).ok_or("a copy leaves by nobody's link")?;
+            if to.id == from.attachment || own.is_none_or(|own| own.zone != to.zone) {
+                return Err(format!("a copy of {from:?} goes to {to:?}"));
+            }
+        }
+    }
     Ok(())
+}
+
+/// The VLAN of a frame's own tag; 0: none.
+fn vlan_of(frame: &[u8]) -> u32 {
+    match frame.get(12..16) {
+        Some(&[0x81, 0x00, a, b]) => u32::from(u16::from_be_bytes([a, b]) & 0x0fff),
+        _ => 0,
+    }
 }
 
 /// One end, and the one counter that goes with it.
@@ -71,18 +91,30 @@ pub fn one_end(outcome: &Outcome, segments: u32) -> Result<(), String> {
         counts.map(|(_, tally)| tally.packets).sum::<u64>()
     };
     let stops: u64 = outcome.counters.stops.values().sum();
-    let ends = [Counter::Sent, Counter::Answered, Counter::Reported, Counter::Heard].map(of);
+    let ends = [
+        Counter::Sent,
+        Counter::Answered,
+        Counter::Reported,
+        Counter::Heard,
+        Counter::Flooded,
+        Counter::Copied,
+    ];
+    let ends = ends.map(of);
     let counted = (ends, stops);
     let segments = u64::from(segments);
     let is_one = match outcome.end {
         Ended::Left { .. } => {
-            [([segments, 0, 0, 0], 0), ([0, 1, 0, 0], 0), ([0, 0, 1, 0], segments)]
-                .contains(&counted)
+            let sent = [segments, 0, 0, 0, 0, 0];
+            [(sent, 0), ([0, 1, 0, 0, 0, 0], 0), ([0, 0, 1, 0, 0, 0], segments)].contains(&counted)
         }
-        Ended::Heard => counted == ([0, 0, 0, 1], 0),
+        Ended::Flooded(ref copies) => {
+            !copies.is_empty()
+                && counted == ([0, 0, 0, 0, segments, segments * copies.len() as u64], 0)
+        }
+        Ended::Heard => counted == ([0, 0, 0, 1, 0, 0], 0),
         Ended::Stopped(stop) => {
             let is_named = outcome.counters.stops.keys().all(|(_, counted)| *counted == stop);
-            counted == ([0; 4], segments) && is_named
+            counted == ([0; 6], segments) && is_named
         }
     };
     if is_one { Ok(()) } else { Err(format!("{:?} was counted {:?}", outcome.end, counted)) }
@@ -94,7 +126,11 @@ pub fn stays_well_formed(frame: &[u8], outcome: &Outcome) -> Result<(), String> 
         Ended::Left { frame: left, .. } if check::well_formed(frame).is_ok() => {
             check::well_formed(left).map_err(|why| format!("{why}: {left:02x?}"))
         }
-        Ended::Left { .. } | Ended::Heard | Ended::Stopped(_) => Ok(()),
+        Ended::Flooded(copies) if check::well_formed(frame).is_ok() => {
+            let mut copies = copies.iter().map(|(_, copy)| check::well_formed(copy));
+            copies.try_for_each(|copy| copy)
+        }
+        Ended::Left { .. } | Ended::Flooded(_) | Ended::Heard | Ended::Stopped(_) => Ok(()),
     }
 }
 
@@ -157,6 +193,15 @@ pub fn frames(s: &Site) -> Vec<(End, Frame)> {
             v4(s.a, "2001:db8:1::10", "2001:db8:2::77").fragment_v6(0, false).tcp(1, 80, 2, 0, 0),
         ),
         (s.a, v4(s.a, "2001:db8:1::10", "2001:db8:1::1").icmp(128, 0, id)),
+        (s.a, s.frame(s.a, [0xff; 6]).ip("10.1.0.10", "255.255.255.255").udp(1, 53)),
+        (
+            s.trunk,
+            s.frame(s.trunk, [1, 0, 0x5e, 1, 2, 3]).ip("10.1.0.50", "239.129.2.3").udp(1, 53),
+        ),
+        (
+            s.a,
+            s.frame(s.a, [0x33, 0x33, 0, 0, 0, 0xfb]).ip("2001:db8:1::10", "ff02::fb").udp(1, 53),
+        ),
         (s.a, s.frame(s.a, [0xff; 6]).arp(1, (s.a.mac, "10.1.0.10"), ([0; 6], "10.1.0.1"))),
         (
             s.a,

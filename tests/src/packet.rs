@@ -38,6 +38,7 @@ pub struct HostPacket {
     segment_bytes: u32,
     segments: u32,
     refuses: bool,
+    copies: Vec<(u32, Vec<u8>)>,
 }
 
 /// A checksum that a device is to complete.
@@ -81,6 +82,7 @@ impl HostPacket {
             segment_bytes: 0,
             segments: 0,
             refuses: false,
+            copies: Vec::new(),
         }
     }
 
@@ -155,6 +157,12 @@ impl HostPacket {
             bytes.splice(ADDRESSES_BYTES..ADDRESSES_BYTES, [a, b, c, d]);
         }
         bytes
+    }
+
+    /// The copies that were sent, each as its receiver sees it, and by which interface.
+    #[must_use]
+    pub fn copies(&self) -> &[(u32, Vec<u8>)] {
+        &self.copies
     }
 
     fn refuse(&self) -> Result<(), Stop> {
@@ -265,6 +273,16 @@ impl Packet for HostPacket {
             Hook::Tc => self.set_vlan_tc(vlan, is_inline),
         }
         Ok(())
+    }
+
+    fn can_copy(&self) -> bool {
+        self.hook == Hook::Tc
+    }
+
+    fn copy_to(&mut self, ifindex: u32) -> bool {
+        let copy = self.wire();
+        self.copies.push((ifindex, copy));
+        true
     }
 
     fn set_bytes(&mut self, bytes: u32) -> Result<(), Stop> {

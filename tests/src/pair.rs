@@ -22,11 +22,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use dataplane_common::{
-    Stop, Tables,
+    Packet, Stop, Tables, limits,
     table::next_hop::output_kind,
     tables::{Counter, Note, Tally, note},
     word::Word64,
-    work::job,
+    work::{flags, job},
 };
 use dataplane_user::{
     load::{Dataplane, Hooked, LogLevel, Options, Place, TestFrame, Verdict, flows},
@@ -47,8 +47,11 @@ pub struct Pair {
     host: HostTables,
     kernel: Dataplane,
     reports: PinnedMap,
+    copies: PinnedMap,
     /// Errors made since the last refill.
     reported: u32,
+    /// Copies asked for since then.
+    copied: u32,
     counted: Counters,
     /// As many as any image had.
     attachments: u32,
@@ -67,6 +70,10 @@ pub struct Agreed {
 const TENANTS: u32 = 8;
 /// Fewer than may be made at once.
 const REPORTS_MAX: u32 = 30;
+/// As many copies may be asked for in any case: half of those at once.
+const COPIES_MAX: u32 = limits::COPIES_BURST / 2;
+/// More than a network of the site has ports.
+const COPIES_EACH: u32 = 16;
 /// Longer than it takes until as many errors as possible may be made again.
 const REFILL: Duration = Duration::from_secs(1);
 /// Verdicts (linux/bpf.h, linux/pkt_cls.h).
@@ -86,6 +93,7 @@ impl Pair {
             Dataplane::load(&Options { place: place.clone(), flow_lines, log: LogLevel::Off })?;
         let host = HostTables::new(image.clone(), flow_lines).with_secret(kernel.flow_secret());
         let reports = PinnedMap::open(&place.map("REPORTS"), size_of::<u64>())?;
+        let copies = PinnedMap::open(&place.map("COPIES"), size_of::<u64>())?;
         let nics = PinnedMap::open(&place.map("NICS"), size_of::<[u32; 2]>())?;
         for &ifindex in ifindexes {
             // `struct bpf_devmap_val`: the interface, and no program for it.
@@ -97,7 +105,9 @@ impl Pair {
             host,
             kernel,
             reports,
+            copies,
             reported: 0,
+            copied: 0,
             counted,
             attachments: 0,
             forgotten_rule: None,
@@ -144,33 +154,37 @@ impl Pair {
         self.host.pass(REFILL);
         for tenant in 0..TENANTS {
             self.reports.set(tenant, &0_u64.to_ne_bytes())?;
+            self.copies.set(tenant, &0_u64.to_ne_bytes())?;
         }
-        self.reported = 0;
+        (self.reported, self.copied) = (0, 0);
         let hot = table::host_lines(&self.host).map(|(line, _)| line);
         table::touch(hot, self.host.now_ticks());
         table::touch(self.kernel.flow_table().lines.iter(), flows::now_ticks());
         Ok(())
     }
 
-    /// No error may be made until the next refill.
+    /// No error and no copy may be made until the next refill.
     pub fn silence(&mut self) -> Result<()> {
         for tenant in 0..TENANTS {
             while self.host.may_report(tenant) {}
             self.reports.set(tenant, &(u64::MAX / 2).to_ne_bytes())?;
+            while self.host.may_copy(tenant, 1) {}
+            self.copies.set(tenant, &(u64::MAX / 2).to_ne_bytes())?;
         }
-        self.reported = 0;
+        (self.reported, self.copied) = (0, 0);
         Ok(())
     }
 
     /// Sends the packet through both.
     pub fn send(&mut self, sent: &Sent) -> Result<Agreed> {
-        if self.reported >= REPORTS_MAX {
-            self.refill()?;
-        }
+        self.refill_in_time()?;
         let verdict = self.kernel.test_run(test_frame(sent))?;
         let agreed = self.on_host(sent);
         if agreed.passed.stop.is_none() && agreed.notes.iter().any(|n| n.what == note::STOP) {
             self.reported += 1;
+        }
+        if agreed.passed.programs == 2 && agreed.passed.work.is(flags::GROUP_FRAME) {
+            self.copied += COPIES_EACH * agreed.passed.packet.segments();
         }
         let compared = self.compare(&agreed.passed, &verdict, sent.hook);
         let (ours, theirs) = (self.host.take_heard(), self.kernel.heard());
@@ -180,6 +194,14 @@ impl Pair {
             format!("{sent:02x?}\n  host: {stop:?} {notes:?}\n  kernel: {verdict:02x?}")
         })?;
         Ok(agreed)
+    }
+
+    /// Before a rate is used up, which depends on time.
+    fn refill_in_time(&mut self) -> Result<()> {
+        if self.reported >= REPORTS_MAX || self.copied >= COPIES_MAX {
+            self.refill()?;
+        }
+        Ok(())
     }
 
     fn on_host(&self, sent: &Sent) -> Agreed {
@@ -201,6 +223,11 @@ impl Pair {
         }
         if passed.work.job == job::HEAR {
             ensure!(verdict.code == drop, "the host hears it, the kernel answers {}", verdict.code);
+            return Ok(());
+        }
+        if passed.is_flooded {
+            let code = verdict.code;
+            ensure!(code == drop, "the host makes copies, the kernel answers {code}");
             return Ok(());
         }
         let output = self.host.output(passed.work.output).copied().unwrap_or_default();
@@ -227,15 +254,15 @@ impl Pair {
     /// Asks the tracing twin about the packet before it is sent: its verdict, the way out
     /// that it notes, and that it changed nothing.
     pub fn trace_then_send(&mut self, sent: &Sent) -> Result<Agreed> {
-        if self.reported >= REPORTS_MAX {
-            self.refill()?;
-        }
+        self.refill_in_time()?;
         let trace = self.kernel.trace_run(test_frame(sent))?;
         self.compare_tables().context("after a trace")?;
         let agreed = self.send(sent)?;
         self.compare(&agreed.passed, &trace.verdict, sent.hook).context("the twin")?;
         let ends = |notes: &[Note]| {
-            let is_end = |n: &&Note| matches!(n.what, note::EMIT | note::STOP);
+            let is_end = |n: &&Note| {
+                matches!(n.what, note::EMIT | note::STOP | note::COPIED | note::FLOODED)
+            };
             notes.iter().filter(is_end).copied().collect::<Vec<_>>()
         };
         ensure!(ends(&trace.notes) == ends(&agreed.notes), "traced {:?}", trace.notes);
@@ -277,6 +304,8 @@ impl Pair {
                 (Counter::Answered, of.answered),
                 (Counter::Reported, of.reported),
                 (Counter::Heard, of.heard),
+                (Counter::Flooded, of.flooded),
+                (Counter::Copied, of.copied),
             ];
             for (counter, tally) in all.into_iter().filter(|(_, of)| *of != Tally::default()) {
                 counters.counts.insert((id, counter as u8), tally);
@@ -336,7 +365,7 @@ pub fn place(lab: &Lab) -> Result<Place> {
 }
 
 /// Makes interfaces of these numbers in the lab's namespace; nothing is attached to
-/// them, and they stay down.
+/// them. They are up: the kernel takes copies of frames for them.
 pub fn interfaces(lab: &Lab, ifindexes: &[u32]) -> Result<()> {
     for ifindex in ifindexes {
         let number = 10_000 + ifindex;
@@ -344,6 +373,11 @@ pub fn interfaces(lab: &Lab, ifindexes: &[u32]) -> Result<()> {
             "ip link add pair{ifindex} index {ifindex} type veth peer name far{ifindex} index {number}"
         );
         lab.dut().run(&command.split(' ').collect::<Vec<_>>())?.ok()?;
+        for end in [format!("pair{ifindex}"), format!("far{ifindex}")] {
+            lab.dut()
+                .run(&["ip", "link", "set", &end, "arp", "off", "addrgenmode", "none", "up"])?
+                .ok()?;
+        }
     }
     Ok(())
 }

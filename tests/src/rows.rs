@@ -4,6 +4,7 @@
 
 mod answers;
 mod errors;
+mod floods;
 mod forward;
 mod frames;
 mod parse;
@@ -23,6 +24,7 @@ pub fn rows() -> Vec<Row> {
         parse::rows(&site),
         answers::rows(&site),
         forward::rows(&site),
+        floods::rows(&site),
         stops::rows(&site),
         errors::rows(&site),
     ]

@@ -210,6 +210,8 @@ impl Tally {
                 at.answered = minus(at.answered, earlier.answered)?;
                 at.reported = minus(at.reported, earlier.reported)?;
                 at.heard = minus(at.heard, earlier.heard)?;
+                at.flooded = minus(at.flooded, earlier.flooded)?;
+                at.copied = minus(at.copied, earlier.copied)?;
             }
         }
         for (what, packets) in &mut between.stops {

@@ -15,7 +15,7 @@ use dataplane_common::{
         next_hop::{NextHop, Output, output_kind, state},
         policy::{ANY_PROTOCOL, Policy, Rule, family, remote},
         route::{Route, kind as route_kind},
-        zone::Zone,
+        zone::{FloodPort, Zone},
     },
 };
 use dataplane_user::tables::Image;
@@ -112,6 +112,9 @@ impl World {
             own(&mut record, gateway);
             let location = Location { mac: Mac(mac), ..Location::default() };
             self.image.locations.insert(key(zone, prefix(gateway).0), location);
+            if ip(gateway.split('/').next().unwrap_or_default()).is_ipv4() {
+                self.route(zone, &broadcast(gateway), to(route_kind::BROADCAST, 0));
+            }
             if router != 0 {
                 self.route(router, &net(gateway), to(route_kind::CONNECTED, zone));
             }
@@ -164,13 +167,50 @@ impl World {
         );
         let (router, zone) = (network.mac, network.zone);
         let port = End { id, attachment, ifindex, vlan, mac, router, zone, hop };
+        self.reached(port, addrs);
+        port
+    }
+
+    /// The port's station, its addresses, and its place among those that floods reach.
+    fn reached(&mut self, port: End, addrs: &[&str]) {
+        let End { id, hop, mac, zone, .. } = port;
         self.station(port, mac);
+        self.flooded(port);
         for addr in addrs {
             self.permit(port, &format!("{addr}/{}", if ip(addr).is_ipv4() { 32 } else { 128 }));
             let at = Location { endpoint: id, next_hop: hop, mac: Mac(mac), zero: [0; 2] };
             self.image.locations.insert(key(zone, prefix(addr).0), at);
         }
+    }
+
+    /// One more port at the attachment of another.
+    pub fn port_beside(&mut self, other: End, addrs: &[&str], policy: u32) -> End {
+        let id = self.image.endpoints.len() as u32;
+        let record = self.image.endpoints[other.id as usize];
+        let (mac, hop) = (mac(id as u16), self.image.next_hops[other.hop as usize]);
+        let hop = self.hop(hop.attachment, id, hop.mtu_bytes, mac, hop.src.0, hop.tenant);
+        let record = Endpoint { policy, generation: 1, next_hop: hop, ..record };
+        push(&mut self.image.endpoints, record);
+        let port = End { id, mac, hop, ..other };
+        self.reached(port, addrs);
         port
+    }
+
+    /// Broadcast and multicast of its network reach the port.
+    fn flooded(&mut self, port: End) {
+        let (ports, zones) = (&mut self.image.flood_ports, &mut self.image.zones);
+        let zone = &mut zones[port.zone as usize];
+        if zone.flood_count == 0 {
+            zone.flood_first = ports.len() as u32;
+        }
+        let end = zone.flood_first + zone.flood_count;
+        zone.flood_count += 1;
+        ports.insert(end as usize, FloodPort { attachment: port.attachment, endpoint: port.id });
+        let later = zones.iter_mut().filter(|zone| zone.flood_first >= end && zone.flood_count > 0);
+        later.for_each(|zone| zone.flood_first += 1);
+        let first = end + 1 - zones[port.zone as usize].flood_count;
+        zones[port.zone as usize].flood_first = first;
+        ports[first as usize..=end as usize].sort_by_key(|port| port.attachment);
     }
 
     /// One more MAC of a port; the empty one stands for any.
@@ -438,6 +478,14 @@ fn net(gateway: &str) -> String {
     }
     let ip = IpAddr::from(bytes).to_canonical();
     format!("{ip}/{}", bits - if ip.is_ipv4() { V4_PREFIX_OFFSET_BITS } else { 0 })
+}
+
+/// The broadcast address of a gateway's subnet.
+fn broadcast(gateway: &str) -> String {
+    let (addr, bits) = prefix(gateway);
+    let host = u32::MAX.checked_shr(u32::from(bits - V4_PREFIX_OFFSET_BITS)).unwrap_or(0);
+    let broadcast = u32::from_be_bytes(addr.v4_bytes()) | host;
+    std::net::Ipv4Addr::from(broadcast).to_string()
 }
 
 fn own(zone: &mut Zone, gateway: &str) {

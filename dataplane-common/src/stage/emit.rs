@@ -42,6 +42,12 @@ pub fn count_headers<P: Packet, T: Tables>(
     }
 }
 
+/// Bytes of the frame as it lies before us, and of its segments' further headers.
+#[inline(always)]
+pub fn frame_bytes<P: Packet>(p: &P, w: &Work) -> u32 {
+    p.bytes().saturating_add(more_headers_bytes(p, w))
+}
+
 /// Bytes on the wire without a tag.
 #[inline(always)]
 pub fn wire_bytes<P: Packet>(p: &P, w: &Work) -> u32 {

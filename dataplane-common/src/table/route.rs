@@ -42,4 +42,6 @@ pub mod kind {
     /// In an uplink's zone: lines' addresses that are not exported to it. Nothing from
     /// outside has them as its source, and nothing leads there.
     pub const INSIDE: u32 = 8;
+    /// In a network's zone: the broadcast address of a subnet.
+    pub const BROADCAST: u32 = 9;
 }

@@ -21,5 +21,21 @@ pub struct Zone {
     pub mac: Mac,
     /// Zero.
     pub zero: [u8; 2],
+    /// Networks: where its [`FloodPort`]s begin.
+    pub flood_first: u32,
+    /// How many they are; 0: broadcast and multicast are not forwarded.
+    pub flood_count: u32,
 }
-record!(Zone, 40);
+record!(Zone, 48);
+
+/// A port of a network, as a flood looks for it. Those behind one attachment stand next to
+/// each other.
+#[repr(C)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct FloodPort {
+    /// Where it is attached.
+    pub attachment: u32,
+    /// The port's endpoint.
+    pub endpoint: u32,
+}
+record!(FloodPort, 8);

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use dataplane_common::limits::FLOOD_PORTS_OF_NETWORK;
+
 use super::attachment::Attachments;
 use super::network::Segment;
 use super::router::Legs;
@@ -32,6 +34,7 @@ pub(super) fn ports(
     let mut taken = Taken::default();
     let mut ports = Vec::new();
     let mut attached = Vec::new();
+    let mut crowds: HashMap<NetworkIx, u32> = HashMap::new();
     for (tenant, port) in &lists.ports {
         let network = port.network.given();
         let network = network.and_then(|at| names.of(*tenant).networks.find(cx, at));
@@ -40,6 +43,11 @@ pub(super) fn ports(
         attached.push(attachment);
         cx.limit(port.fixed_ips.items(), limit::FIXED_IPS_PER_PORT);
         if let Some(network) = network {
+            let crowd = crowds.entry(network).or_default();
+            *crowd += 1;
+            if *crowd == FLOOD_PORTS_OF_NETWORK + 1 {
+                crowded(cx, port);
+            }
             mac(cx, legs, &mut taken, network, port);
             for at in port.fixed_ips.items() {
                 let routed = legs.router(network).is_some();
@@ -72,6 +80,13 @@ pub(super) fn ports(
     }
     stations_apart(cx, lists, &attached);
     ports
+}
+
+/// Tells that the network has more ports than a frame is copied for.
+fn crowded(cx: &mut Context<'_>, port: &file::Port) {
+    let message = "broadcast and multicast are not forwarded in this network any more";
+    let help = format!("it has more than {FLOOD_PORTS_OF_NETWORK} ports here");
+    cx.out.warning(port.node, message).help(help);
 }
 
 /// Refuses a pair's MAC that is another port's on the same attachment: a frame is judged as

@@ -34,6 +34,8 @@ fn show(counters: &Counters) -> String {
             row.answered.packets.to_string(),
             row.reported.packets.to_string(),
             row.heard.packets.to_string(),
+            row.flooded.packets.to_string(),
+            row.copied.packets.to_string(),
         ]
     });
     let header = [
@@ -44,6 +46,8 @@ fn show(counters: &Counters) -> String {
         "ANSWERED",
         "ICMP ERRORS",
         "HEARD",
+        "FLOODED",
+        "COPIED",
     ];
     let rules = counters.rules.iter().map(|row| [row.rule.clone(), amount(row.amount)]);
     format!(

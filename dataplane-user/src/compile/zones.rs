@@ -4,11 +4,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use dataplane_common::{
     addr::{Addr, Mac},
+    limits,
     table::{
         Location, LocationKey,
         next_hop::state,
         route::{HOPS_MAX, Route, kind},
-        zone::Zone,
+        zone::{FloodPort, Zone},
     },
 };
 use ipnetwork::IpNetwork;
@@ -53,7 +54,40 @@ fn network(b: &mut Builder<'_>, ix: NetworkIx, network: &Network) {
             b.image.locations.insert(key, location);
         }
     }
-    finish(b, id, tenant, zone, String::new());
+    let mut routes = Routes { zone: id, zone_name: b.network_name(ix), content: String::new() };
+    for subnet in &network.subnets {
+        // A link of two has no broadcast address (RFC 3021).
+        if let IpNetwork::V4(v4) = subnet.prefix
+            && v4.prefix() < 31
+        {
+            let broadcast = Route { kind: kind::BROADCAST, ..Route::default() };
+            let to = IpAddr::from(v4.broadcast()).into();
+            routes.add(b, to, "the subnet's broadcast address", broadcast);
+        }
+    }
+    finish(b, id, tenant, zone, routes.content);
+    flood_ports(b, ix, id);
+}
+
+/// The network's ports as a flood looks for them, those behind one attachment together. A
+/// network of too many has none. No judgement rests on them, so they are of no generation.
+fn flood_ports(b: &mut Builder<'_>, ix: NetworkIx, id: u32) {
+    let site = b.site;
+    let ports = site.ports.iter().filter(|(_, port)| port.network == ix);
+    let mut ports: Vec<_> = ports
+        .map(|(port_ix, port)| {
+            let name = b.port_name(port_ix);
+            let endpoint = b.numbering.number(Kind::Endpoint, &name);
+            FloodPort { attachment: b.attachment_number(port.attachment), endpoint }
+        })
+        .collect();
+    ports.sort_unstable_by_key(|port| (port.attachment, port.endpoint));
+    let zone = &mut b.image.zones[id as usize];
+    if ports.len() <= limits::FLOOD_PORTS_OF_NETWORK as usize {
+        zone.flood_first = b.image.flood_ports.len() as u32;
+        zone.flood_count = ports.len() as u32;
+        b.image.flood_ports.extend(ports);
+    }
 }
 
 /// Our addresses on the link: the first of each family.

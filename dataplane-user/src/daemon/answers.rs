@@ -97,6 +97,8 @@ impl Daemon {
                 answered: amount(of.answered),
                 reported: amount(of.reported),
                 heard: amount(of.heard),
+                flooded: amount(of.flooded),
+                copied: amount(of.copied),
             });
         }
         attachments.sort_by(|a, b| (&a.interface, a.vlan).cmp(&(&b.interface, b.vlan)));

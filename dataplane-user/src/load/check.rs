@@ -33,6 +33,7 @@ pub fn check(image: &Image) -> Result<(), Error> {
         ("routes", image.routes.len(), limits::ROUTES_MAX),
         ("group prefixes", image.group_prefixes.len(), limits::GROUP_PREFIXES_MAX),
         ("rules", image.rules.len(), limits::RULES_MAX),
+        ("flood ports", image.flood_ports.len(), limits::FLOOD_PORTS_MAX),
     ];
     for (table, count, max) in numbered.into_iter().chain(counts) {
         if count > max as usize {
@@ -60,6 +61,15 @@ fn ids(image: &Image) -> Result<(), Error> {
     }
     for (index, (_, _, route)) in (0..).zip(&image.routes) {
         below("routes", index, "hops_count", route.hops_count, HOPS_MAX as u32 + 1)?;
+    }
+    let flood_ports = image.flood_ports.len() as u32;
+    for (index, zone) in (0..).zip(&image.zones) {
+        let (first, count) = (zone.flood_first, zone.flood_count);
+        below("zones", index, "flood_count", count, limits::FLOOD_PORTS_OF_NETWORK + 1)?;
+        below("zones", index, "last port", first.saturating_add(count), flood_ports + 1)?;
+    }
+    for (index, port) in (0..).zip(&image.flood_ports) {
+        below("flood ports", index, "output", port.attachment, outputs)?;
     }
     Ok(())
 }

@@ -26,6 +26,10 @@ pub struct AttachmentCounters {
     pub reported: Tally,
     /// Told the daemon of a MAC.
     pub heard: Tally,
+    /// Broadcast and multicast of which copies left.
+    pub flooded: Tally,
+    /// Such copies, where they left.
+    pub copied: Tally,
 }
 
 /// How often a tenant's packets were stopped for a reason.
@@ -68,6 +72,8 @@ impl Counters {
             answered: self.tally(first + 2)?,
             reported: self.tally(first + 3)?,
             heard: self.tally(first + 4)?,
+            flooded: self.tally(first + 5)?,
+            copied: self.tally(first + 6)?,
         })
     }
 

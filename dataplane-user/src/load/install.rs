@@ -19,7 +19,7 @@ use dataplane_common::{
         next_hop::{NextHop, Output},
         policy::{MemberKey, Policy, Rule},
         route::Route,
-        zone::Zone,
+        zone::{FloodPort, Zone},
     },
     word::Word64,
 };
@@ -65,6 +65,7 @@ pub struct VersionedTables {
     tenants: Halves<Tenant>,
     policies: Halves<Policy>,
     rules: Halves<Rule>,
+    flood_ports: Halves<FloodPort>,
     /// What is in force, if this process installed it.
     installed: Option<Image>,
     /// Are there records of versions that nobody uses any more?
@@ -91,6 +92,7 @@ impl VersionedTables {
             tenants: Halves::new("TENANTS", &take("TENANTS")?)?,
             policies: Halves::new("POLICIES", &take("POLICIES")?)?,
             rules: Halves::new("RULES", &take("RULES")?)?,
+            flood_ports: Halves::new("FLOOD_PORTS", &take("FLOOD_PORTS")?)?,
             installed: None,
             is_littered: false,
         };
@@ -172,6 +174,7 @@ impl VersionedTables {
         self.tenants.write(version, &image.tenants);
         self.policies.write(version, &image.policies);
         self.rules.write(version, &image.rules);
+        self.flood_ports.write(version, &image.flood_ports);
         Ok(())
     }
 
@@ -261,6 +264,7 @@ impl VersionedTables {
             tenants: self.tenants.read(version),
             policies: self.policies.read(version),
             rules: self.rules.read(version),
+            flood_ports: self.flood_ports.read(version),
         })
     }
 }

@@ -12,7 +12,7 @@ use dataplane_common::{
         next_hop::{NextHop, Output},
         policy::{MemberKey, Policy, Rule},
         route::Route,
-        zone::Zone,
+        zone::{FloodPort, Zone},
     },
     tables::{COUNTERS, Tally},
 };
@@ -44,7 +44,7 @@ const fn array<V>(name: &'static str, max_entries: u32) -> Shape {
 
 /// Every shared map, for a flow table of this size.
 #[must_use]
-pub const fn shared(flow_lines: u32) -> [Shape; 24] {
+pub const fn shared(flow_lines: u32) -> [Shape; 26] {
     [
         array::<u64>("ROOT", 1),
         keyed::<Versioned<AttachmentKey>, Attachment>("ATTACHMENTS", limits::ATTACHMENTS_MAX),
@@ -62,10 +62,12 @@ pub const fn shared(flow_lines: u32) -> [Shape; 24] {
         array::<Tenant>("TENANTS", 2 * limits::TENANTS_MAX),
         array::<Policy>("POLICIES", 2 * limits::POLICIES_MAX),
         array::<Rule>("RULES", 2 * limits::RULES_MAX),
+        array::<FloodPort>("FLOOD_PORTS", 2 * limits::FLOOD_PORTS_MAX),
         array::<FlowLine>("FLOWS", flow_lines),
         array::<FlowCold>("FLOWS_COLD", flow_lines),
         array::<u64>("FLOWS_OF_TENANT", limits::TENANTS_MAX),
         array::<u64>("REPORTS", limits::TENANTS_MAX),
+        array::<u64>("COPIES", limits::TENANTS_MAX),
         array::<Tally>("COUNTS", limits::ATTACHMENTS_MAX * COUNTERS as u32),
         array::<u64>("STOPS", limits::TENANTS_MAX * STOPS_STRIDE),
         Shape { name: HEARD, key_bytes: 0, value_bytes: 0, max_entries: limits::HEARD_BYTES },

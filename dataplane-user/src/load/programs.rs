@@ -9,7 +9,7 @@ use aya::{
 };
 use dataplane_common::{
     table::flow::BUCKET_LINES,
-    tables::program::{ANSWER, FIRST},
+    tables::program::{ANSWER, FIRST, FLOOD},
 };
 
 use super::{Error, LogLevel, ProgramFacts, maps, object, place::Place, state::State};
@@ -22,20 +22,24 @@ pub const TC: &str = "sekisho_tc";
 pub const DELIVER: &str = "sekisho_tc_deliver";
 
 /// Every program.
-pub const ALL: [&str; 7] = [
+pub const ALL: [&str; 8] = [
     XDP,
     "sekisho_xdp_first",
     "sekisho_xdp_answer",
     TC,
     "sekisho_tc_first",
     "sekisho_tc_answer",
+    "sekisho_tc_flood",
     DELIVER,
 ];
 
 /// The program arrays, and what goes where.
-const STAGES: [(&str, [(u32, &str); 2]); 2] = [
-    ("XDP_STAGES", [(FIRST, "sekisho_xdp_first"), (ANSWER, "sekisho_xdp_answer")]),
-    ("TC_STAGES", [(FIRST, "sekisho_tc_first"), (ANSWER, "sekisho_tc_answer")]),
+const STAGES: [(&str, &[(u32, &str)]); 2] = [
+    ("XDP_STAGES", &[(FIRST, "sekisho_xdp_first"), (ANSWER, "sekisho_xdp_answer")]),
+    (
+        "TC_STAGES",
+        &[(FIRST, "sekisho_tc_first"), (ANSWER, "sekisho_tc_answer"), (FLOOD, "sekisho_tc_flood")],
+    ),
 ];
 
 /// Smallest and largest flow table.
@@ -99,7 +103,7 @@ pub fn load(place: &Place, state: &State, purpose: Purpose, log: LogLevel) -> Re
 
 fn fill_stages(ebpf: &mut Ebpf) -> Result<(), Error> {
     for (array, stages) in STAGES {
-        for (index, name) in stages {
+        for &(index, name) in stages {
             let program = ebpf.program(name).ok_or(Error::ProgramMissing { name })?;
             let fd = program
                 .fd()

@@ -11,7 +11,7 @@ use dataplane_common::{
         next_hop::{NextHop, Output},
         policy::{MemberKey, Policy, Rule},
         route::Route,
-        zone::Zone,
+        zone::{FloodPort, Zone},
     },
     tables::{NOTES_MAX, Note, Tally},
     word::Word64,
@@ -40,6 +40,7 @@ macro_rules! plain {
     };
 }
 plain!(u32, u64, Attachment, Station, Location, Route, Endpoint, Zone, NextHop, Output);
+plain!(FloodPort);
 plain!(Tenant, Policy, Rule, Tally, Notes);
 plain!(Versioned<AttachmentKey>, Versioned<StationKey>, Versioned<LocationKey>);
 plain!(Versioned<MemberKey>, Prefixed<LocationKey>, Prefixed<PermitKey>);

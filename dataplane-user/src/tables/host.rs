@@ -21,9 +21,9 @@ use dataplane_common::{
         next_hop::{NextHop, Output},
         policy::{self, MemberKey, Policy, Rule},
         route::Route,
-        zone::Zone,
+        zone::{FloodPort, Zone},
     },
-    tables::{Counter, Heard, Note, Tally, rate},
+    tables::{Counter, Heard, Note, Rate, Tally},
 };
 
 use super::Image;
@@ -41,6 +41,7 @@ pub struct HostTables {
     secret: [u64; 2],
     halves: RefCell<HashMap<u32, u32>>,
     reports: RefCell<HashMap<u32, u64>>,
+    copies: RefCell<HashMap<u32, u64>>,
 
     clock_ns: Cell<u64>,
     is_tracing: Cell<bool>,
@@ -74,6 +75,7 @@ impl HostTables {
             secret: [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210],
             halves: RefCell::default(),
             reports: RefCell::default(),
+            copies: RefCell::default(),
             // A machine that has been up for a while: no flow is as old as the clock.
             clock_ns: Cell::new(1 << 50),
             is_tracing: Cell::new(false),
@@ -136,6 +138,19 @@ impl HostTables {
     /// What was counted since the last call.
     pub fn take_counters(&self) -> Counters {
         self.counters.take()
+    }
+
+    /// May a tenant have so many more at this rate?
+    fn may(&self, due: &RefCell<HashMap<u32, u64>>, tenant: u32, rate: Rate, count: u32) -> bool {
+        let mut due = due.borrow_mut();
+        let due = due.entry(tenant).or_default();
+        let next = rate.next(*due, self.clock_ns.get(), count);
+        if let Some(next) = next
+            && !self.is_tracing()
+        {
+            *due = next;
+        }
+        next.is_some()
     }
 
     /// How many half-flows the tenant has.
@@ -253,6 +268,11 @@ impl Tables for HostTables {
         rules.take(count.min(policy::RULES_MAX) as usize).find(|rule| matches(rule))
     }
 
+    fn each_flood_port(&self, first: u32, count: u32, visit: impl FnMut(&FloodPort)) {
+        let ports = self.image.flood_ports.iter().skip(first as usize);
+        ports.take(count.min(limits::FLOOD_PORTS_OF_NETWORK) as usize).for_each(visit);
+    }
+
     fn is_member(&self, key: &MemberKey) -> bool {
         self.image.members.contains(key)
     }
@@ -307,15 +327,11 @@ impl Tables for HostTables {
     }
 
     fn may_report(&self, tenant: u32) -> bool {
-        let mut reports = self.reports.borrow_mut();
-        let due = reports.entry(tenant).or_default();
-        let next = rate::next(*due, self.clock_ns.get());
-        if let Some(next) = next
-            && !self.is_tracing()
-        {
-            *due = next;
-        }
-        next.is_some()
+        self.may(&self.reports, tenant, Rate::REPORTS, 1)
+    }
+
+    fn may_copy(&self, tenant: u32, copies: u32) -> bool {
+        self.may(&self.copies, tenant, Rate::COPIES, copies)
     }
 
     fn count(&self, attachment: u32, counter: Counter, packets: u32, bytes: u32) {

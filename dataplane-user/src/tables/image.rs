@@ -12,7 +12,7 @@ use dataplane_common::table::{
     next_hop::{NextHop, Output},
     policy::{MemberKey, Policy, Rule},
     route::Route,
-    zone::Zone,
+    zone::{FloodPort, Zone},
 };
 
 /// One version of the site as records.
@@ -48,4 +48,6 @@ pub struct Image {
     pub policies: Vec<Policy>,
     /// Rules, each policy's direction in one run.
     pub rules: Vec<Rule>,
+    /// Ports as floods look for them, each network's in one run.
+    pub flood_ports: Vec<FloodPort>,
 }

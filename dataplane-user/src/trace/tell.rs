@@ -17,8 +17,9 @@ use crate::{
 #[must_use]
 pub fn tell(site: &Compiled, packet: String, notes: &[Note]) -> Trace {
     let steps = notes.iter().filter_map(|note| step(site, note)).collect();
-    let last =
-        notes.iter().rev().find(|note| matches!(note.what, note::EMIT | note::STOP | note::HEARD));
+    let is_end =
+        |note: &&Note| matches!(note.what, note::EMIT | note::STOP | note::HEARD | note::FLOODED);
+    let last = notes.iter().rev().find(is_end);
     let stop = notes
         .iter()
         .find(|note| note.what == note::STOP)
@@ -28,6 +29,7 @@ pub fn tell(site: &Compiled, packet: String, notes: &[Note]) -> Trace {
         Some(note::EMIT) if stop.is_some() => "stopped, and the sender is told",
         Some(note::EMIT) if is_answered => "answered",
         Some(note::HEARD) => "heard by the daemon",
+        Some(note::FLOODED) => "flooded",
         Some(note::EMIT) => "forwarded",
         Some(_) => "stopped",
         None => "unknown",
@@ -61,6 +63,11 @@ fn step(site: &Compiled, note: &Note) -> Option<Step> {
         note::RELATED => ("flow", "an ICMP error about a known flow".to_owned()),
         note::ANSWER => ("answer", answered(note.id).to_owned()),
         note::EMIT => ("emit", format!("leaves by {}", name(Kind::Attachment))),
+        note::COPIED => {
+            let port = site.ids.name(Kind::Endpoint, note.detail);
+            ("flood", format!("a copy leaves by {}, for {port}", name(Kind::Attachment)))
+        }
+        note::FLOODED => ("flood", format!("copies: {}", note.id)),
         note::HEARD => ("answer", "tells the daemon of a MAC".to_owned()),
         note::STOP => {
             let stop = Stop::from_number(note.id);

@@ -16,6 +16,8 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("no room for another flow", "its flow table has another size (random packets fill one)"),
     ("not told if the kernel cannot make room", "no helper refuses"),
     ("the kernel refuses the tag", "no helper refuses"),
+    ("multicast in segments", "the kernel makes no segments of a frame of BPF_PROG_TEST_RUN"),
+    ("no more copies may be made", "the rate depends on time (random packets are silenced)"),
     ("not told once the rate is used up", "the rate depends on time (random packets are silenced)"),
 ];
 

@@ -13,7 +13,7 @@ use dataplane_common::{
         next_hop::{NextHop, Output},
         policy::{MemberKey, Policy, Rule},
         route::Route,
-        zone::Zone,
+        zone::{FloodPort, Zone},
     },
     tables::{Counter, Heard, Note},
 };
@@ -107,6 +107,10 @@ impl Tables for Watched<'_> {
         self.tables.find_rule(first, count, |rule| Some(rule.id) != forgotten && matches(rule))
     }
 
+    fn each_flood_port(&self, first: u32, count: u32, visit: impl FnMut(&FloodPort)) {
+        self.tables.each_flood_port(first, count, visit);
+    }
+
     fn is_member(&self, key: &MemberKey) -> bool {
         self.tables.is_member(key)
     }
@@ -149,6 +153,10 @@ impl Tables for Watched<'_> {
 
     fn may_report(&self, tenant: u32) -> bool {
         self.tables.may_report(tenant)
+    }
+
+    fn may_copy(&self, tenant: u32, copies: u32) -> bool {
+        self.tables.may_copy(tenant, copies)
     }
 
     fn count(&self, attachment: u32, counter: Counter, packets: u32, bytes: u32) {

@@ -33,6 +33,7 @@ enum Expect {
     Sent(End, Frame),
     Answered(Frame),
     Heard,
+    Flooded(Vec<(End, Frame)>),
     Stopped(u32, Stop),
     Told(u32, Stop, Frame),
 }
@@ -93,6 +94,16 @@ impl Row {
         self
     }
 
+    /// Copies leave for these ends, and no others; but for the tag they are as it came.
+    pub fn flooded(mut self, to: &[End]) -> Self {
+        let copy = |to: &End| {
+            let frame = self.frame.clone().untagged();
+            (*to, if to.vlan == 0 { frame } else { frame.vlan(to.vlan) })
+        };
+        self.expect = Expect::Flooded(to.iter().map(copy).collect());
+        self
+    }
+
     /// It stops, counted under this tenant.
     pub fn stopped(mut self, tenant: u32, stop: Stop) -> Self {
         self.expect = Expect::Stopped(tenant, stop);
@@ -123,6 +134,12 @@ impl Row {
         self
     }
 
+    /// It comes in at XDP.
+    pub fn at_xdp(mut self) -> Self {
+        self.variants = &[Variant::Xdp];
+        self
+    }
+
     /// It belongs to no attachment, so nobody received it.
     pub fn unseen(mut self) -> Self {
         self.is_received = false;
@@ -133,7 +150,11 @@ impl Row {
     pub fn stop(&self) -> Option<Stop> {
         match self.expect {
             Expect::Stopped(_, stop) | Expect::Told(_, stop, _) => Some(stop),
-            Expect::Nothing | Expect::Sent(..) | Expect::Answered(_) | Expect::Heard => None,
+            Expect::Nothing
+            | Expect::Sent(..)
+            | Expect::Answered(_)
+            | Expect::Heard
+            | Expect::Flooded(_) => None,
         }
     }
 
@@ -161,7 +182,11 @@ impl Row {
     /// The hooks that the packet can come in at.
     #[must_use]
     pub fn hooks(&self) -> &'static [Hook] {
-        if self.variants.contains(&Variant::Xdp) { &[Hook::Xdp, Hook::Tc] } else { &[Hook::Tc] }
+        match self.variants {
+            [Variant::Xdp] => &[Hook::Xdp],
+            variants if variants.contains(&Variant::Xdp) => &[Hook::Xdp, Hook::Tc],
+            _ => &[Hook::Tc],
+        }
     }
 
     /// What is wrong.
@@ -204,6 +229,21 @@ impl Row {
             Expect::Heard => {
                 count(&mut expected, self.from, Counter::Heard, 1, bytes);
                 if outcome.end != Ended::Heard {
+                    return Err(format!("{:?}", outcome.end));
+                }
+                (None, None)
+            }
+            Expect::Flooded(copies) => {
+                let all = bytes + self.more_headers(segments);
+                count(&mut expected, self.from, Counter::Flooded, segments, all);
+                for (to, frame) in copies {
+                    let bytes = frame.clone().untagged().build().len() as u32;
+                    let all = bytes + self.more_headers(segments);
+                    count(&mut expected, *to, Counter::Copied, segments, all);
+                }
+                let copies: Vec<_> =
+                    copies.iter().map(|(to, frame)| (to.ifindex, frame.build())).collect();
+                if outcome.end != Ended::Flooded(copies) {
                     return Err(format!("{:?}", outcome.end));
                 }
                 (None, None)

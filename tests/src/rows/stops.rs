@@ -75,26 +75,8 @@ fn sources(s: &Site) -> Vec<Row> {
 }
 
 fn groups(s: &Site) -> Vec<Row> {
-    let group = |name, mac, frame: Frame| {
-        row(name, s.a, frame.eth(s.a.mac, mac)).stopped(s.blue, Stop::Multicast)
-    };
-    let v4 = |dst| s.switched(s.a, s.b).ip("10.1.0.10", dst).udp(1, 53);
     let v6 = |dst| s.switched(s.a, s.b).ip("2001:db8:1::10", dst);
     vec![
-        group("broadcast", [0xff; 6], v4("255.255.255.255")),
-        group("a unicast packet in a broadcast frame", [0xff; 6], v4("10.1.0.20")),
-        group("a unicast packet in a multicast frame", [1, 0, 0x5e, 0, 0, 1], v4("10.1.0.20")),
-        group("multicast of IPv6", [0x33, 0x33, 0, 0, 0, 0xfb], v6("ff02::fb").udp(1, 53)),
-        group(
-            "a listener report",
-            [0x33, 0x33, 0, 0, 0, 0x16],
-            v6("ff02::16").icmp(143, 0, [0; 4]),
-        ),
-        group(
-            "multicast from somebody else's address",
-            [0xff; 6],
-            s.switched(s.a, s.b).ip("10.1.0.20", "255.255.255.255").udp(68, 67),
-        ),
         row(
             "broadcast from outside",
             s.uplink,

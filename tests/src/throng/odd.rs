@@ -21,7 +21,30 @@ impl Throng<'_> {
 
 /// All of them.
 pub(super) fn odd(s: &Site) -> Vec<(End, Frame)> {
-    [frames(s), headers(s), protocols(s), stops(s), sizes(s), answers(s), heard(s)].concat()
+    [frames(s), headers(s), protocols(s), stops(s), sizes(s), answers(s), heard(s), floods(s)]
+        .concat()
+}
+
+/// Broadcast and multicast.
+fn floods(s: &Site) -> Vec<(End, Frame)> {
+    let group = [0x01, 0, 0x5e, 0x01, 0x02, 0x03];
+    let all = |from: End, src, dst, port| s.frame(from, [0xff; 6]).ip(src, dst).udp(1, port);
+    let six = |from: End, src| s.frame(from, [0x33, 0x33, 0, 0, 0, 0xfb]).ip(src, "ff02::fb");
+    vec![
+        (s.a, all(s.a, "10.1.0.10", "255.255.255.255", 53)),
+        (s.a, all(s.a, "10.1.0.10", "10.1.0.255", 9)),
+        (s.b, all(s.b, "10.1.0.20", "10.1.0.255", 5000)),
+        (s.trunk, all(s.trunk, "10.1.0.50", "255.255.255.255", 5001)),
+        (s.c, all(s.c, "10.2.0.10", "255.255.255.255", 53)),
+        (s.lonely, all(s.lonely, "10.8.0.10", "255.255.255.255", 53)),
+        (s.a, all(s.a, "10.1.0.10", "10.2.0.255", 53)),
+        (s.a, all(s.a, "10.1.0.20", "10.1.0.255", 53)),
+        (s.a, s.frame(s.a, group).ip("10.1.0.10", "239.129.2.3").udp(1, 5002)),
+        (s.red_a, s.frame(s.red_a, group).ip("10.1.0.10", "239.129.2.3").udp(1, 53)),
+        (s.a, six(s.a, "2001:db8:1::10").udp(1, 53)),
+        (s.stateless, six(s.stateless, "2001:db8:1::60").udp(1, 53)),
+        (s.uplink, all(s.uplink, "8.8.8.8", "255.255.255.255", 53)),
+    ]
 }
 
 fn v4(s: &Site, from: End, src: &str, dst: &str) -> Frame {

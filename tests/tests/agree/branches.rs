@@ -38,7 +38,14 @@ impl Histogram {
         let family = if work.is(flags::V6) { "IPv6" } else { "IPv4" };
         let is_parsed = work.l3_bytes != 0xdead_beef;
         self.add(format!("programs {}: {hook}", passed.programs));
-        if let Some(stop) = passed.stop {
+        if passed.is_flooded {
+            self.left += 1;
+            self.add(format!("flooded: {family}"));
+            self.add(format!(
+                "copies: {}",
+                if passed.packet.copies().len() > 1 { "several" } else { "one" }
+            ));
+        } else if let Some(stop) = passed.stop {
             self.add(format!("stop {}", stop.name()));
             self.add(format!("stopped at {hook}"));
         } else {

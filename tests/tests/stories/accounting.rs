@@ -99,7 +99,7 @@ fn every_packet_is_accounted_for() -> Result<()> {
     judged(at_nic)
 }
 
-/// Received = sent + answered + stopped.
+/// Received = sent + answered + heard + flooded + stopped.
 fn balanced(tally: &Tally) -> Result<()> {
     let sum = |of: fn(&dataplane_user::view::AttachmentCounters) -> u64| {
         tally.attachments().iter().map(of).sum::<u64>()
@@ -108,7 +108,8 @@ fn balanced(tally: &Tally) -> Result<()> {
     let stops: u64 =
         tally.stops().filter(|stop| stop.1 != "no_attachment").map(|stop| stop.2).sum();
     let received = sum(|at| at.received.packets);
-    let gone = sum(|at| at.sent.packets + at.answered.packets + at.heard.packets) + stops;
+    let ends = sum(|at| at.sent.packets + at.answered.packets + at.heard.packets);
+    let gone = ends + sum(|at| at.flooded.packets) + stops;
     ensure!(received == gone, "{received} received, {gone} accounted for: {tally:?}");
     Ok(())
 }

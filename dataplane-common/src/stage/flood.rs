@@ -1,0 +1,100 @@
+//! Which other ports of its network get a broadcast or multicast frame?
+//!
+//! Those whose ingress rules permit it, if the sender's egress rules do. A port that
+//! shares its attachment with others gets what any of them takes, in one copy; whoever
+//! shares the sender's has the frame already.
+
+use super::{admit, emit, filter};
+use crate::addr::{Addr, Mac};
+use crate::packet::Packet;
+use crate::stop::Stop;
+use crate::table::attachment_kind;
+use crate::table::route::kind as route_kind;
+use crate::tables::{Counter, Note, Tables, note};
+use crate::work::{Leg, Work, flags};
+
+/// Only ports send to everybody, and only tcx can make copies.
+#[inline(always)]
+pub fn may_flood<P: Packet>(p: &P, w: &Work) -> Result<(), Stop> {
+    let is_port = w.attachment_kind == attachment_kind::PORTS;
+    if is_port && p.can_copy() { Ok(()) } else { Err(Stop::Multicast) }
+}
+
+/// Sends the copies; answers how many, at least one.
+#[inline(always)]
+pub fn flood<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<u32, Stop> {
+    if !is_for_group(t, w) {
+        return Err(Stop::WrongStation);
+    }
+    if w.is(flags::ICMP_ERROR) {
+        // No error is for many (RFC 1122 section 3.2.2, RFC 4443 section 2.4).
+        return Err(Stop::IcmpUnrelated);
+    }
+    admit::admit(t, w)?;
+    w.leg = Leg { key: w.key, sender: w.sender, ..Leg::default() };
+    filter::egress(t, &mut w.leg)?;
+    let network = *t.zone(w.link).ok_or(Stop::TableMissing)?;
+    if !t.may_copy(w.tenant, network.flood_count.saturating_mul(p.segments())) {
+        return Err(Stop::FloodRate);
+    }
+    let copies = copies(p, t, w, network.flood_first, network.flood_count);
+    if copies == 0 { Err(Stop::Multicast) } else { Ok(copies) }
+}
+
+/// Is the destination an address of many, and the frame addressed as that demands?
+/// (RFC 1112 section 6.4, RFC 2464 section 7)
+#[inline(always)]
+fn is_for_group<T: Tables>(t: &T, w: &Work) -> bool {
+    let dst = w.key.dst;
+    let [.., a, b, c, d] = dst.bytes();
+    let mac = if !dst.is_v4() {
+        Mac([0x33, 0x33, a, b, c, d])
+    } else if dst.is_multicast() && dst != Addr::BROADCAST {
+        Mac([0x01, 0x00, 0x5e, b & 0x7f, c, d])
+    } else {
+        Mac::BROADCAST
+    };
+    let is_group = dst.is_multicast()
+        || t.route(w.link, &dst).is_some_and(|route| route.kind == route_kind::BROADCAST);
+    is_group && mac == w.dst_mac
+}
+
+/// A copy for each other attachment of which a port takes it.
+#[inline(always)]
+fn copies<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work, first: u32, count: u32) -> u32 {
+    let (mut copies, mut served) = (0, w.attachment);
+    t.each_flood_port(first, count, |port| {
+        let is_served = port.attachment == w.attachment || port.attachment == served;
+        if !is_served && takes(t, w, port.endpoint) && copy(p, t, w, port.attachment).is_ok() {
+            let (id, detail) = (port.attachment, port.endpoint);
+            t.note(Note { what: note::COPIED, id, detail, zero: 0 });
+            served = port.attachment;
+            copies += 1;
+        }
+    });
+    copies
+}
+
+/// Do the port's ingress rules permit it?
+#[inline(always)]
+fn takes<T: Tables>(t: &T, w: &mut Work, endpoint: u32) -> bool {
+    w.leg.receiver = endpoint;
+    cfg!(feature = "control-flood-ingress") || filter::ingress(t, &mut w.leg).is_ok()
+}
+
+/// Tags the frame for the attachment and sends a copy there.
+#[inline(always)]
+fn copy<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work, to: u32) -> Result<(), Stop> {
+    let output = *t.output(to).ok_or(Stop::TableMissing)?;
+    if output.ifindex == 0 {
+        return Err(Stop::OutputAbsent);
+    }
+    p.set_vlan(output.vlan as u16, w.is(flags::INLINE_TAG))?;
+    // From now on its tag, if any, is beside it.
+    w.flags &= !flags::INLINE_TAG;
+    if !t.is_tracing() && !p.copy_to(output.ifindex) {
+        return Err(Stop::OutputAbsent);
+    }
+    t.count(to, Counter::Copied, p.segments(), emit::frame_bytes(p, w));
+    Ok(())
+}

@@ -1,0 +1,202 @@
+//! Broadcast and multicast: who gets a copy, and what has none.
+
+use dataplane_common::{Stop, Tables, limits};
+
+use super::row::{Row, row};
+use crate::{
+    build::Frame,
+    packet::HostPacket,
+    world::{End, Site},
+};
+
+const BROADCAST: [u8; 6] = [0xff; 6];
+/// The station address of 239.129.2.3, of which 23 bits count.
+const GROUP: [u8; 6] = [0x01, 0, 0x5e, 0x01, 0x02, 0x03];
+const GROUP_V6: [u8; 6] = [0x33, 0x33, 0, 0, 0, 0xfb];
+
+pub fn rows(s: &Site) -> Vec<Row> {
+    [copied(s), attachments(s), stopped(s)].concat()
+}
+
+/// A datagram to a group's address in a frame to a group's MAC.
+fn to(s: &Site, from: End, mac: [u8; 6], src: &str, dst: &str, port: u16) -> Frame {
+    s.frame(from, mac).ip(src, dst).udp(1, port)
+}
+
+fn copied(s: &Site) -> Vec<Row> {
+    let flooded = |name, from, frame, to: &[End]| row(name, from, frame).at_tc().flooded(to);
+    // Those whose rules permit DNS from everybody, and the one that is not filtered.
+    let dns = &[s.b, s.free, s.stateless, s.trunk];
+    let v4 = |mac, dst| to(s, s.a, mac, "10.1.0.10", dst, 53);
+    vec![
+        flooded("broadcast", s.a, v4(BROADCAST, "255.255.255.255"), dns),
+        flooded("broadcast of the subnet", s.a, v4(BROADCAST, "10.1.0.255"), dns),
+        flooded("multicast", s.a, v4(GROUP, "239.129.2.3"), dns),
+        flooded(
+            "multicast of IPv6",
+            s.a,
+            to(s, s.a, GROUP_V6, "2001:db8:1::10", "ff02::fb", 53),
+            dns,
+        ),
+        flooded(
+            "multicast from a tagged port",
+            s.trunk,
+            to(s, s.trunk, GROUP, "10.1.0.50", "239.129.2.3", 53),
+            &[s.b, s.free, s.stateless],
+        ),
+        flooded(
+            "broadcast to those that permit a member of a group",
+            s.b,
+            to(s, s.b, BROADCAST, "10.1.0.20", "255.255.255.255", 5000),
+            &[s.a, s.free, s.pair],
+        ),
+        flooded(
+            "broadcast to those that permit an address group",
+            s.a,
+            to(s, s.a, BROADCAST, "10.1.0.10", "10.1.0.255", 5002),
+            dns,
+        ),
+        flooded(
+            "broadcast that only an unfiltered port takes",
+            s.a,
+            to(s, s.a, BROADCAST, "10.1.0.10", "255.255.255.255", 9),
+            &[s.free],
+        ),
+        flooded(
+            "multicast with one hop left, which it keeps",
+            s.a,
+            v4(GROUP, "239.129.2.3").ttl(1),
+            dns,
+        ),
+        flooded(
+            "an echo request to all nodes",
+            s.a,
+            s.frame(s.a, [0x33, 0x33, 0, 0, 0, 1]).ip("2001:db8:1::10", "ff02::1").icmp(
+                128,
+                0,
+                [0, 1, 0, 1],
+            ),
+            dns,
+        ),
+        flooded(
+            "broadcast in a network of the same addresses",
+            s.red_a,
+            to(s, s.red_a, BROADCAST, "10.1.0.10", "10.1.0.255", 53),
+            &[s.red_b],
+        ),
+        flooded(
+            "broadcast from an address pair",
+            s.pair,
+            to(s, s.pair, BROADCAST, "10.77.0.9", "255.255.255.255", 53),
+            dns,
+        ),
+        flooded("multicast in segments", s.a, v4(GROUP, "239.129.2.3").payload(&[7; 2000]), dns)
+            .with(|packet: HostPacket| packet.segments_of(1000, 2)),
+    ]
+}
+
+/// Ports that share an attachment, and one that is absent.
+fn attachments(s: &Site) -> Vec<Row> {
+    let all = |port| to(s, s.a, BROADCAST, "10.1.0.10", "255.255.255.255", port);
+    vec![
+        row("one copy for two ports of an attachment", s.a, all(53))
+            .at_tc()
+            .after(|site| {
+                let (b, server) = (site.b, site.server);
+                site.change(|w| w.port_beside(b, &["10.1.0.21"], server));
+            })
+            .flooded(&[s.b, s.free, s.stateless, s.trunk]),
+        row("a copy that the second port of an attachment takes", s.a, all(9))
+            .at_tc()
+            .after(|site| {
+                let b = site.b;
+                site.change(|w| w.port_beside(b, &["10.1.0.21"], 0));
+            })
+            .flooded(&[s.b, s.free]),
+        row("no copy to the attachment that it came from", s.a, all(53))
+            .at_tc()
+            .after(|site| {
+                let a = site.a;
+                site.change(|w| w.port_beside(a, &["10.1.0.21"], 0));
+            })
+            .flooded(&[s.b, s.free, s.stateless, s.trunk]),
+        row("no copy by an interface that is absent", s.a, all(53))
+            .at_tc()
+            .after(|site| {
+                let b = site.b.attachment as usize;
+                site.change(|w| w.image.outputs[b].ifindex = 0);
+            })
+            .flooded(&[s.free, s.stateless, s.trunk]),
+    ]
+}
+
+fn stopped(s: &Site) -> Vec<Row> {
+    let stop = |name, frame, stop| row(name, s.a, frame).at_tc().stopped(s.blue, stop);
+    let v4 = |mac, dst| to(s, s.a, mac, "10.1.0.10", dst, 53);
+    vec![
+        row("broadcast in a network of one port", s.c, {
+            to(s, s.c, BROADCAST, "10.2.0.10", "255.255.255.255", 53)
+        })
+        .at_tc()
+        .stopped(s.blue, Stop::Multicast),
+        row("broadcast at XDP", s.a, v4(BROADCAST, "255.255.255.255"))
+            .at_xdp()
+            .stopped(s.blue, Stop::Multicast),
+        stop("broadcast of another network", v4(BROADCAST, "10.2.0.255"), Stop::WrongStation),
+        stop(
+            "a unicast packet in a broadcast frame",
+            v4(BROADCAST, "10.1.0.20"),
+            Stop::WrongStation,
+        ),
+        stop("a unicast packet in a multicast frame", v4(GROUP, "10.1.0.20"), Stop::WrongStation),
+        stop("multicast in a broadcast frame", v4(BROADCAST, "239.129.2.3"), Stop::WrongStation),
+        stop("broadcast in a multicast frame", v4(GROUP, "10.1.0.255"), Stop::WrongStation),
+        stop("multicast in another group's frame", v4(GROUP, "239.129.2.4"), Stop::WrongStation),
+        stop(
+            "multicast of IPv6 in a frame of IPv4",
+            to(s, s.a, GROUP, "2001:db8:1::10", "ff02::fb", 53),
+            Stop::WrongStation,
+        ),
+        stop(
+            "multicast from somebody else's address",
+            to(s, s.a, BROADCAST, "10.1.0.20", "255.255.255.255", 53),
+            Stop::SpoofedAddress,
+        ),
+        stop(
+            "multicast from nobody's address",
+            to(s, s.a, BROADCAST, "127.0.0.1", "255.255.255.255", 53),
+            Stop::MartianSource,
+        ),
+        stop(
+            "an error to everybody",
+            s.frame(s.a, BROADCAST)
+                .ip("10.1.0.10", "255.255.255.255")
+                .icmp(3, 1, [0; 4])
+                .payload(&s.switched(s.b, s.a).ip("10.1.0.20", "10.1.0.10").udp(1, 2).packet()),
+            Stop::IcmpUnrelated,
+        ),
+        stop(
+            "multicast that the sender's rules do not permit",
+            v4(GROUP, "239.129.2.3"),
+            Stop::EgressDenied,
+        )
+        .after(|s| {
+            let client = s.client as usize;
+            s.change(|w| w.image.policies[client].egress_count = 0);
+        }),
+        stop("multicast in a network of too many", v4(GROUP, "239.129.2.3"), Stop::Multicast)
+            .after(|s| {
+                let net = s.net.zone as usize;
+                s.change(|w| w.image.zones[net].flood_count = 0);
+            }),
+        stop("no more copies may be made", v4(GROUP, "239.129.2.3"), Stop::FloodRate).after(|s| {
+            assert!(s.tables.may_copy(s.blue, limits::COPIES_BURST));
+        }),
+        row("as many as another tenant likes", s.red_a, {
+            to(s, s.red_a, BROADCAST, "10.1.0.10", "10.1.0.255", 53)
+        })
+        .at_tc()
+        .after(|s| assert!(s.tables.may_copy(s.blue, limits::COPIES_BURST)))
+        .flooded(&[s.red_b]),
+    ]
+}
