@@ -7,8 +7,8 @@
 
 use crate::packet::Packet;
 use crate::stage::{
-    admit, answer as answers, attach, conntrack, emit, filter, flood as floods, flow, flow_record,
-    generations, parse, related, report, rewrite, route, window,
+    admit, answer as answers, attach, conntrack, emit, exempt, filter, flood as floods, flow,
+    flow_record, generations, parse, related, report, rewrite, route, window,
 };
 use crate::stop::Stop;
 use crate::table::attachment_kind;
@@ -55,6 +55,7 @@ fn known<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next, S
     if w.job != job::NONE {
         return Ok(Next::Answer);
     }
+    exempt::dhcp_server(t, w)?;
     if w.is(flags::GROUP_FRAME) {
         return floods::may_flood(p, w).map(|()| Next::Flood);
     }

@@ -10,6 +10,7 @@ pub mod generations;
 pub mod window;
 
 pub mod admit;
+pub mod exempt;
 pub mod filter;
 pub mod related;
 pub mod route;

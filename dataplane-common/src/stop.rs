@@ -75,6 +75,8 @@ stops! {
     Multicast = "multicast",
     /// The tenant sends more broadcast and multicast than may be copied.
     FloodRate = "flood_rate",
+    /// A DHCP server's message from a port that is not marked as one.
+    DhcpServer = "dhcp_server",
     /// No live session has the source address on this access.
     NoSession = "no_session",
     /// The line is suspended.

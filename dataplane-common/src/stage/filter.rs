@@ -5,6 +5,7 @@
 //! source. The sender's see the destination as sent, the receiver's the source after
 //! translation; nothing is translated yet, so both see the key.
 
+use super::exempt;
 use crate::addr::Addr;
 use crate::stop::Stop;
 use crate::table::PermitKey;
@@ -22,7 +23,9 @@ const ALLOW_ALL: bool = cfg!(feature = "control-allow-all");
 pub fn egress<T: Tables>(t: &T, leg: &mut Leg) -> Result<(), Stop> {
     let sender = t.endpoint(leg.sender).ok_or(Stop::TableMissing)?;
     leg.rule_egress = 0;
-    if sender.policy == 0 || cfg!(feature = "control-egress-ignored") {
+    let receiver = t.endpoint(leg.receiver).ok_or(Stop::TableMissing)?;
+    let is_exempt = exempt::is_dhcp(leg, sender, receiver);
+    if sender.policy == 0 || is_exempt || cfg!(feature = "control-egress-ignored") {
         t.note(Note { what: note::EGRESS, ..Note::default() });
         return Ok(());
     }
@@ -60,7 +63,7 @@ pub fn ingress<T: Tables>(t: &T, leg: &mut Leg) -> Result<(), Stop> {
     let sender = t.endpoint(leg.sender).ok_or(Stop::TableMissing)?;
     let is_line_to_line = sender.kind == kind::LINE && receiver.kind == kind::LINE;
     leg.rule_ingress = 0;
-    if receiver.policy == 0 {
+    if receiver.policy == 0 || exempt::is_dhcp(leg, sender, receiver) {
         t.note(Note { what: note::INGRESS, ..Note::default() });
         return if is_line_to_line && !ALLOW_ALL { Err(Stop::LineToLine) } else { Ok(()) };
     }

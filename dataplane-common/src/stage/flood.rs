@@ -1,14 +1,16 @@
 //! Which other ports of its network get a broadcast or multicast frame?
 //!
-//! Those whose ingress rules permit it, if the sender's egress rules do. A port that
+//! Those whose ingress rules permit it, if the sender's egress rules do; of what needs no
+//! rule ([`exempt`]), whoever it is for. A port that
 //! shares its attachment with others gets what any of them takes, in one copy; whoever
 //! shares the sender's has the frame already.
 
-use super::{admit, emit, filter};
+use super::{admit, emit, exempt, filter};
 use crate::addr::{Addr, Mac};
 use crate::packet::Packet;
 use crate::stop::Stop;
 use crate::table::attachment_kind;
+use crate::table::endpoint::flags as port_flags;
 use crate::table::route::kind as route_kind;
 use crate::tables::{Counter, Note, Tables, note};
 use crate::work::{Leg, Work, flags};
@@ -30,14 +32,19 @@ pub fn flood<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<u32
         // No error is for many (RFC 1122 section 3.2.2, RFC 4443 section 2.4).
         return Err(Stop::IcmpUnrelated);
     }
-    admit::admit(t, w)?;
     w.leg = Leg { key: w.key, sender: w.sender, ..Leg::default() };
-    filter::egress(t, &mut w.leg)?;
+    let who = who(w);
+    if !has_no_address_yet(w, who) {
+        admit::admit(t, w)?;
+    }
+    if who == RULED {
+        filter::egress(t, &mut w.leg)?;
+    }
     let network = *t.zone(w.link).ok_or(Stop::TableMissing)?;
     if !t.may_copy(w.tenant, network.flood_count.saturating_mul(p.segments())) {
         return Err(Stop::FloodRate);
     }
-    let copies = copies(p, t, w, network.flood_first, network.flood_count);
+    let copies = copies(p, t, w, who, (network.flood_first, network.flood_count));
     if copies == 0 { Err(Stop::Multicast) } else { Ok(copies) }
 }
 
@@ -59,13 +66,46 @@ fn is_for_group<T: Tables>(t: &T, w: &Work) -> bool {
     is_group && mac == w.dst_mac
 }
 
+/// Those whose rules permit it get it, if the sender's do.
+const RULED: u32 = 0;
+/// Everybody gets it, whatever the rules.
+const ALL: u32 = 1;
+/// Those that are marked as DHCP servers get it, whatever the rules.
+const SERVERS: u32 = 2;
+
+/// Who gets it?
+#[inline(always)]
+fn who(w: &Work) -> u32 {
+    if exempt::is_dhcp_question(&w.key) {
+        SERVERS
+    } else if exempt::is_dhcp_answer(&w.key) || exempt::is_listener_message(w) {
+        ALL
+    } else {
+        RULED
+    }
+}
+
+/// A DHCP client asks for its first address, and a listener may speak before it has one (RFC
+/// 3590 section 4).
+#[inline(always)]
+fn has_no_address_yet(w: &Work, who: u32) -> bool {
+    let may_have_none = who == ALL || who == SERVERS && !w.is(flags::V6);
+    may_have_none && w.src().is_unspecified()
+}
+
 /// A copy for each other attachment of which a port takes it.
 #[inline(always)]
-fn copies<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work, first: u32, count: u32) -> u32 {
+fn copies<P: Packet, T: Tables>(
+    p: &mut P,
+    t: &T,
+    w: &mut Work,
+    who: u32,
+    (first, count): (u32, u32),
+) -> u32 {
     let (mut copies, mut served) = (0, w.attachment);
     t.each_flood_port(first, count, |port| {
         let is_served = port.attachment == w.attachment || port.attachment == served;
-        if !is_served && takes(t, w, port.endpoint) && copy(p, t, w, port.attachment).is_ok() {
+        if !is_served && takes(t, w, who, port.endpoint) && copy(p, t, w, port.attachment).is_ok() {
             let (id, detail) = (port.attachment, port.endpoint);
             t.note(Note { what: note::COPIED, id, detail, zero: 0 });
             served = port.attachment;
@@ -75,11 +115,17 @@ fn copies<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work, first: u32, coun
     copies
 }
 
-/// Do the port's ingress rules permit it?
+/// Does the port get it?
 #[inline(always)]
-fn takes<T: Tables>(t: &T, w: &mut Work, endpoint: u32) -> bool {
+fn takes<T: Tables>(t: &T, w: &mut Work, who: u32, endpoint: u32) -> bool {
     w.leg.receiver = endpoint;
-    cfg!(feature = "control-flood-ingress") || filter::ingress(t, &mut w.leg).is_ok()
+    match who {
+        ALL => true,
+        SERVERS => {
+            t.endpoint(endpoint).is_some_and(|port| port.flags & port_flags::DHCP_SERVER != 0)
+        }
+        _ => cfg!(feature = "control-flood-ingress") || filter::ingress(t, &mut w.leg).is_ok(),
+    }
 }
 
 /// Tags the frame for the attachment and sends a copy there.

@@ -48,4 +48,6 @@ pub mod flags {
     pub const INSECURE: u32 = 2;
     /// The line is suspended: nothing goes in or out.
     pub const SUSPENDED: u32 = 4;
+    /// The port is a DHCP server's.
+    pub const DHCP_SERVER: u32 = 8;
 }

@@ -74,6 +74,7 @@ pub(super) fn ports(
                 fixed_ips: port.fixed_ips.items().iter().map(|at| at.value.0).collect(),
                 address_pairs: address_pairs?,
                 security: security?,
+                dhcp_server: port.dhcp_server.or(false)?,
             })
         };
         ports.push(made());

@@ -119,6 +119,9 @@ fn port(
     }
 
     let mut flag = if network.mec_only { flags::MEC_ONLY } else { 0 };
+    if port.dhcp_server {
+        flag |= flags::DHCP_SERVER;
+    }
     let (policy, groups) = match &port.security {
         Security::On { groups, .. } => {
             (super::policies::of(b, port.tenant, groups), groups.as_slice())

@@ -107,6 +107,8 @@ record! {
         optional security_groups: List<At<Name>>,
         /// Whether sources are checked and packets filtered; true by default.
         optional port_security: At<bool>,
+        /// Whether it is a DHCP server's: only such ports get what clients ask, and may answer; false by default.
+        optional dhcp_server: At<bool>,
         /// Where its interface's packets are taken: auto (default), tcx or xdp.
         optional hook: At<Hook>,
     }

@@ -95,6 +95,8 @@ pub struct Port {
     pub address_pairs: Vec<AddressPair>,
     /// Anti-spoofing and security groups.
     pub security: Security,
+    /// It answers DHCP clients.
+    pub dhcp_server: bool,
 }
 
 /// A further source address that a port may use.

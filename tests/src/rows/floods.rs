@@ -1,6 +1,6 @@
 //! Broadcast and multicast: who gets a copy, and what has none.
 
-use dataplane_common::{Stop, Tables, limits};
+use dataplane_common::{Stop, Tables, limits, table::endpoint::flags};
 
 use super::row::{Row, row};
 use crate::{
@@ -15,7 +15,7 @@ const GROUP: [u8; 6] = [0x01, 0, 0x5e, 0x01, 0x02, 0x03];
 const GROUP_V6: [u8; 6] = [0x33, 0x33, 0, 0, 0, 0xfb];
 
 pub fn rows(s: &Site) -> Vec<Row> {
-    [copied(s), attachments(s), stopped(s)].concat()
+    [copied(s), attachments(s), stopped(s), exempt(s)].concat()
 }
 
 /// A datagram to a group's address in a frame to a group's MAC.
@@ -198,5 +198,118 @@ fn stopped(s: &Site) -> Vec<Row> {
         .at_tc()
         .after(|s| assert!(s.tables.may_copy(s.blue, limits::COPIES_BURST)))
         .flooded(&[s.red_b]),
+    ]
+}
+
+/// b is a DHCP server.
+fn serving(site: &mut Site) {
+    let b = site.b.id;
+    site.change(|w| w.touch_endpoint(b).flags |= flags::DHCP_SERVER);
+}
+
+/// DHCP and listener messages, of which no rule is asked.
+fn exempt(s: &Site) -> Vec<Row> {
+    let server = serving;
+    let stop = |name, frame, stop| row(name, s.a, frame).at_tc().stopped(s.blue, stop);
+    let servers_v6 = [0x33, 0x33, 0, 1, 0, 2];
+    let ask = |src| s.frame(s.a, BROADCAST).ip(src, "255.255.255.255").udp(68, 67);
+    let ask6 = |src| s.frame(s.a, servers_v6).ip(src, "ff02::1:2").udp(546, 547);
+    let says = |from: End, src, dst| s.frame(from, BROADCAST).ip(src, dst).udp(67, 68);
+    let listener = |src, kind| {
+        s.frame(s.a, [0x33, 0x33, 0, 0, 0, 0x16]).ip(src, "ff02::16").icmp(kind, 0, [0; 4])
+    };
+    let others = &[s.b, s.free, s.pair, s.stateless, s.trunk];
+    let near = |from: End, to: End| s.switched(from, to);
+    vec![
+        row("a DHCP client without an address", s.a, ask("0.0.0.0"))
+            .at_tc()
+            .after(server)
+            .flooded(&[s.b]),
+        row("a DHCP client with an address", s.a, ask("10.1.0.10"))
+            .at_tc()
+            .after(server)
+            .flooded(&[s.b]),
+        row("a DHCPv6 client", s.a, ask6("fe80::10")).at_tc().after(server).flooded(&[s.b]),
+        row("a DHCP client whose rules permit nothing", s.a, ask("0.0.0.0"))
+            .at_tc()
+            .after(|s| {
+                let (b, client) = (s.b.id, s.client as usize);
+                s.change(|w| {
+                    w.touch_endpoint(b).flags |= flags::DHCP_SERVER;
+                    w.image.policies[client].egress_count = 0;
+                });
+            })
+            .flooded(&[s.b]),
+        row("a DHCP server to everybody", s.b, says(s.b, "10.1.0.20", "255.255.255.255"))
+            .at_tc()
+            .after(server)
+            .flooded(&[s.a, s.free, s.pair, s.stateless, s.trunk]),
+        row("a DHCP server to one", s.b, near(s.b, s.a).ip("10.1.0.20", "10.1.0.10").udp(67, 68))
+            .after(server)
+            .switched(s.a),
+        row(
+            "a DHCPv6 server to one",
+            s.b,
+            near(s.b, s.a).ip("2001:db8:1::20", "2001:db8:1::10").udp(547, 546),
+        )
+        .after(server)
+        .switched(s.a),
+        row("a DHCP client renews", s.a, near(s.a, s.b).ip("10.1.0.10", "10.1.0.20").udp(68, 67))
+            .after(server)
+            .switched(s.b),
+        row(
+            "a DHCP client renews at somebody who is no server",
+            s.a,
+            near(s.a, s.b).ip("10.1.0.10", "10.1.0.20").udp(68, 67),
+        )
+        .stopped(s.blue, Stop::IngressDenied),
+        row(
+            "a DHCP client by the router",
+            s.c,
+            s.routed(s.c).ip("10.2.0.10", "10.1.0.20").udp(68, 67),
+        )
+        .after(server)
+        .stopped(s.blue, Stop::IngressDenied),
+        stop("a DHCP client where nobody serves", ask("0.0.0.0"), Stop::Multicast),
+        stop("a DHCP client with another's address", ask("10.1.0.20"), Stop::SpoofedAddress)
+            .after(server),
+        stop("a DHCPv6 client without an address", ask6("::"), Stop::MartianSource).after(server),
+        stop(
+            "a DHCP answer to everybody from a port like others",
+            says(s.a, "10.1.0.10", "255.255.255.255"),
+            Stop::DhcpServer,
+        ),
+        row(
+            "a DHCP answer to one from a port like others",
+            s.a,
+            near(s.a, s.free).ip("10.1.0.10", "10.1.0.30").udp(67, 68),
+        )
+        .stopped(s.blue, Stop::DhcpServer),
+        row(
+            "a DHCP answer from a port without security",
+            s.free,
+            near(s.free, s.a).ip("10.1.0.30", "10.1.0.10").udp(67, 68),
+        )
+        .stopped(s.blue, Stop::DhcpServer),
+        row(
+            "a DHCPv6 answer from a port like others",
+            s.a,
+            near(s.a, s.free).ip("2001:db8:1::10", "2001:db8:1::30").udp(547, 546),
+        )
+        .stopped(s.blue, Stop::DhcpServer),
+        row("a listener report", s.a, listener("fe80::10", 143)).at_tc().flooded(others),
+        row("a listener report without an address", s.a, listener("::", 143))
+            .at_tc()
+            .flooded(others),
+        row("a listener is done", s.a, listener("fe80::10", 132)).at_tc().flooded(others),
+        stop(
+            "a listener report from another's address",
+            listener("fe80::20", 131),
+            Stop::SpoofedAddress,
+        ),
+        // From a routable address it is a packet like others.
+        row("a listener query from a routable address", s.a, listener("2001:db8:1::10", 130))
+            .at_tc()
+            .flooded(&[s.free]),
     ]
 }

@@ -44,6 +44,9 @@ fn floods(s: &Site) -> Vec<(End, Frame)> {
         (s.a, six(s.a, "2001:db8:1::10").udp(1, 53)),
         (s.stateless, six(s.stateless, "2001:db8:1::60").udp(1, 53)),
         (s.uplink, all(s.uplink, "8.8.8.8", "255.255.255.255", 53)),
+        (s.a, s.switched(s.a, s.free).ip("10.1.0.10", "10.1.0.30").udp(67, 68)),
+        (s.a, s.frame(s.a, [0xff; 6]).ip("0.0.0.0", "255.255.255.255").udp(68, 67)),
+        (s.a, six(s.a, "::").eth(s.a.mac, [0x33, 0x33, 0, 0, 0, 0xfb]).icmp(143, 0, [0; 4])),
     ]
 }
 
