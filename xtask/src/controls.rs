@@ -62,7 +62,7 @@ const ISOLATION: &str = "isolation::tenants_with_the_same_addresses_reach_only_t
 const REPLAY: &str = "replay::a_port_that_replays_an_established_connection_is_stopped";
 const CUT: &str = "cut::a_removed_rule_cuts_connections_and_the_rule_back_revives_them";
 
-const CONTROLS: [Control; 9] = [
+const CONTROLS: [Control; 10] = [
     Control {
         feature: "control-allow-all",
         fail: &[
@@ -102,6 +102,11 @@ const CONTROLS: [Control; 9] = [
     Control {
         feature: "control-error-destination",
         fail: &["errors::an_error_about_a_flow_reaches_its_sender_and_a_forged_one_nobody"],
+        pass: &[ISOLATION, REPLAY],
+    },
+    Control {
+        feature: "control-flood-ingress",
+        fail: &["floods::broadcast_and_multicast_reach_whose_rules_permit_it_and_nobody_else"],
         pass: &[ISOLATION, REPLAY],
     },
     Control {

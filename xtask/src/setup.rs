@@ -26,7 +26,7 @@ pub struct Options {
 }
 
 /// What the tests call, and the Debian package it is in.
-const TEST_TOOLS: [(&str, &str); 14] = [
+const TEST_TOOLS: [(&str, &str); 16] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("tshark", "tshark"),
@@ -36,6 +36,8 @@ const TEST_TOOLS: [(&str, &str); 14] = [
     ("traceroute", "traceroute"),
     // The package `arping` has other options; its program is /usr/sbin/arping.
     ("/usr/bin/arping", "iputils-arping"),
+    ("dnsmasq", "dnsmasq-base"),
+    ("udhcpc", "udhcpc"),
     ("iperf3", "iperf3"),
     ("nc.openbsd", "netcat-openbsd"),
     ("socat", "socat"),

@@ -127,7 +127,7 @@ pub(crate) struct Spec {
 }
 
 /// Fields that are planned. A file that uses them is told so.
-const LATER: &[&str] = &["limits", "host", "floating_ips", "validity", "tunnel", "dhcp_server"];
+const LATER: &[&str] = &["limits", "host", "floating_ips", "validity", "tunnel"];
 
 /// A walk over a tree.
 #[derive(Debug)]

@@ -76,6 +76,7 @@ fn every_packet_is_accounted_for() -> Result<()> {
         let unknown = if at == 2 { tally.stopped("-", "no_attachment") } else { 0 };
         assert_eq!(counted.received.packets + unknown, sent, "{}", host.name());
         let given = counted.sent.packets + counted.answered.packets + counted.reported.packets;
+        let given = given + counted.copied.packets;
         assert_eq!(given, arrived, "{}", host.name());
     }
     balanced(&tally)?;

@@ -32,6 +32,10 @@ mod kills;
 
 mod links;
 
+mod floods;
+
+mod dhcp;
+
 mod counted;
 
 mod accounting;

@@ -20,8 +20,8 @@ pub(super) const ROWS: &[Row] = &[
     (WEB, "version: 1\n", "version: 1\nlimits: {}\n", &[
         "4:1 limits: `limits` is not supported yet",
     ]),
-    (WEB, "interface: tap-db-1", "interface: tap-db-1\n        dhcp_server: true", &[
-        "39:9 tenants.shop.ports.db-1.dhcp_server: `dhcp_server` is not supported yet",
+    (WEB, "interface: tap-db-1", "interface: tap-db-1\n        tunnel: true", &[
+        "39:9 tenants.shop.ports.db-1.tunnel: `tunnel` is not supported yet",
     ]),
     (WEB, "    routers:\n", "    ruoters:\n", &[
         "43:5 tenants.shop.ruoters: unknown field `ruoters`",
