@@ -35,8 +35,13 @@ pub const FLOW_LINES: u32 = 1 << 18;
 pub const FLOWS_PER_TENANT: u32 = 1 << 16;
 
 /// What was heard and the daemon has not yet read, bytes (40 a piece): a power of two
-/// and a multiple of pages.
-pub const HEARD_BYTES: u32 = 1 << 16;
+/// and a multiple of pages, and more than all tenants may tell at once.
+pub const HEARD_BYTES: u32 = 1 << 20;
+const _: () = assert!(HEARD_BYTES / 40 > TENANTS_MAX * CLAIMS_BURST);
+/// Addresses a second of which a tenant's ports may tell the daemon that they have them now.
+pub const CLAIMS_PER_SECOND: u32 = 2;
+/// Such addresses at once.
+pub const CLAIMS_BURST: u32 = 20;
 
 /// Ports of all networks, as floods look for them.
 pub const FLOOD_PORTS_MAX: u32 = ENDPOINTS_MAX;

@@ -191,10 +191,11 @@ pub fn answer<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Next {
         job::ECHO => answers::echo(p, t, w),
         _ => return reported(p, t, w),
     };
+    if made.is_ok() && w.job == job::ANNOUNCE {
+        return Next::Flood;
+    }
     if made.is_ok() && w.job == job::HEAR {
-        t.count(w.attachment, Counter::Heard, p.segments(), p.bytes());
-        t.note(Note { what: note::HEARD, ..Note::default() });
-        return Next::Heard;
+        return heard(p, t, w);
     }
     match made.and_then(|()| emit::emit(p, t, w, Counter::Answered)) {
         Ok(()) => Next::Emit,
@@ -208,6 +209,10 @@ pub fn answer<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Next {
 pub fn flood<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Next {
     let (packets, bytes) = (p.segments(), emit::frame_bytes(p, w));
     match floods::flood(p, t, w) {
+        Ok(0) => {
+            w.job = job::HEAR;
+            heard(p, t, w)
+        }
         Ok(copies) => {
             t.count(w.attachment, Counter::Flooded, packets, bytes);
             t.note(Note { what: note::FLOODED, id: copies, ..Note::default() });
@@ -215,6 +220,14 @@ pub fn flood<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Next {
         }
         Err(stop) => stopped(p, t, w, stop),
     }
+}
+
+/// The daemon has been told.
+#[inline(always)]
+fn heard<P: Packet, T: Tables>(p: &P, t: &T, w: &Work) -> Next {
+    t.count(w.attachment, Counter::Heard, p.segments(), p.bytes());
+    t.note(Note { what: note::HEARD, ..Note::default() });
+    Next::Heard
 }
 
 /// The packet is stopped and counted; its sender is told if the rate permits.

@@ -73,6 +73,8 @@ stops! {
     /// Broadcast or multicast that no other port of its network takes, or that comes from \
     /// elsewhere than a port at tcx.
     Multicast = "multicast",
+    /// The tenant's ports say more often than they may that they have an address now.
+    ClaimRate = "claim_rate",
     /// The tenant sends more broadcast and multicast than may be copied.
     FloodRate = "flood_rate",
     /// A DHCP server's message from a port that is not marked as one.

@@ -125,10 +125,16 @@ pub struct Location {
     pub next_hop: u32,
     /// The MAC that neighbours are told.
     pub mac: Mac,
-    /// Zero.
-    pub zero: [u8; 2],
+    /// [`location`] flags.
+    pub flags: u16,
 }
 record!(Location, 16);
+
+/// What is special about an address of a network.
+pub mod location {
+    /// Several ports may have it: the last that announced it has it.
+    pub const SHARED: u16 = 1;
+}
 
 /// Whose limits and counters apply; tenant 0 is the provider.
 #[repr(C)]

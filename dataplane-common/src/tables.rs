@@ -90,6 +90,8 @@ pub trait Tables {
     fn may_report(&self, tenant: u32) -> bool;
     /// May so many more copies be made of this tenant's frames now?
     fn may_copy(&self, tenant: u32, copies: u32) -> bool;
+    /// May a port of this tenant tell the daemon of one more address now?
+    fn may_claim(&self, tenant: u32) -> bool;
 
     /// Counts a packet that came in or went out at an attachment.
     fn count(&self, attachment: u32, counter: Counter, packets: u32, bytes: u32);
@@ -135,8 +137,8 @@ impl Counter {
     }
 }
 
-/// What somebody beyond a NIC says: this address has this MAC. The daemon asks next
-/// hops, and believes whom it asked.
+/// What somebody says: this address has this MAC. Beyond a NIC the daemon asks next hops,
+/// and believes whom it asked; a port says so of an address that it may have.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Heard {
@@ -249,6 +251,9 @@ impl Rate {
     pub const REPORTS: Self = Self::new(limits::REPORTS_PER_SECOND, limits::REPORTS_BURST);
     /// Copies of broadcast and multicast frames.
     pub const COPIES: Self = Self::new(limits::COPIES_PER_SECOND, limits::COPIES_BURST);
+
+    /// Addresses that ports say they have now.
+    pub const CLAIMS: Self = Self::new(limits::CLAIMS_PER_SECOND, limits::CLAIMS_BURST);
 
     /// So often a second, and so often at once.
     #[must_use]

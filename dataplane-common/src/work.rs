@@ -158,6 +158,8 @@ pub mod job {
     pub const ERROR: u32 = 4;
     /// Nothing: it tells the daemon of a MAC.
     pub const HEAR: u32 = 5;
+    /// Nothing: it tells its network who has an address now.
+    pub const ANNOUNCE: u32 = 6;
 }
 
 impl Work {

@@ -99,6 +99,9 @@ static REPORTS: Array<Word64> = Array::with_max_entries(limits::TENANTS_MAX, MAP
 /// When each tenant's next copy of a frame is due.
 #[map]
 static COPIES: Array<Word64> = Array::with_max_entries(limits::TENANTS_MAX, MAPPED);
+/// When each tenant's next claim to an address is due.
+#[map]
+static CLAIMS: Array<Word64> = Array::with_max_entries(limits::TENANTS_MAX, MAPPED);
 
 #[map]
 static COUNTS: PerCpuArray<Tally> =
@@ -421,6 +424,11 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn may_copy(&self, tenant: u32, copies: u32) -> bool {
         COPIES.get(tenant).is_some_and(|due| self.may(due, Rate::COPIES, copies))
+    }
+
+    #[inline(always)]
+    fn may_claim(&self, tenant: u32) -> bool {
+        CLAIMS.get(tenant).is_some_and(|due| self.may(due, Rate::CLAIMS, 1))
     }
 
     #[inline(always)]

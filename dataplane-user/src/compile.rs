@@ -21,7 +21,10 @@ use dataplane_common::{
 use ids::{Ids, Kind, Numbering};
 use ipnetwork::IpNetwork;
 
+pub use endpoints::link_local;
+
 use crate::{
+    claims::Held,
     model::{
         self, AccessIx, AttachmentIx, LineIx, NetworkIx, Owner, PortIx, RouterIx, Site, TenantIx,
         UplinkIx,
@@ -36,6 +39,8 @@ pub struct Facts {
     pub interfaces: HashMap<String, Interface>,
     /// MACs that were found out of next hops on uplinks and accesses.
     pub neighbours: Neighbours,
+    /// Which ports have addresses that they claimed.
+    pub claims: Held,
     /// Half-flows that a tenant may have at a time.
     pub flows_per_tenant: u32,
 }
@@ -126,6 +131,20 @@ pub fn line_name(site: &Site, ix: LineIx) -> String {
     format!("line {}/{access}/{}", site.tenants[line.tenant].name, line.number)
 }
 
+/// The name that a network has in [`Ids`], among zones.
+#[must_use]
+pub fn network_name(site: &Site, ix: NetworkIx) -> String {
+    let network = &site.networks[ix];
+    format!("network {}/{}", site.tenants[network.tenant].name, network.name)
+}
+
+/// The name that a port has in [`Ids`], among endpoints.
+#[must_use]
+pub fn port_name(site: &Site, ix: PortIx) -> String {
+    let port = &site.ports[ix];
+    format!("port {}/{}", site.tenants[port.tenant].name, port.name)
+}
+
 /// The image in the making.
 struct Builder<'s> {
     site: &'s Site,
@@ -140,8 +159,7 @@ struct Builder<'s> {
 /// Names of objects, which are what they are known by in [`Ids`] and shown as.
 impl Builder<'_> {
     fn network_name(&self, ix: NetworkIx) -> String {
-        let network = &self.site.networks[ix];
-        format!("network {}/{}", self.site.tenants[network.tenant].name, network.name)
+        network_name(self.site, ix)
     }
 
     fn router_name(&self, ix: RouterIx) -> String {
@@ -150,8 +168,7 @@ impl Builder<'_> {
     }
 
     fn port_name(&self, ix: PortIx) -> String {
-        let port = &self.site.ports[ix];
-        format!("port {}/{}", self.site.tenants[port.tenant].name, port.name)
+        port_name(self.site, ix)
     }
 
     fn line_name(&self, ix: LineIx) -> String {
@@ -298,7 +315,8 @@ fn put<T: Default + Clone>(vector: &mut Vec<T>, id: u32, value: T) {
 }
 
 /// The MAC in the tables' form.
-fn mac(mac: model::Mac) -> Mac {
+#[must_use]
+pub fn mac(mac: model::Mac) -> Mac {
     Mac(mac.octets())
 }
 

@@ -12,7 +12,8 @@ use std::{
 
 use crate::{
     address, check,
-    compile::{self, Compiled, Facts, Interface, Link, Neighbours, ids::Kind},
+    claims::Claims,
+    compile::{self, Compiled, Facts, Interface, Link, ids::Kind},
     config::{self, diagnostic::render},
     load::{self, Attach, Attached, Dataplane, Hook, Place, Role},
     message,
@@ -45,13 +46,21 @@ pub struct Daemon {
     dataplane: Dataplane,
     /// What is in force.
     in_force: InForce,
-    /// The next hops that are asked for.
-    watch: Watch,
-    /// What neighbours are told of our own addresses.
-    announcer: Announcer,
+    /// Who is told, asked and heard on the links.
+    neighbours: Neighbourhood,
     /// Something is known of the machine that the version in force does not know.
     is_behind: bool,
     started: Instant,
+}
+
+/// What is known of those on the links, and what they are told.
+struct Neighbourhood {
+    /// The next hops that are asked for.
+    watch: Watch,
+    /// Addresses that ports claimed.
+    claims: Claims,
+    /// What others are told of addresses of ours.
+    announcer: Announcer,
 }
 
 /// A site, and what became of it on this machine.
@@ -99,7 +108,7 @@ impl Daemon {
             ));
         }
         let is_new = dataplane.version() == 0;
-        let (compiled, neighbours) = numbers::read(&options.place, &dataplane)?;
+        let (compiled, neighbours, held) = numbers::read(&options.place, &dataplane)?;
         // What was heard while nobody listened may be old.
         for _ in 0..HEARD_READS_MAX {
             if dataplane.heard().is_empty() {
@@ -108,19 +117,15 @@ impl Daemon {
         }
         let mut watch = Watch::default();
         watch.follow(questions(&site, &[]), &neighbours);
-        let mut announcer = Announcer::default();
-        let put = Put {
-            options: &options,
-            dataplane: &mut dataplane,
-            watch: &mut watch,
-            announcer: &mut announcer,
-        };
+        let mut neighbours =
+            Neighbourhood { watch, claims: Claims::new(held), announcer: Announcer::default() };
+        let put = Put { options: &options, dataplane: &mut dataplane, neighbours: &mut neighbours };
         match put.in_force(&compiled, site, file, &[]) {
             Ok((in_force, _)) => {
                 let started = Instant::now();
                 let is_behind = false;
                 let mut daemon =
-                    Self { options, dataplane, in_force, watch, announcer, is_behind, started };
+                    Self { options, dataplane, in_force, neighbours, is_behind, started };
                 daemon.wait_for_answers();
                 Ok(daemon)
             }
@@ -146,14 +151,14 @@ impl Daemon {
         }
         let waiting = self.waiting();
         let released = if dry_run {
-            let facts = facts(&self.options, &self.in_force.attached, self.watch.known());
+            let facts = self.neighbours.facts(&self.options, &self.in_force.attached);
             let compiled = compile::compile(&site, &facts, &self.in_force.compiled);
             self.dataplane.may_attach(&wanted(&site, &waiting))?;
             self.dataplane.may_install(&compiled.image)?;
             Vec::new()
         } else {
-            let Self { options, dataplane, watch, announcer, in_force, .. } = self;
-            let put = Put { options, dataplane, watch, announcer };
+            let Self { options, dataplane, neighbours, in_force, .. } = self;
+            let put = Put { options, dataplane, neighbours };
             match put.in_force(&in_force.compiled, site, file, &waiting) {
                 Ok((now, released)) => {
                     *in_force = now;
@@ -183,7 +188,7 @@ impl Daemon {
 
     /// Asks next hops that are due, hears what they say, and tells of our own addresses.
     pub fn attend(&mut self) -> anyhow::Result<()> {
-        self.announcer.tell();
+        self.neighbours.announcer.tell();
         self.hear();
         if self.is_behind { self.renew() } else { Ok(()) }
     }
@@ -193,17 +198,25 @@ impl Daemon {
         let heard = self.dataplane.heard();
         let links = if heard.is_empty() { HashMap::new() } else { self.links() };
         for heard in heard {
-            let Some((interface, vlan)) = links.get(&heard.attachment) else { continue };
-            let link = (interface.clone(), *vlan, address::ip(heard.addr));
-            let was_dead = self.watch.is_dead(&link);
-            if self.watch.heard(&link, Mac::from_word(heard.mac)) {
+            let Some((ix, interface, vlan)) = links.get(&heard.attachment) else { continue };
+            let (address, mac) = (address::ip(heard.addr), Mac::from_word(heard.mac));
+            let Neighbourhood { watch, claims, .. } = &mut self.neighbours;
+            let site = &self.in_force.site;
+            if let Owner::Network(_) = site.attachments[*ix].owner {
+                claims.announced(site, *ix, address, mac);
+                continue;
+            }
+            let link = (interface.clone(), *vlan, address);
+            let was_dead = watch.is_dead(&link);
+            if watch.heard(&link, mac) {
                 self.is_behind = true;
                 if was_dead {
-                    eprintln!("sekisho: next hop {} ({}) answers again", link.2, link.0);
+                    eprintln!("sekisho: next hop {address} ({interface}) answers again");
                 }
             }
         }
-        for dead in self.watch.ask() {
+        self.is_behind |= self.neighbours.claims.due(Instant::now());
+        for dead in self.neighbours.watch.ask() {
             let Question { target, interface, .. } = dead;
             warn(format_args!("next hop {target} ({interface}) does not answer any more"));
             self.is_behind = true;
@@ -211,26 +224,26 @@ impl Daemon {
     }
 
     /// Where the numbers of attachments are.
-    fn links(&self) -> HashMap<u32, (String, u16)> {
+    fn links(&self) -> HashMap<u32, (AttachmentIx, String, u16)> {
         let ids = &self.in_force.compiled.ids;
-        let of = |at: &model::Attachment| {
+        let of = |(ix, at): (AttachmentIx, &model::Attachment)| {
             let (interface, vlan) = (at.interface.to_string(), at.vlan.unwrap_or(0));
             let name = compile::attachment_name(&interface, vlan);
-            Some((ids.number(Kind::Attachment, &name)?, (interface, vlan)))
+            Some((ids.number(Kind::Attachment, &name)?, (ix, interface, vlan)))
         };
-        self.in_force.site.attachments.values().filter_map(of).collect()
+        self.in_force.site.attachments.iter().filter_map(of).collect()
     }
 
     /// Gives new next hops a moment to answer; answers who did not, and what went wrong.
     fn wait_for_answers(&mut self) -> Vec<String> {
         let until = Instant::now() + ANSWERS_WAIT;
         self.hear();
-        while self.watch.unknown().next().is_some() && Instant::now() < until {
+        while self.neighbours.watch.unknown().next().is_some() && Instant::now() < until {
             thread::sleep(Duration::from_millis(10));
             self.hear();
         }
         let renewed = if self.is_behind { self.renew() } else { Ok(()) };
-        let silent = self.watch.unknown().map(|question| {
+        let silent = self.neighbours.watch.unknown().map(|question| {
             let Question { target, interface, .. } = question;
             format!("next hop {target} ({interface}) does not answer yet; it is asked again")
         });
@@ -243,8 +256,8 @@ impl Daemon {
 
     /// The same site, as the machine is now.
     fn renew(&mut self) -> anyhow::Result<()> {
-        let Self { options, dataplane, watch, announcer, in_force, .. } = self;
-        let put = Put { options, dataplane, watch, announcer };
+        let Self { options, dataplane, neighbours, in_force, .. } = self;
+        let put = Put { options, dataplane, neighbours };
         in_force.compiled = put.version(&in_force.site, &in_force.attached, &in_force.compiled)?;
         self.is_behind = false;
         Ok(())
@@ -292,9 +305,9 @@ impl Daemon {
             }
         }
         if is_changed {
-            self.watch.follow(
+            self.neighbours.watch.follow(
                 questions(&self.in_force.site, &self.in_force.attached),
-                &self.watch.known(),
+                &self.neighbours.watch.known(),
             );
             self.is_behind = true;
         }
@@ -309,8 +322,7 @@ impl Daemon {
 struct Put<'d> {
     options: &'d Options,
     dataplane: &'d mut Dataplane,
-    watch: &'d mut Watch,
-    announcer: &'d mut Announcer,
+    neighbours: &'d mut Neighbourhood,
 }
 
 impl Put<'_> {
@@ -324,21 +336,21 @@ impl Put<'_> {
         file: File,
         waiting: &[String],
     ) -> anyhow::Result<(InForce, Vec<String>)> {
-        let Self { options, dataplane, watch, announcer } = self;
+        let Self { options, dataplane, neighbours } = self;
         // What does not fit is refused before anything is touched.
-        let tried = compile::compile(&site, &facts(options, &[], watch.known()), before);
+        let tried = compile::compile(&site, &neighbours.facts(options, &[]), before);
         dataplane.may_install(&tried.image)?;
         let known: Vec<_> = dataplane.attached().map(str::to_owned).collect();
         let attached = dataplane.attach(&wanted(&site, waiting))?;
         attached.iter().filter_map(|at| at.warning.as_ref()).for_each(warn);
-        let asked = watch.clone();
-        watch.follow(questions(&site, &attached), &asked.known());
-        let version = Put { options, dataplane: &mut *dataplane, watch: &mut *watch, announcer }
-            .version(&site, &attached, before);
+        let asked = neighbours.watch.clone();
+        neighbours.watch.follow(questions(&site, &attached), &asked.known());
+        let put = Put { options, dataplane: &mut *dataplane, neighbours: &mut *neighbours };
+        let version = put.version(&site, &attached, before);
         let compiled = match version {
             Ok(compiled) => compiled,
             Err(error) => {
-                *watch = asked;
+                neighbours.watch = asked;
                 let is_new = |at: &&Attached| !known.contains(&at.interface.name);
                 for at in attached.iter().filter(is_new) {
                     // What cannot be given back now is by `detach`.
@@ -367,30 +379,38 @@ impl Put<'_> {
         attached: &[Attached],
         before: &Compiled,
     ) -> anyhow::Result<Compiled> {
-        let Self { options, dataplane, watch, announcer } = self;
+        let Self { options, dataplane, neighbours } = self;
         let in_force = dataplane.version();
         if before.version != in_force {
             // Numbers and epochs would be given away twice.
             bail!("version {in_force} is in force, not {}: start the daemon anew", before.version);
         }
-        let compiled = compile::compile(site, &facts(options, attached, watch.known()), before);
+        let held = neighbours.claims.held_in(site);
+        let facts = Facts { claims: held.clone(), ..neighbours.facts(options, attached) };
+        let compiled = compile::compile(site, &facts, before);
         dataplane.may_install(&compiled.image)?;
-        numbers::write(&options.place, compiled.version, &compiled.ids, &watch.known())?;
+        let known = neighbours.watch.known();
+        numbers::write(&options.place, compiled.version, &compiled.ids, &known, &held)?;
         let tenants: Vec<_> = compiled.ids.new_since(&before.ids, Kind::Tenant).collect();
         dataplane.begin_counting(&tenants, &compiled.new_attachments(before))?;
         dataplane.forget_rules(|rule| !compiled.ids.has(Kind::Rule, rule));
         dataplane.install(&compiled.image)?;
-        announcer.follow(&before.image, &compiled.image);
+        neighbours.claims.follow(site);
+        neighbours.announcer.follow(&before.image, &compiled.image);
         Ok(compiled)
     }
 }
 
-fn facts(options: &Options, attached: &[Attached], neighbours: Neighbours) -> Facts {
-    let interfaces = attached.iter().map(|at| (at.interface.name.clone(), fact(at)));
-    Facts {
-        interfaces: interfaces.collect(),
-        neighbours,
-        flows_per_tenant: options.flows_per_tenant,
+impl Neighbourhood {
+    /// What the compiler is told.
+    fn facts(&self, options: &Options, attached: &[Attached]) -> Facts {
+        let interfaces = attached.iter().map(|at| (at.interface.name.clone(), fact(at)));
+        Facts {
+            interfaces: interfaces.collect(),
+            neighbours: self.watch.known(),
+            claims: self.claims.held().clone(),
+            flows_per_tenant: options.flows_per_tenant,
+        }
     }
 }
 

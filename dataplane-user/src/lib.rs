@@ -13,6 +13,7 @@ pub mod tables;
 
 pub mod load;
 
+pub mod claims;
 pub mod link;
 pub mod neighbour;
 

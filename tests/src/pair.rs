@@ -48,10 +48,13 @@ pub struct Pair {
     kernel: Dataplane,
     reports: PinnedMap,
     copies: PinnedMap,
+    claims: PinnedMap,
     /// Errors made since the last refill.
     reported: u32,
     /// Copies asked for since then.
     copied: u32,
+    /// Addresses that ports told of since then.
+    claimed: u32,
     counted: Counters,
     /// As many as any image had.
     attachments: u32,
@@ -72,10 +75,12 @@ const TENANTS: u32 = 8;
 const REPORTS_MAX: u32 = 30;
 /// As many copies may be asked for in any case: half of those at once.
 const COPIES_MAX: u32 = limits::COPIES_BURST / 2;
+/// As many claims may be made in any case.
+const CLAIMS_MAX: u32 = limits::CLAIMS_BURST / 2;
 /// More than a network of the site has ports.
 const COPIES_EACH: u32 = 16;
-/// Longer than it takes until as many errors as possible may be made again.
-const REFILL: Duration = Duration::from_secs(1);
+/// Longer than it takes until as many errors, copies and claims as possible may be made again.
+const REFILL: Duration = Duration::from_secs(11);
 /// Verdicts (linux/bpf.h, linux/pkt_cls.h).
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
@@ -94,6 +99,7 @@ impl Pair {
         let host = HostTables::new(image.clone(), flow_lines).with_secret(kernel.flow_secret());
         let reports = PinnedMap::open(&place.map("REPORTS"), size_of::<u64>())?;
         let copies = PinnedMap::open(&place.map("COPIES"), size_of::<u64>())?;
+        let claims = PinnedMap::open(&place.map("CLAIMS"), size_of::<u64>())?;
         let nics = PinnedMap::open(&place.map("NICS"), size_of::<[u32; 2]>())?;
         for &ifindex in ifindexes {
             // `struct bpf_devmap_val`: the interface, and no program for it.
@@ -106,8 +112,10 @@ impl Pair {
             kernel,
             reports,
             copies,
+            claims,
             reported: 0,
             copied: 0,
+            claimed: 0,
             counted,
             attachments: 0,
             forgotten_rule: None,
@@ -155,8 +163,9 @@ impl Pair {
         for tenant in 0..TENANTS {
             self.reports.set(tenant, &0_u64.to_ne_bytes())?;
             self.copies.set(tenant, &0_u64.to_ne_bytes())?;
+            self.claims.set(tenant, &0_u64.to_ne_bytes())?;
         }
-        (self.reported, self.copied) = (0, 0);
+        (self.reported, self.copied, self.claimed) = (0, 0, 0);
         let hot = table::host_lines(&self.host).map(|(line, _)| line);
         table::touch(hot, self.host.now_ticks());
         table::touch(self.kernel.flow_table().lines.iter(), flows::now_ticks());
@@ -170,8 +179,10 @@ impl Pair {
             self.reports.set(tenant, &(u64::MAX / 2).to_ne_bytes())?;
             while self.host.may_copy(tenant, 1) {}
             self.copies.set(tenant, &(u64::MAX / 2).to_ne_bytes())?;
+            while self.host.may_claim(tenant) {}
+            self.claims.set(tenant, &(u64::MAX / 2).to_ne_bytes())?;
         }
-        (self.reported, self.copied) = (0, 0);
+        (self.reported, self.copied, self.claimed) = (0, 0, 0);
         Ok(())
     }
 
@@ -183,11 +194,12 @@ impl Pair {
         if agreed.passed.stop.is_none() && agreed.notes.iter().any(|n| n.what == note::STOP) {
             self.reported += 1;
         }
-        if agreed.passed.programs == 2 && agreed.passed.work.is(flags::GROUP_FRAME) {
+        if agreed.passed.work.is(flags::GROUP_FRAME) {
             self.copied += COPIES_EACH * agreed.passed.packet.segments();
         }
         let compared = self.compare(&agreed.passed, &verdict, sent.hook);
         let (ours, theirs) = (self.host.take_heard(), self.kernel.heard());
+        self.claimed += ours.len() as u32;
         ensure!(ours == theirs, "the host heard {ours:?}, the kernel {theirs:?}");
         compared.with_context(|| {
             let (stop, notes) = (agreed.passed.stop, &agreed.notes);
@@ -198,7 +210,8 @@ impl Pair {
 
     /// Before a rate is used up, which depends on time.
     fn refill_in_time(&mut self) -> Result<()> {
-        if self.reported >= REPORTS_MAX || self.copied >= COPIES_MAX {
+        let is_used = self.reported >= REPORTS_MAX || self.copied >= COPIES_MAX;
+        if is_used || self.claimed >= CLAIMS_MAX {
             self.refill()?;
         }
         Ok(())

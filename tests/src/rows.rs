@@ -2,6 +2,7 @@
 //! byte, and which counters moved. The same rows are asked of the host's pipeline
 //! (`tests/packets.rs`) and of the kernel (`tests/agree/rows.rs`).
 
+mod announcements;
 mod answers;
 mod errors;
 mod floods;
@@ -23,6 +24,7 @@ pub fn rows() -> Vec<Row> {
         frames::rows(&site),
         parse::rows(&site),
         answers::rows(&site),
+        announcements::rows(&site),
         forward::rows(&site),
         floods::rows(&site),
         stops::rows(&site),

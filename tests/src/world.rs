@@ -12,6 +12,7 @@ use dataplane_common::{
         Attachment, AttachmentKey, Location, LocationKey, PermitKey, Station, StationKey, Tenant,
         attachment_kind,
         endpoint::{Endpoint, kind},
+        location,
         next_hop::{NextHop, Output, output_kind, state},
         policy::{ANY_PROTOCOL, Policy, Rule, family, remote},
         route::{Route, kind as route_kind},
@@ -178,7 +179,7 @@ impl World {
         self.flooded(port);
         for addr in addrs {
             self.permit(port, &format!("{addr}/{}", if ip(addr).is_ipv4() { 32 } else { 128 }));
-            let at = Location { endpoint: id, next_hop: hop, mac: Mac(mac), zero: [0; 2] };
+            let at = Location { endpoint: id, next_hop: hop, mac: Mac(mac), flags: 0 };
             self.image.locations.insert(key(zone, prefix(addr).0), at);
         }
     }
@@ -211,6 +212,13 @@ impl World {
         let first = end + 1 - zones[port.zone as usize].flood_count;
         zones[port.zone as usize].flood_first = first;
         ports[first as usize..=end as usize].sort_by_key(|port| port.attachment);
+    }
+
+    /// The port has this address, which others may have as well.
+    pub fn shared(&mut self, port: End, addr: &str) {
+        let (flags, mac) = (location::SHARED, Mac(port.mac));
+        let at = Location { endpoint: port.id, next_hop: port.hop, mac, flags };
+        self.image.locations.insert(key(port.zone, prefix(addr).0), at);
     }
 
     /// One more MAC of a port; the empty one stands for any.

@@ -615,7 +615,7 @@ impl Site {
             image.attachments.insert(at, attachment);
             let station = StationKey { attachment: id, mac, ..StationKey::default() };
             image.stations.insert(station, Station { endpoint: id, owner: id });
-            let location = Location { endpoint: id, next_hop: id, mac, zero: [0; 2] };
+            let location = Location { endpoint: id, next_hop: id, mac, flags: 0 };
             image.locations.insert(key(addr, NETWORK), location);
             let permit = PermitKey { endpoint: id, mac, zero: [0; 2], addr: Addr::v4(addr) };
             image.permits.push((permit, 128));
@@ -823,7 +823,7 @@ fn any_image(seed: u32, size: u32) -> Image {
         }
         let station = StationKey { attachment: id, mac, ..StationKey::default() };
         image.stations.insert(station, Station { endpoint: id, owner: random.below(99) });
-        let location = Location { endpoint: id, next_hop: random.below(99), mac, zero: [0; 2] };
+        let location = Location { endpoint: id, next_hop: random.below(99), mac, flags: 0 };
         image.locations.insert(at, location);
         image.members.insert(MemberKey { set: zone, endpoint: id });
         let bits = random.below(129) as u8;

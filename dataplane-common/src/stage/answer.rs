@@ -11,7 +11,7 @@ use crate::packet::Packet;
 use crate::stop::Stop;
 use crate::table::route::kind as route_kind;
 use crate::table::zone::Zone;
-use crate::table::{LocationKey, attachment_kind};
+use crate::table::{Location, LocationKey, attachment_kind, location};
 use crate::tables::{Heard, Tables};
 use crate::wire::arp::{self, Arp};
 use crate::wire::ethernet::Ethernet;
@@ -44,12 +44,14 @@ pub fn arp<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<(), S
     let is_announced = w.is(flags::GROUP_FRAME) && sender == target;
     let is_answer = w.is(flags::ROUTED) && question.operation == arp::REPLY;
     if is_announced || is_answer {
-        return hear(t, w, &sender, question.sender_mac).ok_or(Stop::ArpUnanswered);
+        let told = hear(p, t, w, &sender, question.sender_mac)?;
+        return told.ok_or(Stop::ArpUnanswered);
     }
     if question.operation != arp::REQUEST || sender == target {
         return Err(Stop::ArpUnanswered);
     }
-    let (mac, _) = who_has(t, w, &target).ok_or(Stop::ArpUnanswered)?;
+    let is_probe = sender.is_unspecified();
+    let (mac, _) = who_has(t, w, &target, is_probe)?.ok_or(Stop::ArpUnanswered)?;
     let answer = p.get_mut::<Arp>(w.l3).ok_or(Stop::Truncated)?;
     answer.operation = arp::REPLY;
     answer.sender_mac = mac;
@@ -88,9 +90,14 @@ pub fn neighbour<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result
                 && option.kind == v6::OPTION_TARGET_ADDRESS
         });
         let mac = mac.map_or(w.src_mac, |option| option.mac);
-        return hear(t, w, &target, mac).ok_or(Stop::NeighbourUnanswered);
+        return hear(p, t, w, &target, mac)?.ok_or(Stop::NeighbourUnanswered);
     }
-    let (mac, is_router) = who_has(t, w, &target).ok_or(Stop::NeighbourUnanswered)?;
+    let is_probe = w.src().is_unspecified();
+    let Some((mac, is_router)) = who_has(t, w, &target, is_probe)? else {
+        // Whoever looks whether it may have a link-local address gets it, if nobody has it.
+        let told = if is_probe { claim_link_local(t, w, &target)? } else { None };
+        return told.ok_or(Stop::NeighbourUnanswered);
+    };
     advertise(p, w, &target, mac, is_router)
 }
 
@@ -105,10 +112,11 @@ fn claims<P: Packet, T: Tables>(
     is_solicitation: bool,
 ) -> Result<(), Stop> {
     let is_probe = is_solicitation && w.src().is_unspecified();
-    if !is_probe && !admit::sender_has(t, w, &w.src())? {
+    let is_claim = !is_solicitation && w.src() == *target && is_free_link_local(t, w, target);
+    if !is_probe && !is_claim && !admit::sender_has(t, w, &w.src())? {
         return Err(Stop::SpoofedNeighbour);
     }
-    if !is_solicitation && !admit::sender_has(t, w, target)? {
+    if !is_solicitation && !is_claim && !admit::sender_has(t, w, target)? {
         return Err(Stop::SpoofedNeighbour);
     }
     let option_at = w.l4 + NEIGHBOUR_BYTES;
@@ -123,6 +131,10 @@ fn claims<P: Packet, T: Tables>(
     Ok(())
 }
 
+/// All nodes of the link (RFC 4291 section 2.7.1), and their MAC.
+const ALL_NODES: Addr = Addr::v6([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+const ALL_NODES_MAC: Mac = Mac([0x33, 0x33, 0, 0, 0, 1]);
+
 #[inline(always)]
 fn advertise<P: Packet>(
     p: &mut P,
@@ -134,9 +146,8 @@ fn advertise<P: Packet>(
     const PAYLOAD_BYTES: u32 = NEIGHBOUR_BYTES + LINK_ADDRESS_BYTES;
     // A duplicate detection has no address to be answered at: all nodes hear it.
     let is_probe = w.src().is_unspecified();
-    let all_nodes = Addr::v6([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
-    let dst = if is_probe { all_nodes } else { w.src() };
-    let dst_mac = if is_probe { Mac([0x33, 0x33, 0, 0, 0, 1]) } else { w.src_mac };
+    let dst = if is_probe { ALL_NODES } else { w.src() };
+    let dst_mac = if is_probe { ALL_NODES_MAC } else { w.src_mac };
 
     p.set_bytes(w.l4 + PAYLOAD_BYTES)?;
     p.need(w.l4 + PAYLOAD_BYTES)?;
@@ -177,30 +188,97 @@ fn advertise<P: Packet>(
 }
 
 /// On a NIC the daemon wants to hear which MACs the next hops have that it asks for, and
-/// nobody else's; on tenants' ports they are stated.
+/// nobody else's; of tenants' ports, who has now what several may have.
 #[inline(always)]
-fn hear<T: Tables>(t: &T, w: &mut Work, addr: &Addr, mac: Mac) -> Option<()> {
-    if w.attachment_kind == attachment_kind::PORTS || mac.is_multicast() {
-        return None;
+fn hear<P: Packet, T: Tables>(
+    p: &P,
+    t: &T,
+    w: &mut Work,
+    addr: &Addr,
+    mac: Mac,
+) -> Result<Option<()>, Stop> {
+    let location = t.location(&LocationKey { addr: *addr, zone: w.link, zero: 0 });
+    if w.attachment_kind == attachment_kind::PORTS {
+        let Some(location) = location else { return claim_link_local(t, w, addr) };
+        return announce(p, t, w, addr, location);
     }
-    t.location(&LocationKey { addr: *addr, zone: w.link, zero: 0 })?;
+    if location.is_none() || mac.is_multicast() {
+        return Ok(None);
+    }
     w.job = job::HEAR;
     t.hear(&Heard { addr: *addr, mac: mac.word(), attachment: w.attachment, zero: 0 });
-    Some(())
+    Ok(Some(()))
 }
 
-/// Who on this link has the address, as far as we answer for it, and is it a router?
+/// A port says that it has an address which others may have as well. Its network hears it,
+/// and the daemon, if that is news.
 #[inline(always)]
-fn who_has<T: Tables>(t: &T, w: &Work, target: &Addr) -> Option<(Mac, bool)> {
-    let link = t.zone(w.link)?;
+fn announce<P: Packet, T: Tables>(
+    p: &P,
+    t: &T,
+    w: &mut Work,
+    addr: &Addr,
+    known: &Location,
+) -> Result<Option<()>, Stop> {
+    let to_all = if w.is(flags::V6) { ALL_NODES_MAC } else { Mac::BROADCAST };
+    let is_to_all = w.dst_mac == to_all && (!w.is(flags::V6) || w.key.dst == ALL_NODES);
+    if known.flags & location::SHARED == 0 || !is_to_all {
+        return Ok(None);
+    }
+    if known.endpoint != w.sender || known.mac != w.src_mac {
+        claim(t, w, addr)?;
+    }
+    w.job = if p.can_copy() { job::ANNOUNCE } else { job::HEAR };
+    Ok(Some(()))
+}
+
+/// A port takes a link-local address that nobody has.
+#[inline(always)]
+fn claim_link_local<T: Tables>(t: &T, w: &mut Work, addr: &Addr) -> Result<Option<()>, Stop> {
+    if !is_free_link_local(t, w, addr) {
+        return Ok(None);
+    }
+    claim(t, w, addr)?;
+    w.job = job::HEAR;
+    Ok(Some(()))
+}
+
+#[inline(always)]
+fn is_free_link_local<T: Tables>(t: &T, w: &Work, addr: &Addr) -> bool {
+    let key = LocationKey { addr: *addr, zone: w.link, zero: 0 };
+    let is_possible = w.attachment_kind == attachment_kind::PORTS && !addr.is_v4();
+    is_possible && addr.is_link_local() && t.location(&key).is_none()
+}
+
+/// The daemon is told, as often as the tenant may.
+#[inline(always)]
+fn claim<T: Tables>(t: &T, w: &Work, addr: &Addr) -> Result<(), Stop> {
+    if !t.may_claim(w.tenant) {
+        return Err(Stop::ClaimRate);
+    }
+    t.hear(&Heard { addr: *addr, mac: w.src_mac.word(), attachment: w.attachment, zero: 0 });
+    Ok(())
+}
+
+/// Who on this link has the address, as far as we answer for it, and is it a router? A port
+/// that looks whether it may have an address which it shares is not told of the others.
+#[inline(always)]
+fn who_has<T: Tables>(
+    t: &T,
+    w: &Work,
+    target: &Addr,
+    is_probe: bool,
+) -> Result<Option<(Mac, bool)>, Stop> {
+    let link = t.zone(w.link).ok_or(Stop::TableMissing)?;
     if w.attachment_kind == attachment_kind::PORTS {
         let key = LocationKey { addr: *target, zone: w.link, zero: 0 };
-        let location = t.location(&key)?;
-        let is_own = location.endpoint == w.sender;
-        return if is_own { None } else { Some((location.mac, location.endpoint == 0)) };
+        let Some(found) = t.location(&key) else { return Ok(None) };
+        let is_shared = is_probe && found.flags & location::SHARED != 0;
+        let is_own = found.endpoint == w.sender || is_shared && admit::sender_has(t, w, target)?;
+        return Ok(if is_own { None } else { Some((found.mac, found.endpoint == 0)) });
     }
     let is_ours = is_own_address(link, target) || is_exported(t, w, target);
-    if is_ours { Some((link.mac, true)) } else { None }
+    Ok(if is_ours { Some((link.mac, true)) } else { None })
 }
 
 /// Is it our own address on the link?

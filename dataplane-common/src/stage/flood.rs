@@ -13,7 +13,7 @@ use crate::table::attachment_kind;
 use crate::table::endpoint::flags as port_flags;
 use crate::table::route::kind as route_kind;
 use crate::tables::{Counter, Note, Tables, note};
-use crate::work::{Leg, Work, flags};
+use crate::work::{Leg, Work, flags, job};
 
 /// Only ports send to everybody, and only tcx can make copies.
 #[inline(always)]
@@ -22,9 +22,23 @@ pub fn may_flood<P: Packet>(p: &P, w: &Work) -> Result<(), Stop> {
     if is_port && p.can_copy() { Ok(()) } else { Err(Stop::Multicast) }
 }
 
-/// Sends the copies; answers how many, at least one.
+/// Sends the copies; answers how many. None is no answer, but for an announcement, which
+/// the daemon hears.
 #[inline(always)]
 pub fn flood<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<u32, Stop> {
+    w.leg = Leg { key: w.key, sender: w.sender, ..Leg::default() };
+    let who = if w.job == job::ANNOUNCE { ALL } else { judge(t, w)? };
+    let network = *t.zone(w.link).ok_or(Stop::TableMissing)?;
+    if !t.may_copy(w.tenant, network.flood_count.saturating_mul(p.segments())) {
+        return Err(Stop::FloodRate);
+    }
+    let copies = copies(p, t, w, who, (network.flood_first, network.flood_count));
+    if copies > 0 || w.job == job::ANNOUNCE { Ok(copies) } else { Err(Stop::Multicast) }
+}
+
+/// May the sender send it, and who gets it?
+#[inline(always)]
+fn judge<T: Tables>(t: &T, w: &mut Work) -> Result<u32, Stop> {
     if !is_for_group(t, w) {
         return Err(Stop::WrongStation);
     }
@@ -32,7 +46,6 @@ pub fn flood<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<u32
         // No error is for many (RFC 1122 section 3.2.2, RFC 4443 section 2.4).
         return Err(Stop::IcmpUnrelated);
     }
-    w.leg = Leg { key: w.key, sender: w.sender, ..Leg::default() };
     let who = who(w);
     if !has_no_address_yet(w, who) {
         admit::admit(t, w)?;
@@ -40,12 +53,7 @@ pub fn flood<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<u32
     if who == RULED {
         filter::egress(t, &mut w.leg)?;
     }
-    let network = *t.zone(w.link).ok_or(Stop::TableMissing)?;
-    if !t.may_copy(w.tenant, network.flood_count.saturating_mul(p.segments())) {
-        return Err(Stop::FloodRate);
-    }
-    let copies = copies(p, t, w, who, (network.flood_first, network.flood_count));
-    if copies == 0 { Err(Stop::Multicast) } else { Ok(copies) }
+    Ok(who)
 }
 
 /// Is the destination an address of many, and the frame addressed as that demands?

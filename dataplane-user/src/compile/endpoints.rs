@@ -1,24 +1,23 @@
 //! Ports, lines and uplinks: who they are, where their addresses are, how they are
 //! reached.
 
-use std::{
-    collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
-};
+use std::{collections::HashMap, net::IpAddr};
 
 use dataplane_common::{
     addr::Mac,
     table::{
         Location, LocationKey, PermitKey, Station, StationKey,
         endpoint::{Endpoint, flags, kind},
+        location,
         next_hop::{NextHop, state},
     },
 };
 use ipnetwork::IpNetwork;
 
 use super::{Builder, Kind, mac, prefix, put};
+use crate::address::addr;
 use crate::model::{
-    AttachmentIx, Destination, Line, LineIx, LineState, Neighbour, NetworkIx, Port, PortIx,
+    self, AttachmentIx, Destination, Line, LineIx, LineState, Neighbour, NetworkIx, Port, PortIx,
     Security, Session, Uplink, UplinkIx,
 };
 
@@ -27,9 +26,9 @@ const LINK_MTU_BYTES: u32 = 1500;
 
 pub(super) fn compile(b: &mut Builder<'_>) {
     let site = b.site;
-    let fixed = fixed_addresses(b);
+    let owners = owners(b);
     for (ix, of) in site.ports.iter() {
-        port(b, ix, of, &fixed);
+        port(b, ix, of, &owners);
     }
     for (ix, of) in site.uplinks.iter() {
         uplink(b, ix, of);
@@ -40,22 +39,93 @@ pub(super) fn compile(b: &mut Builder<'_>) {
     }
 }
 
-/// Whose each fixed address is, or link-local one: no pair of another port takes it away.
-fn fixed_addresses(b: &Builder<'_>) -> HashMap<(NetworkIx, IpAddr), PortIx> {
-    let own = |of: &Port| {
-        let link_local = IpAddr::from(link_local(mac(of.mac)));
-        of.fixed_ips.iter().copied().chain([link_local]).collect::<Vec<_>>()
-    };
-    let ports = b.site.ports.iter();
-    ports.flat_map(|(ix, of)| own(of).into_iter().map(move |ip| ((of.network, ip), ix))).collect()
+/// Who has an address of a network.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Owner {
+    port: PortIx,
+    mac: Mac,
+    /// Others may have it, too.
+    is_shared: bool,
 }
 
-fn port(
-    b: &mut Builder<'_>,
-    ix: PortIx,
-    port: &Port,
-    fixed: &HashMap<(NetworkIx, IpAddr), PortIx>,
-) {
+/// The owners of addresses, and the link-local addresses that ports claimed.
+#[derive(Default)]
+struct Owners {
+    of: HashMap<(NetworkIx, IpAddr), Owner>,
+    claimed: HashMap<PortIx, Vec<(IpAddr, Mac)>>,
+}
+
+/// Whose each address is. A fixed address, or the link-local one of a MAC, is nobody else's;
+/// a pair of several is that port's which claimed it last, or else the first one's of the file.
+fn owners(b: &Builder<'_>) -> Owners {
+    let mut owners = HashMap::new();
+    for (port, of) in b.site.ports.iter() {
+        let own = Owner { port, mac: mac(of.mac), is_shared: false };
+        for ip in of.fixed_ips.iter().copied().chain([link_local(of.mac)]) {
+            owners.insert((of.network, ip), own);
+        }
+    }
+    let mut pairs: HashMap<_, Owner> = HashMap::new();
+    for (port, of) in b.site.ports.iter() {
+        let mut own: Vec<_> =
+            of.address_pairs.iter().filter(|pair| is_single(pair.prefix)).collect();
+        own.sort_unstable_by_key(|pair| (pair.prefix, pair.mac));
+        for pair in own {
+            let at = (of.network, pair.prefix.ip());
+            if owners.contains_key(&at) {
+                continue;
+            }
+            let own = Owner { port, mac: mac(pair.mac), is_shared: false };
+            let owner = pairs.entry(at).or_insert(own);
+            owner.is_shared |= *owner != own;
+            if is_claimed(b, at, &own) {
+                *owner = Owner { is_shared: owner.is_shared, ..own };
+            }
+        }
+    }
+    let claimed = claimed_link_locals(b);
+    for (&port, addresses) in &claimed {
+        for &(ip, mac) in addresses {
+            let at = (b.site.ports[port].network, ip);
+            if !owners.contains_key(&at) {
+                pairs.entry(at).or_insert(Owner { port, mac, is_shared: false });
+            }
+        }
+    }
+    owners.extend(pairs);
+    Owners { of: owners, claimed }
+}
+
+fn is_claimed(b: &Builder<'_>, (network, ip): (NetworkIx, IpAddr), by: &Owner) -> bool {
+    let claim = b.facts.claims.get(&(b.network_name(network), ip));
+    claim.is_some_and(|claim| claim.mac == by.mac.0 && claim.port == b.port_name(by.port))
+}
+
+/// The link-local addresses that ports claimed, each for one of its MACs.
+fn claimed_link_locals(b: &Builder<'_>) -> HashMap<PortIx, Vec<(IpAddr, Mac)>> {
+    let mut claimed: HashMap<_, Vec<_>> = HashMap::new();
+    if b.facts.claims.is_empty() {
+        return claimed;
+    }
+    let ports: HashMap<_, _> = b.site.ports.iter().map(|(ix, _)| (b.port_name(ix), ix)).collect();
+    for ((network, ip), claim) in &b.facts.claims {
+        let port = ports.get(&claim.port).copied();
+        let is_here = |ix: &PortIx| b.network_name(b.site.ports[*ix].network) == *network;
+        if let Some(ix) = port.filter(is_here)
+            && ip.is_ipv6()
+            && addr(*ip).is_link_local()
+        {
+            claimed.entry(ix).or_default().push((*ip, Mac(claim.mac)));
+        }
+    }
+    claimed
+}
+
+fn is_single(prefix: IpNetwork) -> bool {
+    prefix.prefix() == if prefix.is_ipv4() { 32 } else { 128 }
+}
+
+fn port(b: &mut Builder<'_>, ix: PortIx, port: &Port, owners: &Owners) {
     let network = &b.site.networks[port.network];
     let name = b.port_name(ix);
     let id = b.numbering.number(Kind::Endpoint, &name);
@@ -96,7 +166,13 @@ fn port(
     // The port's own addresses, its link-local one (RFC 4291 appendix A) and its pairs.
     let whole = |ip: IpAddr| (IpNetwork::from(ip), own);
     let mut claims: Vec<(IpNetwork, Mac)> = port.fixed_ips.iter().map(|&ip| whole(ip)).collect();
-    claims.push(whole(link_local(own).into()));
+    claims.push(whole(link_local(port.mac)));
+    let is_own = |ip: IpAddr, mac: Mac| {
+        owners.of.get(&(port.network, ip)).filter(|owner| owner.port == ix && owner.mac == mac)
+    };
+    let link_locals = owners.claimed.get(&ix).into_iter().flatten();
+    let link_locals = link_locals.filter(|(ip, mac)| is_own(*ip, *mac).is_some());
+    claims.extend(link_locals.map(|&(ip, mac)| (IpNetwork::from(ip), mac)));
     claims.extend(port.address_pairs.iter().map(|pair| (pair.prefix, mac(pair.mac))));
     claims.sort_unstable();
     claims.dedup();
@@ -105,14 +181,14 @@ fn port(
         let (address, bits) = prefix(network);
         let permit = PermitKey { endpoint: id, mac, zero: [0; 2], addr: address };
         b.image.permits.push((permit, bits));
-        let owner = fixed.get(&(port.network, network.ip())).copied();
-        let is_fixed = owner == Some(ix) && mac == own;
-        if bits == 128 && (is_fixed || owner.is_none()) {
-            let location = Location { endpoint: id, next_hop: hop_of(mac), mac, zero: [0; 2] };
-            // A pair that several ports hold stays with the first of the file.
+        if let Some(owner) = is_own(network.ip(), mac)
+            && bits == 128
+        {
+            let flags = if owner.is_shared { location::SHARED } else { 0 };
+            let location = Location { endpoint: id, next_hop: hop_of(mac), mac, flags };
             let key = LocationKey { addr: address, zone, zero: 0 };
-            let at = *b.image.locations.entry(key).or_insert(location);
-            if at == location {
+            // A gateway's address is the router's in any case.
+            if *b.image.locations.entry(key).or_insert(location) == location {
                 held.push(address);
             }
         }
@@ -153,9 +229,10 @@ fn port(
 }
 
 /// The link-local address that a MAC's interface identifier makes.
-fn link_local(mac: Mac) -> Ipv6Addr {
-    let [a, b, c, d, e, f] = mac.0;
-    Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f])
+#[must_use]
+pub fn link_local(mac: model::Mac) -> IpAddr {
+    let [a, b, c, d, e, f] = mac.octets();
+    IpAddr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f])
 }
 
 fn uplink(b: &mut Builder<'_>, ix: UplinkIx, uplink: &Uplink) {
@@ -250,7 +327,7 @@ fn outside(
     let link = (link.interface.to_string(), link.vlan.unwrap_or(0), hop.address);
     // The programs hear what is said of whoever has a place on the link.
     let zone = b.link_zone(at);
-    let place = LocationKey { addr: crate::address::addr(hop.address), zone, zero: 0 };
+    let place = LocationKey { addr: addr(hop.address), zone, zero: 0 };
     let location = Location { endpoint, next_hop: id, ..Location::default() };
     b.image.locations.entry(place).or_insert(location);
     let known = hop.mac.map(mac).or_else(|| b.facts.neighbours.get(&link).copied());

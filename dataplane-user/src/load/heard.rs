@@ -9,8 +9,9 @@ use super::{Error, maps};
 /// end reads what the one before did not.
 pub struct Ear(RingBuf<MapData>);
 
-/// Messages that are read at a time: a flood waits, and then is lost.
-const MESSAGES_MAX: usize = 512;
+/// Messages that are read at a time: more than all tenants may send meanwhile. A flood waits,
+/// and then is lost.
+const MESSAGES_MAX: usize = 4096;
 
 impl Ear {
     /// At this map.

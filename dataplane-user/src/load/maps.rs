@@ -44,7 +44,7 @@ const fn array<V>(name: &'static str, max_entries: u32) -> Shape {
 
 /// Every shared map, for a flow table of this size.
 #[must_use]
-pub const fn shared(flow_lines: u32) -> [Shape; 26] {
+pub const fn shared(flow_lines: u32) -> [Shape; 27] {
     [
         array::<u64>("ROOT", 1),
         keyed::<Versioned<AttachmentKey>, Attachment>("ATTACHMENTS", limits::ATTACHMENTS_MAX),
@@ -68,6 +68,7 @@ pub const fn shared(flow_lines: u32) -> [Shape; 26] {
         array::<u64>("FLOWS_OF_TENANT", limits::TENANTS_MAX),
         array::<u64>("REPORTS", limits::TENANTS_MAX),
         array::<u64>("COPIES", limits::TENANTS_MAX),
+        array::<u64>("CLAIMS", limits::TENANTS_MAX),
         array::<Tally>("COUNTS", limits::ATTACHMENTS_MAX * COUNTERS as u32),
         array::<u64>("STOPS", limits::TENANTS_MAX * STOPS_STRIDE),
         Shape { name: HEARD, key_bytes: 0, value_bytes: 0, max_entries: limits::HEARD_BYTES },

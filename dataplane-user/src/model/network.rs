@@ -108,6 +108,14 @@ pub struct AddressPair {
     pub mac: Mac,
 }
 
+impl AddressPair {
+    /// Is it this one address, not a prefix that holds it?
+    #[must_use]
+    pub fn is(&self, address: IpAddr) -> bool {
+        self.prefix == IpNetwork::from(address)
+    }
+}
+
 /// How a port is guarded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Security {

@@ -42,6 +42,7 @@ pub struct HostTables {
     halves: RefCell<HashMap<u32, u32>>,
     reports: RefCell<HashMap<u32, u64>>,
     copies: RefCell<HashMap<u32, u64>>,
+    claims: RefCell<HashMap<u32, u64>>,
 
     clock_ns: Cell<u64>,
     is_tracing: Cell<bool>,
@@ -76,6 +77,7 @@ impl HostTables {
             halves: RefCell::default(),
             reports: RefCell::default(),
             copies: RefCell::default(),
+            claims: RefCell::default(),
             // A machine that has been up for a while: no flow is as old as the clock.
             clock_ns: Cell::new(1 << 50),
             is_tracing: Cell::new(false),
@@ -332,6 +334,10 @@ impl Tables for HostTables {
 
     fn may_copy(&self, tenant: u32, copies: u32) -> bool {
         self.may(&self.copies, tenant, Rate::COPIES, copies)
+    }
+
+    fn may_claim(&self, tenant: u32) -> bool {
+        self.may(&self.claims, tenant, Rate::CLAIMS, 1)
     }
 
     fn count(&self, attachment: u32, counter: Counter, packets: u32, bytes: u32) {

@@ -17,6 +17,9 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("not told if the kernel cannot make room", "no helper refuses"),
     ("the kernel refuses the tag", "no helper refuses"),
     ("multicast in segments", "the kernel makes no segments of a frame of BPF_PROG_TEST_RUN"),
+    ("too many announcements that are news", "the rate depends on time"),
+    ("too many announcements that are copied", "the rate depends on time"),
+    ("too many probes for link-local addresses", "the rate depends on time"),
     ("no more copies may be made", "the rate depends on time (random packets are silenced)"),
     ("not told once the rate is used up", "the rate depends on time (random packets are silenced)"),
 ];

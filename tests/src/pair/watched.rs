@@ -159,6 +159,10 @@ impl Tables for Watched<'_> {
         self.tables.may_copy(tenant, copies)
     }
 
+    fn may_claim(&self, tenant: u32) -> bool {
+        self.tables.may_claim(tenant)
+    }
+
     fn count(&self, attachment: u32, counter: Counter, packets: u32, bytes: u32) {
         self.tables.count(attachment, counter, packets, bytes);
     }

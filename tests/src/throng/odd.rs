@@ -21,8 +21,33 @@ impl Throng<'_> {
 
 /// All of them.
 pub(super) fn odd(s: &Site) -> Vec<(End, Frame)> {
-    [frames(s), headers(s), protocols(s), stops(s), sizes(s), answers(s), heard(s), floods(s)]
-        .concat()
+    [
+        frames(s),
+        headers(s),
+        protocols(s),
+        stops(s),
+        sizes(s),
+        answers(s),
+        heard(s),
+        floods(s),
+        announcements(s),
+    ]
+    .concat()
+}
+
+/// Who has an address now.
+fn announcements(s: &Site) -> Vec<(End, Frame)> {
+    let says = |from: End, addr| s.frame(from, [0xff; 6]).arp(1, (from.mac, addr), ([0; 6], addr));
+    let advertises = |from: End, src, target| {
+        let frame = s.frame(from, [0x33, 0x33, 0, 0, 0, 1]).ip(src, "ff02::1");
+        frame.neighbour(136, 0x20, target, Some((2, from.mac)))
+    };
+    vec![
+        (s.pair, says(s.pair, "10.1.0.88")),
+        (s.stateless, says(s.stateless, "10.1.0.88")),
+        (s.stateless, advertises(s.stateless, "2001:db8:1::60", "2001:db8:1::88")),
+        (s.b, advertises(s.b, "fe80::7", "fe80::7")),
+    ]
 }
 
 /// Broadcast and multicast.

@@ -152,6 +152,13 @@ impl Site {
         w.permit(pair, "10.1.0.99/32");
         w.permit(pair, "10.77.0.0/24");
         let stateless = w.port(net, &["10.1.0.60", "2001:db8:1::60"], stateless_policy);
+        // A pair of two ports, which the first has now.
+        for (addr, bits) in [("10.1.0.88", 32), ("2001:db8:1::88", 128)] {
+            for port in [pair, stateless] {
+                w.permit(port, &format!("{addr}/{bits}"));
+            }
+            w.shared(pair, addr);
+        }
         let trunk = w.port_at(net, &["10.1.0.50"], server, 50, 7);
         let net_c = w.network(blue, router, 1400, &["10.2.0.1/24", "2001:db8:2::1/64"]);
         let c = w.port(net_c, &["10.2.0.10", "2001:db8:2::10"], server);

@@ -40,6 +40,7 @@ impl Histogram {
         self.add(format!("programs {}: {hook}", passed.programs));
         if passed.is_flooded {
             self.left += 1;
+            let family = if is_parsed { family } else { "no IP" };
             self.add(format!("flooded: {family}"));
             self.add(format!(
                 "copies: {}",
