@@ -79,13 +79,11 @@ impl Compiled {
     /// Attachments that `before` did not have, or that were somebody else's.
     #[must_use]
     pub fn new_attachments(&self, before: &Self) -> Vec<u32> {
-        let owners = |of: &Self| -> HashMap<u32, (u32, u32)> {
-            let all = of.image.attachments.values();
-            all.map(|at| (at.id, (at.zone, at.tenant))).collect()
-        };
-        let (was, is) = (owners(before), owners(self));
-        let is_new = |(id, owner): &(u32, (u32, u32))| was.get(id).is_some_and(|old| old != owner);
-        let changed = is.into_iter().filter(is_new).map(|(id, _)| id);
+        // Also of those that are waited for, of which the image has nothing.
+        let owner = |of: &Self, id| of.ids.generation(Kind::Attachment, id);
+        let is_new =
+            |id: &u32| owner(before, *id).is_some_and(|owned| owner(self, *id) != Some(owned));
+        let changed = self.ids.all(Kind::Attachment).map(|(_, id)| id).filter(is_new);
         changed.chain(self.ids.new_since(&before.ids, Kind::Attachment)).collect()
     }
 }
@@ -247,6 +245,8 @@ impl Builder<'_> {
                 attachment.zone = self.access(access);
             }
         }
+        let owner = format!("{:?}", (attachment.zone, attachment.tenant));
+        self.numbering.generation(Kind::Attachment, id, owner);
         let facts = self.facts.interfaces.get(at.interface.as_str());
         let mut output = Output { vlan, ..Output::default() };
         if let Some(facts) = facts {

@@ -3,7 +3,7 @@
 mod answers;
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fs,
     path::PathBuf,
     thread,
@@ -15,7 +15,7 @@ use crate::{
     claims::Claims,
     compile::{self, Compiled, Facts, Interface, Link, ids::Kind},
     config::{self, diagnostic::render},
-    load::{self, Attach, Attached, Dataplane, Hook, Place, Role},
+    load::{self, Attach, Attached, Dataplane, Hook, Interfaces, Place, Role},
     message,
     model::{self, AttachmentIx, Owner, Site},
     neighbour::{Question, announce::Announcer, watch::Watch},
@@ -38,6 +38,8 @@ pub struct Options {
     pub flows_per_tenant: u32,
     /// What the programs tell of themselves.
     pub program_log: load::LogLevel,
+    /// Refuse a site of which an interface is not there.
+    pub require_interfaces: bool,
 }
 
 /// The running daemon.
@@ -70,6 +72,8 @@ struct InForce {
     compiled: Compiled,
     /// Interfaces that are there; the others are waited for.
     attached: Vec<Attached>,
+    /// Why those that are there and not attached are not.
+    refused: BTreeMap<String, String>,
 }
 
 /// A site file.
@@ -120,8 +124,9 @@ impl Daemon {
         let mut neighbours =
             Neighbourhood { watch, claims: Claims::new(held), announcer: Announcer::default() };
         let put = Put { options: &options, dataplane: &mut dataplane, neighbours: &mut neighbours };
-        match put.in_force(&compiled, site, file, &[]) {
+        match put.in_force(&compiled, site, file, &BTreeMap::new()) {
             Ok((in_force, _)) => {
+                in_force.absent()?.iter().for_each(warn);
                 let started = Instant::now();
                 let is_behind = false;
                 let mut daemon =
@@ -149,25 +154,34 @@ impl Daemon {
         if let Err(error) = self.look_at_interfaces() {
             warnings.push(message::of(&error));
         }
-        let waiting = self.waiting();
+        let waited = self.waiting();
+        let refused = self.in_force.refused.clone();
         let released = if dry_run {
             let facts = self.neighbours.facts(&self.options, &self.in_force.attached);
             let compiled = compile::compile(&site, &facts, &self.in_force.compiled);
-            self.dataplane.may_attach(&wanted(&site, &waiting))?;
+            let now = Interfaces::look()?;
+            self.dataplane.may_attach(&self.options.wanted(&site, &now, &refused))?;
             self.dataplane.may_install(&compiled.image)?;
+            warnings.extend(absent(&site, &now, &waited));
             Vec::new()
         } else {
             let Self { options, dataplane, neighbours, in_force, .. } = self;
             let put = Put { options, dataplane, neighbours };
-            match put.in_force(&in_force.compiled, site, file, &waiting) {
+            match put.in_force(&in_force.compiled, site, file, &refused) {
                 Ok((now, released)) => {
                     *in_force = now;
+                    let absent = absent(&in_force.site, &Interfaces::look()?, &waited);
+                    absent.iter().for_each(warn);
+                    warnings.extend(absent);
                     warnings.extend(self.wait_for_answers());
                     released
                 }
                 Err(error) => {
                     // Hooks as they were.
-                    if let Ok(attached) = dataplane.attach(&wanted(&in_force.site, &waiting)) {
+                    let known =
+                        |name: &str| in_force.attached.iter().any(|at| at.interface.name == name);
+                    let wanted = wanted(&in_force.site, known);
+                    if let Ok(attached) = dataplane.attach(&wanted) {
                         in_force.attached = attached;
                     }
                     return Err(error);
@@ -273,36 +287,18 @@ impl Daemon {
         waiting.into_iter().map(str::to_owned).collect()
     }
 
-    /// Takes out what went, attaches what came.
-    fn look_at_interfaces(&mut self) -> anyhow::Result<()> {
-        let present = load::interface::indexes()?;
-        let is_there = |at: &Attached| present.get(&at.interface.name) == Some(&at.interface.index);
-        let (there, gone): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.in_force.attached).into_iter().partition(is_there);
-        self.in_force.attached = there;
-        let mut is_changed = !gone.is_empty();
-        let mut refused = Ok(());
-        for at in gone {
-            let name = &at.interface.name;
-            warn(format_args!("interface {name} is gone; it is attached when it comes again"));
-            if let Err(error) = self.dataplane.release(name, false) {
-                refused = Err(error);
-            }
+    /// Takes out what went, attaches what came, and follows what changed.
+    pub fn look_at_interfaces(&mut self) -> anyhow::Result<()> {
+        // Before the look: what goes after it goes again in the next.
+        let mut wrong = self.dataplane.release_gone().err();
+        let now = Interfaces::look()?;
+        let mut is_changed = self.note_gone();
+        for at in &mut self.in_force.attached {
+            is_changed |= now.get(&at.interface.name).is_some_and(|found| at.follow(found));
         }
-        for name in self.waiting() {
-            if !present.contains_key(&name) {
-                continue;
-            }
-            let others: Vec<_> =
-                self.waiting().into_iter().filter(|other| *other != name).collect();
-            match self.dataplane.attach(&wanted(&self.in_force.site, &others)) {
-                Ok(attached) => {
-                    eprintln!("sekisho: interface {name} is attached again");
-                    self.in_force.attached = attached;
-                    is_changed = true;
-                }
-                Err(error) => refused = Err(error),
-            }
+        match self.attach_come(&now) {
+            Ok(is_any) => is_changed |= is_any,
+            Err(error) => wrong = Some(error),
         }
         if is_changed {
             self.neighbours.watch.follow(
@@ -314,7 +310,114 @@ impl Daemon {
         if self.is_behind {
             self.renew()?;
         }
-        Ok(refused?)
+        wrong.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// Interfaces that were taken out are waited for; answers whether there are any.
+    fn note_gone(&mut self) -> bool {
+        let held: HashSet<_> = self.dataplane.attached().map(str::to_owned).collect();
+        let attached = std::mem::take(&mut self.in_force.attached);
+        let (there, gone): (Vec<_>, Vec<_>) =
+            attached.into_iter().partition(|at| held.contains(&at.interface.name));
+        self.in_force.attached = there;
+        let gone: Vec<_> = gone.iter().map(|at| at.interface.name.as_str()).collect();
+        if let Some(names) = several(&gone) {
+            warn(format_args!("{names}: gone; attached when it comes again"));
+        }
+        !gone.is_empty()
+    }
+
+    /// Attaches what is waited for and has come; answers whether anything was. What is
+    /// refused goes on waiting, and its reason is told once.
+    fn attach_come(&mut self, now: &Interfaces) -> Result<bool, load::Error> {
+        let waiting: HashSet<_> = self.waiting().into_iter().collect();
+        self.in_force.refused.retain(|name, _| now.get(name).is_some());
+        let come =
+            wanted(&self.in_force.site, |name| waiting.contains(name) && now.get(name).is_some());
+        if come.is_empty() {
+            return Ok(false);
+        }
+        let mut attached = Vec::new();
+        for (attach, outcome) in come.iter().zip(self.dataplane.attach_each(&come)?) {
+            let name = &attach.interface;
+            match outcome {
+                Ok(at) => {
+                    at.warning.iter().for_each(warn);
+                    self.in_force.refused.remove(name);
+                    attached.push(at);
+                }
+                // It went again meanwhile.
+                Err(load::Error::InterfaceMissing { .. }) => {}
+                Err(error) => {
+                    let reason = error.to_string();
+                    let told = self.in_force.refused.insert(name.clone(), reason.clone());
+                    if told.as_ref() != Some(&reason) {
+                        warn(format_args!("{reason}; {name} is waiting until that has changed"));
+                    }
+                }
+            }
+        }
+        let names: Vec<_> = attached.iter().map(|at| at.interface.name.as_str()).collect();
+        if let Some(names) = several(&names) {
+            eprintln!("sekisho: {names}: attached");
+        }
+        let is_any = !attached.is_empty();
+        self.in_force.attached.extend(attached);
+        Ok(is_any)
+    }
+}
+
+impl InForce {
+    /// What there is to be said of interfaces that are not there.
+    fn absent(&self) -> Result<Vec<String>, load::Error> {
+        Ok(absent(&self.site, &Interfaces::look()?, &[]))
+    }
+}
+
+impl Options {
+    /// What a site attaches now: all of its interfaces that are there, but for those that
+    /// were refused when they came, and all of them if they are required.
+    fn wanted(
+        &self,
+        site: &Site,
+        now: &Interfaces,
+        refused: &BTreeMap<String, String>,
+    ) -> Vec<Attach> {
+        let is_there = |name: &str| self.require_interfaces || now.get(name).is_some();
+        wanted(site, |name| is_there(name) && !refused.contains_key(name))
+    }
+}
+
+/// What there is to be said of interfaces of the site that are not there and were not waited
+/// for before: what may have been meant.
+fn absent(site: &Site, now: &Interfaces, waited: &[String]) -> Vec<String> {
+    const TOLD: usize = 10;
+    let known: HashSet<_> = waited.iter().collect();
+    let is_new = |name: &str| !known.contains(&name.to_owned()) && now.get(name).is_none();
+    let absent = wanted(site, is_new);
+    let mut told: Vec<_> = absent
+        .iter()
+        .take(TOLD)
+        .filter_map(|attach| now.find(&attach.interface, &attach.wanted_by).err())
+        .map(|missing| format!("{missing}; it is attached when it comes"))
+        .collect();
+    if absent.len() > TOLD {
+        told.push(format!("{} more interfaces are waited for", absent.len() - TOLD));
+    }
+    told
+}
+
+/// Names of interfaces in one line, however many they are; none if there are none.
+fn several(names: &[&str]) -> Option<String> {
+    const NAMES: usize = 8;
+    match names {
+        [] => None,
+        [name] => Some(format!("interface {name}")),
+        names if names.len() <= NAMES => Some(format!("interfaces {}", names.join(", "))),
+        names => {
+            let more = names.len() - NAMES;
+            Some(format!("interfaces {} and {more} more", names[..NAMES].join(", ")))
+        }
     }
 }
 
@@ -334,14 +437,14 @@ impl Put<'_> {
         before: &Compiled,
         site: Site,
         file: File,
-        waiting: &[String],
+        refused: &BTreeMap<String, String>,
     ) -> anyhow::Result<(InForce, Vec<String>)> {
         let Self { options, dataplane, neighbours } = self;
         // What does not fit is refused before anything is touched.
         let tried = compile::compile(&site, &neighbours.facts(options, &[]), before);
         dataplane.may_install(&tried.image)?;
         let known: Vec<_> = dataplane.attached().map(str::to_owned).collect();
-        let attached = dataplane.attach(&wanted(&site, waiting))?;
+        let attached = Self::attach(options, dataplane, &site, refused)?;
         attached.iter().filter_map(|at| at.warning.as_ref()).for_each(warn);
         let asked = neighbours.watch.clone();
         neighbours.watch.follow(questions(&site, &attached), &asked.known());
@@ -368,7 +471,30 @@ impl Put<'_> {
                 Err(error) => released.push(format!("{name} is not given back: {error}")),
             }
         }
-        Ok((InForce { site, file, compiled, attached }, released))
+        let is_named =
+            |name: &str| site.attachments.values().any(|at| at.interface.as_str() == name);
+        let mut refused = refused.clone();
+        refused.retain(|name, _| is_named(name));
+        Ok((InForce { site, file, compiled, attached, refused }, released))
+    }
+
+    /// Attaches what is there. What goes between the look and the attaching is not there.
+    fn attach(
+        options: &Options,
+        dataplane: &mut Dataplane,
+        site: &Site,
+        refused: &BTreeMap<String, String>,
+    ) -> Result<Vec<Attached>, load::Error> {
+        const TRIES: u32 = 3;
+        let mut tries = 1;
+        loop {
+            let now = Interfaces::look()?;
+            let wanted = options.wanted(site, &now, refused);
+            match dataplane.attach(&wanted) {
+                Err(_) if tries < TRIES && has_gone(&wanted, &now)? => tries += 1,
+                attached => return attached,
+            }
+        }
     }
 
     /// Puts the next version in force. Objects that are new under their number begin to be
@@ -459,14 +585,24 @@ fn questions(site: &Site, attached: &[Attached]) -> Vec<(Link, Question)> {
     questions.collect()
 }
 
-/// Every interface once, but for those that are waited for: attachments differ by VLAN as
-/// well.
-fn wanted(site: &Site, waiting: &[String]) -> Vec<Attach> {
+/// Has one of these gone that was there?
+fn has_gone(wanted: &[Attach], before: &Interfaces) -> Result<bool, load::Error> {
+    let now = Interfaces::look()?;
+    let index = |of: &Interfaces, name: &str| of.get(name).map(|found| found.index);
+    let is_gone = |attach: &Attach| {
+        let name = &attach.interface;
+        index(before, name).is_some_and(|was| index(&now, name) != Some(was))
+    };
+    Ok(wanted.iter().any(is_gone))
+}
+
+/// Every interface that is asked for, once: attachments differ by VLAN as well.
+fn wanted(site: &Site, is_asked: impl Fn(&str) -> bool) -> Vec<Attach> {
+    let mut seen = HashSet::new();
     let mut wanted: Vec<Attach> = Vec::new();
     for (ix, at) in site.attachments.iter() {
         let name = at.interface.as_str();
-        let is_known = wanted.iter().any(|known| known.interface == name);
-        if is_known || waiting.iter().any(|other| other == name) {
+        if !is_asked(name) || !seen.insert(name) {
             continue;
         }
         wanted.push(Attach {

@@ -20,6 +20,7 @@ pub mod testrun;
 mod features;
 mod grace;
 mod heard;
+mod held;
 mod hook;
 mod keyed;
 mod log;
@@ -55,7 +56,8 @@ pub use self::{
     flows::HalfFlow,
     hook::{Hook, Hooked, Role},
     install::Installed,
-    interface::Interface,
+    interface::{Interface, Interfaces},
+    netlink::Changes,
     place::Place,
     sweep::{FlowTable, Swept, Totals},
     testrun::{TestFrame, Trace, Verdict},
@@ -221,8 +223,7 @@ impl Dataplane {
     /// Refuses what [`attach`](Self::attach) would, as far as it can be known before, and
     /// touches nothing.
     pub fn may_attach(&mut self, wanted: &[Attach]) -> Result<(), Error> {
-        let Self { place, state, ebpf, nics, .. } = self;
-        Attaching { place, state, ebpf, nics }.find(wanted).map(drop)
+        self.attaching().find(wanted).map(drop)
     }
 
     /// Half-flows that there is room for.
@@ -247,8 +248,50 @@ impl Dataplane {
     /// Until an image that knows an interface is installed, nothing passes there. The
     /// answer says what the compiler has to know for that image.
     pub fn attach(&mut self, wanted: &[Attach]) -> Result<Vec<Attached>, Error> {
+        self.release_gone()?;
+        self.attaching().all(wanted)
+    }
+
+    /// As [`attach`](Self::attach), each for itself.
+    pub fn attach_each(
+        &mut self,
+        wanted: &[Attach],
+    ) -> Result<Vec<Result<Attached, Error>>, Error> {
+        self.release_gone()?;
+        self.attaching().each(wanted)
+    }
+
+    fn attaching(&mut self) -> Attaching<'_> {
         let Self { place, state, ebpf, nics, .. } = self;
-        Attaching { place, state, ebpf, nics }.all(wanted)
+        Attaching { place, state, ebpf, nics }
+    }
+
+    /// Takes out interfaces that are gone, or have another name: nothing of what they were
+    /// is left for whoever gets their name or number.
+    pub fn release_gone(&mut self) -> Result<(), Error> {
+        held::check_namespace(&self.place, &self.state)?;
+        let mut gone = Vec::new();
+        for (name, before) in &self.state.interfaces {
+            if !held::is_there(&self.place, name, before)? {
+                gone.push((name.clone(), before.ifindex));
+            }
+        }
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let numbers: Vec<_> = gone.iter().map(|(_, index)| *index).collect();
+        self.tables.purge(&numbers)?;
+        let mut released = Ok(());
+        for (name, index) in &gone {
+            // An absent interface has left the map by itself.
+            let _ = self.nics.remove(*index);
+            released = detach::release(&self.place, &mut self.state, name, false).map(drop);
+            if released.is_err() {
+                break;
+            }
+        }
+        self.state.write(&self.place.state_file())?;
+        released
     }
 
     /// The names of the interfaces that are attached.
@@ -262,7 +305,9 @@ impl Dataplane {
             // An absent interface has left the map by itself.
             let _ = self.nics.remove(before.ifindex);
         }
-        detach::release(&self.place, &mut self.state, name, leave_open)
+        let done = detach::release(&self.place, &mut self.state, name, leave_open)?;
+        self.state.write(&self.place.state_file())?;
+        Ok(done)
     }
 
     /// Packets and bytes of the first `attachments` attachments.

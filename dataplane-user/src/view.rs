@@ -34,8 +34,11 @@ pub struct Attachment {
     pub vlan: Option<u16>,
     /// What it is: `network blue/web`, `uplink internet`, `access mobile`.
     pub object: String,
-    /// Where the program sits: `xdp` or `tcx`.
+    /// Where the program sits: `xdp`, `tcx`, or `waiting`.
     pub hook: String,
+    /// Why it is waiting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<String>,
 }
 
 /// A table's gauge.

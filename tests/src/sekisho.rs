@@ -26,6 +26,7 @@ pub struct Sekisho<'lab> {
     socket: String,
     pins: String,
     state: String,
+    options: Vec<String>,
     process: Option<Process>,
 }
 
@@ -49,8 +50,16 @@ impl<'lab> Sekisho<'lab> {
             // It goes with the lab, also when nobody comes to detach.
             state: lab.folder().join("state").display().to_string(),
             site,
+            options: Vec::new(),
             process: None,
         })
+    }
+
+    /// With further options of `sekisho run` from now on, such as `&["--require-interfaces"]`.
+    #[must_use]
+    pub fn with_options(mut self, options: &[&str]) -> Self {
+        self.options = options.iter().map(|&option| option.to_owned()).collect();
+        self
     }
 
     /// Runs the daemon (again) on the site file that is there.
@@ -79,7 +88,8 @@ impl<'lab> Sekisho<'lab> {
         let config = self.site.display().to_string();
         let verb = [self.program.as_str(), "run", "--config", &config, "--socket", socket];
         let place = ["--pin-path", &self.pins, "--state-path", &self.state];
-        self.lab.dut().spawn(&[verb.as_slice(), &place].concat())
+        let options: Vec<_> = self.options.iter().map(String::as_str).collect();
+        self.lab.dut().spawn(&[verb.as_slice(), &place, &options].concat())
     }
 
     /// Puts another site file in its place and asks for it to be read; a refusal is for the

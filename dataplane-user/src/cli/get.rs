@@ -7,6 +7,7 @@ use super::{
     daemon::Daemon,
     output::{Output, table},
 };
+use crate::view::Status;
 
 /// Show the site in force, or a part of it
 #[derive(Args)]
@@ -30,11 +31,26 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             anyhow::anyhow!("there is no {step:?} here; there are: {}", children(found).join(", "))
         })?;
     }
+    // For people alone: a program may put what it reads in force again.
+    let waiting = if options.output.is_table() { waiting(&options.daemon)? } else { Vec::new() };
     options.output.print(found, |found| {
         let mut rows = Vec::new();
         leaves(found, "", &mut rows);
+        for [path, value] in &mut rows {
+            let is_interface = path.rsplit('/').next() == Some("interface");
+            if is_interface && waiting.contains(value) {
+                value.push_str(" (waiting)");
+            }
+        }
         table(["PATH", "VALUE"], rows)
     })
+}
+
+/// Interfaces that are waited for.
+fn waiting(daemon: &Daemon) -> anyhow::Result<Vec<String>> {
+    let status: Status = daemon.get("/v1/status")?;
+    let waiting = status.attachments.into_iter().filter(|at| at.waiting_for.is_some());
+    Ok(waiting.map(|at| at.interface).collect())
 }
 
 /// Every value with the path that leads to it.

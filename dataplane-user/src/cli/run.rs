@@ -3,7 +3,8 @@
 use std::{
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
@@ -18,7 +19,7 @@ use super::place::PlaceOptions;
 use crate::{
     api, client,
     daemon::{self, Daemon},
-    load::LogLevel,
+    load::{Changes, LogLevel},
     message,
 };
 
@@ -48,6 +49,9 @@ pub struct Options {
     /// Half-flows that one tenant may have [default: a quarter of --flows]
     #[arg(long, value_name = "N")]
     flows_per_tenant: Option<u32>,
+    /// Refuse a site file of which an interface is missing, instead of waiting for it
+    #[arg(long)]
+    require_interfaces: bool,
 }
 
 /// How often expired flows are cleared and counters folded.
@@ -78,10 +82,16 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             flow_lines: options.flows,
             flows_per_tenant,
             program_log: options.program_log,
+            require_interfaces: options.require_interfaces,
         };
+        // From before the first look on, so that nothing comes unseen.
+        let changes = Changes::listen()?;
         let daemon = tokio::task::spawn_blocking(|| Daemon::start(started)).await?;
         let daemon = daemon.inspect_err(|_| drop(std::fs::remove_file(&options.socket)))?;
-        let served = serve(Arc::new(Mutex::new(daemon)), listener, metrics, hangup).await;
+        let daemon = Arc::new(Mutex::new(daemon));
+        let looked_at = daemon.clone();
+        thread::spawn(move || look_at_changes(&looked_at, &changes));
+        let served = serve(daemon, listener, metrics, hangup).await;
         // What is left behind would keep the next daemon from listening.
         let _ = std::fs::remove_file(&options.socket);
         served
@@ -145,6 +155,23 @@ async fn reload(daemon: api::Shared, mut hangup: Signal) {
             }
             Err(error) => eprintln!("sekisho: {error}"),
         }
+    }
+}
+
+/// Looks at the interfaces when any of them has changed. While one look is under way any
+/// number of changes are one reason for the next; between two looks there is as much time
+/// as a look takes, so that a crowd of interfaces does not keep others waiting.
+fn look_at_changes(daemon: &api::Shared, changes: &Changes) {
+    const PAUSE_MIN: Duration = Duration::from_millis(5);
+    loop {
+        if let Err(error) = changes.wait() {
+            eprintln!("sekisho: interfaces: {error}; they are looked at once a second");
+            return;
+        }
+        let start = Instant::now();
+        // What goes wrong is told by the look that is made every second.
+        let _ = daemon.lock().unwrap_or_else(PoisonError::into_inner).look_at_interfaces();
+        thread::sleep(start.elapsed().max(PAUSE_MIN));
     }
 }
 

@@ -25,7 +25,11 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 fn show(status: &Status) -> String {
     let attachments = status.attachments.iter().map(|row| {
         let vlan = row.vlan.map_or_else(|| "-".to_owned(), |vlan| vlan.to_string());
-        [row.interface.clone(), vlan, row.object.clone(), row.hook.clone()]
+        let hook = match &row.waiting_for {
+            Some(reason) => format!("{} ({reason})", row.hook),
+            None => row.hook.clone(),
+        };
+        [row.interface.clone(), vlan, row.object.clone(), hook]
     });
     let tables = status.tables.iter().map(|row| {
         let share = 100.0 * row.used as f64 / row.max.max(1) as f64;

@@ -19,6 +19,9 @@ use crate::{
     },
 };
 
+/// In the place of a hook.
+const WAITING: &str = "waiting";
+
 impl Daemon {
     /// `sekisho status`.
     pub fn status(&self) -> anyhow::Result<Status> {
@@ -32,6 +35,7 @@ impl Daemon {
                 vlan: at.vlan,
                 object: self.owner(ix),
                 hook: self.hook(at.interface.as_str()).to_owned(),
+                waiting_for: self.waiting_for(at.interface.as_str()),
             })
             .collect();
         attachments.sort_by(|a, b| (&a.interface, a.vlan).cmp(&(&b.interface, b.vlan)));
@@ -234,7 +238,16 @@ impl Daemon {
 
     fn hook(&self, interface: &str) -> &'static str {
         let at = self.in_force.attached.iter().find(|at| at.interface.name == interface);
-        at.map_or("waiting", |at| at.hooked.name())
+        at.map_or(WAITING, |at| at.hooked.name())
+    }
+
+    /// Why the interface is not attached.
+    fn waiting_for(&self, interface: &str) -> Option<String> {
+        if self.hook(interface) != WAITING {
+            return None;
+        }
+        let refused = self.in_force.refused.get(interface).cloned();
+        Some(refused.unwrap_or_else(|| "there is no such interface".to_owned()))
     }
 
     /// What is plugged in there.

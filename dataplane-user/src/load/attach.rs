@@ -24,8 +24,9 @@ use dataplane_common::addr::Mac;
 
 use super::{
     Error,
+    held::{self, Held},
     hook::{Hook, Hooked, Role},
-    interface::Interface,
+    interface::{Interface, Interfaces},
     maps,
     place::Place,
     programs::{self, DELIVER, TC, XDP},
@@ -55,6 +56,11 @@ impl Attach {
         }
     }
 
+    fn missing(&self) -> Error {
+        let (interface, wanted_by) = (self.interface.clone(), self.wanted_by.clone());
+        Error::InterfaceMissing { interface, wanted_by, names: Vec::new() }
+    }
+
     fn twice(&self) -> Error {
         let (interface, wanted_by) = (self.interface.clone(), self.wanted_by.clone());
         Error::InterfaceTwice { interface, wanted_by }
@@ -80,8 +86,10 @@ struct Undo {
 /// An interface that is ours.
 #[derive(Debug)]
 pub struct Attached {
-    /// As it was found.
+    /// As it was found, or as it is by now.
     pub interface: Interface,
+    /// What it is to us.
+    pub role: Role,
     /// Where the program sits.
     pub hooked: Hooked,
     /// How it is sent to: [`dataplane_common::table::next_hop::output_kind`].
@@ -104,6 +112,27 @@ pub enum Warning {
 }
 
 impl Attached {
+    fn new(
+        attach: &Attach,
+        interface: Interface,
+        hooked: Hooked,
+        warning: Option<Warning>,
+    ) -> Self {
+        let role = attach.role;
+        let output_kind = interface.output_kind(role, hooked);
+        Self { interface, role, hooked, output_kind, warning }
+    }
+
+    /// Notes how the interface is now; answers whether that is news to the tables.
+    pub fn follow(&mut self, now: &Interface) -> bool {
+        let output_kind = now.output_kind(self.role, self.hooked);
+        let known = (self.interface.mac, self.interface.mtu_bytes, self.output_kind);
+        let is_news = known != (now.mac, now.mtu_bytes, output_kind);
+        self.interface = now.clone();
+        self.output_kind = output_kind;
+        is_news
+    }
+
     /// The MAC of the interface.
     #[must_use]
     pub const fn mac(&self) -> Mac {
@@ -122,40 +151,110 @@ pub(super) struct Attaching<'l> {
 /// What holds a program on an interface, as named in the pin folder.
 const LINKS: [(&str, &str); 3] = [("xdp", XDP), ("tcx", TC), ("deliver", DELIVER)];
 
+/// What is going to be done to an interface that has nothing of ours.
+struct Plan {
+    before: Before,
+    /// Why it is not XDP that it gets, if that was asked for.
+    refusal: Option<Error>,
+}
+
+impl Plan {
+    fn new(attach: &Attach, interface: &Interface) -> Result<Self, Error> {
+        // An offload that blinds XDP and cannot be switched off is a reason for tcx, too.
+        match settings::before(interface, attach.role, attach.hooked()) {
+            Ok(before) => Ok(Self { before, refusal: None }),
+            Err(refusal @ Error::FeatureFixed { .. }) if attach.hook == Hook::Auto => {
+                let mut before = settings::before(interface, attach.role, Hooked::Tcx)?;
+                before.fell_back = true;
+                Ok(Self { before, refusal: Some(refusal) })
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
 impl Attaching<'_> {
     /// Attaches all of them, or changes nothing.
     pub fn all(&mut self, wanted: &[Attach]) -> Result<Vec<Attached>, Error> {
         let found = self.find(wanted)?;
-        let mut attached = Vec::new();
         let mut done = Vec::new();
-        for (attach, interface) in wanted.iter().zip(found) {
-            match self.one(attach, &interface, &mut done) {
-                Ok((hooked, warning)) => {
-                    let output_kind = interface.output_kind(attach.role, hooked);
-                    attached.push(Attached { interface, hooked, output_kind, warning });
-                }
-                Err(error) => {
-                    for undo in done.iter().rev() {
-                        // What cannot be undone stays in the state file, for `detach`.
-                        let _ = self.undo(&undo.name);
-                        if let Some(before) = &undo.before {
-                            let _ = self.put_back(attach, &undo.name, before);
-                        }
-                    }
-                    return Err(error);
+        let attached = self.all_found(wanted, found, &mut done);
+        if attached.is_err() {
+            for undo in done.iter().rev() {
+                // What cannot be undone stays in the state file, for `detach`.
+                let _ = self.undo(&undo.name);
+                let attach = wanted.iter().find(|attach| attach.interface == undo.name);
+                if let (Some(attach), Some(before)) = (attach, &undo.before) {
+                    let _ = self.put_back(attach, before);
                 }
             }
+        }
+        attached
+    }
+
+    /// Attaches them; `done` gets what there is to undo once there is something.
+    fn all_found(
+        &mut self,
+        wanted: &[Attach],
+        found: Vec<Interface>,
+        done: &mut Vec<Undo>,
+    ) -> Result<Vec<Attached>, Error> {
+        let mut plans = Vec::new();
+        for (attach, interface) in wanted.iter().zip(&found) {
+            plans.push(self.plan(attach, interface)?);
+        }
+        // All of them in one writing, however many they are.
+        for (attach, plan) in wanted.iter().zip(&plans) {
+            if let Some(plan) = plan {
+                done.push(Undo { name: attach.interface.clone(), before: None });
+                self.state.remember(&attach.interface, plan.before.clone());
+            }
+        }
+        self.write()?;
+        let mut attached = Vec::new();
+        for ((attach, interface), plan) in wanted.iter().zip(found).zip(plans) {
+            attached.push(match plan {
+                Some(plan) => self.fresh(attach, interface, plan)?,
+                None => self.present(attach, interface, done)?,
+            });
+        }
+        Ok(attached)
+    }
+
+    /// Attaches each that can be: one that is refused is none of the others' business.
+    pub fn each(&mut self, wanted: &[Attach]) -> Result<Vec<Result<Attached, Error>>, Error> {
+        let now = Interfaces::look()?;
+        let mut planned = Vec::new();
+        for attach in wanted {
+            let found = self.find_one(&now, attach);
+            let plan = found.and_then(|found| Ok((self.plan(attach, &found)?, found)));
+            if let Ok((Some(plan), _)) = &plan {
+                self.state.remember(&attach.interface, plan.before.clone());
+            }
+            planned.push(plan);
+        }
+        self.write()?;
+        let mut attached = Vec::new();
+        for (attach, planned) in wanted.iter().zip(planned) {
+            attached.push(planned.and_then(|(plan, interface)| match plan {
+                Some(plan) => self.fresh(attach, interface, plan).inspect_err(|_| {
+                    // What cannot be undone is undone when it is tried again.
+                    let _ = self.undo(&attach.interface);
+                }),
+                None => self.present(attach, interface, &mut Vec::new()),
+            }));
         }
         Ok(attached)
     }
 
     /// The interfaces, if they are there and ours to take; else everything that is wrong.
     pub fn find(&self, wanted: &[Attach]) -> Result<Vec<Interface>, Error> {
+        let now = Interfaces::look()?;
         let mut wrong = Vec::new();
         let mut found = Vec::new();
         for (index, attach) in wanted.iter().enumerate() {
             let is_twice = wanted[..index].iter().any(|other| other.interface == attach.interface);
-            match if is_twice { Err(attach.twice()) } else { self.find_one(attach) } {
+            match if is_twice { Err(attach.twice()) } else { self.find_one(&now, attach) } {
                 Ok(interface) => found.push(interface),
                 Err(error) => wrong.push(error),
             }
@@ -167,100 +266,93 @@ impl Attaching<'_> {
         }
     }
 
-    fn find_one(&self, attach: &Attach) -> Result<Interface, Error> {
+    fn find_one(&self, now: &Interfaces, attach: &Attach) -> Result<Interface, Error> {
         let (name, wanted_by) = (&attach.interface, &attach.wanted_by);
-        let interface = Interface::find(name, wanted_by)?;
-        let is_ours = self.state.interfaces.get(name).is_some_and(|before| {
-            before.ifindex == interface.index
-                && self.place.link(name, before.hooked.name()).exists()
-        });
-        if !is_ours {
-            interface.check(wanted_by)?;
+        let interface = now.find(name, wanted_by)?;
+        if self.is_ours(&interface)? {
+            return Ok(interface);
         }
-        if !is_ours && attach.hooked() == Hooked::Xdp && interface.xdp_program.is_some() {
+        interface.check(wanted_by)?;
+        if attach.hooked() == Hooked::Xdp && interface.xdp_program.is_some() {
             let id = interface.xdp_program;
             let (interface, wanted_by) = (name.clone(), wanted_by.clone());
             return Err(Error::XdpInUse { interface, wanted_by, id });
         }
-        if !is_ours && is_guarded(name) {
+        if is_guarded(name) {
             let (interface, wanted_by) = (name.clone(), wanted_by.clone());
             return Err(Error::GuardedAlready { interface, wanted_by });
         }
         Ok(interface)
     }
 
-    /// Attaches one; `done` gets what there is to undo once there is something.
-    fn one(
+    /// Is it attached already, by this process or one before?
+    fn is_ours(&self, interface: &Interface) -> Result<bool, Error> {
+        let Some(before) = self.state.interfaces.get(&interface.name) else { return Ok(false) };
+        let is_same = before.ifindex == interface.index;
+        Ok(is_same && held::held(self.place, &interface.name, before)? == Held::Yes)
+    }
+
+    /// What there is to do to an interface; none if it is attached already.
+    fn plan(&self, attach: &Attach, interface: &Interface) -> Result<Option<Plan>, Error> {
+        if self.is_ours(interface)? { Ok(None) } else { Plan::new(attach, interface).map(Some) }
+    }
+
+    /// What is attached already stays, unless another hook or role is asked for.
+    fn present(
         &mut self,
         attach: &Attach,
-        interface: &Interface,
+        interface: Interface,
         done: &mut Vec<Undo>,
-    ) -> Result<(Hooked, Option<Warning>), Error> {
+    ) -> Result<Attached, Error> {
         let name = &attach.interface;
-        let Some(before) = self.present(attach, interface)? else {
-            done.push(Undo { name: name.clone(), before: None });
-            return self.fresh(attach, interface);
+        let Some(before) = self.state.interfaces.get(name).cloned() else {
+            return Err(attach.missing());
         };
         let is_fallen_back = attach.hook == Hook::Auto && before.fell_back;
         let is_same = attach.hooked() == before.hooked || is_fallen_back;
         if is_same && attach.role == before.role {
-            return Ok((before.hooked, None));
+            return Ok(Attached::new(attach, interface, before.hooked, None));
         }
         // At another hook than before: nothing passes in between.
         done.push(Undo { name: name.clone(), before: Some(before.clone()) });
         settings::set_up(name, interface.index, false)?;
         self.undo(name)?;
-        let interface = Interface::find(name, &attach.wanted_by)?;
-        let attached = self.fresh(attach, &interface)?;
-        self.was_up(name, before.is_up)?;
-        Ok(attached)
+        self.anew(attach, before.is_up)
     }
 
     /// Attaches an interface as it was before something failed.
-    fn put_back(&mut self, other: &Attach, name: &str, before: &Before) -> Result<(), Error> {
+    fn put_back(&mut self, other: &Attach, before: &Before) -> Result<(), Error> {
         let hook = if before.hooked == Hooked::Xdp { Hook::Xdp } else { Hook::Tcx };
-        let attach = Attach {
-            interface: name.to_owned(),
-            wanted_by: other.wanted_by.clone(),
-            role: before.role,
-            hook,
-        };
+        self.anew(&Attach { role: before.role, hook, ..other.clone() }, before.is_up).map(drop)
+    }
+
+    /// Attaches an interface that was given back just now, and was up or not when it was
+    /// found at first.
+    fn anew(&mut self, attach: &Attach, was_up: bool) -> Result<Attached, Error> {
+        let name = &attach.interface;
         let interface = Interface::find(name, &attach.wanted_by)?;
-        self.fresh(&attach, &interface)?;
-        self.was_up(name, before.is_up)
+        let plan = Plan::new(attach, &interface)?;
+        self.remember(name, &plan.before)?;
+        let attached = self.fresh(attach, interface, plan)?;
+        if let Some(mut before) = self.state.interfaces.get(name).cloned() {
+            before.is_up = was_up;
+            self.remember(name, &before)?;
+        }
+        Ok(attached)
     }
 
-    /// Remembers how the interface was when it was first found.
-    fn was_up(&mut self, name: &str, is_up: bool) -> Result<(), Error> {
-        let Some(mut before) = self.state.interfaces.get(name).cloned() else { return Ok(()) };
-        before.is_up = is_up;
-        self.remember(name, &before)
-    }
-
-    /// Attaches an interface that has nothing of ours.
+    /// Attaches an interface that has nothing of ours, and of which is remembered how it was.
     fn fresh(
         &mut self,
         attach: &Attach,
-        interface: &Interface,
-    ) -> Result<(Hooked, Option<Warning>), Error> {
+        interface: Interface,
+        plan: Plan,
+    ) -> Result<Attached, Error> {
         let name = &attach.interface;
         let wanted_by = &attach.wanted_by;
-        let hooked = attach.hooked();
-
-        // An offload that blinds XDP and cannot be switched off is a reason for tcx, too.
-        let (mut hooked, mut before, mut refusal) =
-            match settings::before(interface, attach.role, hooked) {
-                Ok(before) => (hooked, before, None),
-                Err(error @ Error::FeatureFixed { .. }) if attach.hook == Hook::Auto => {
-                    let mut before = settings::before(interface, attach.role, Hooked::Tcx)?;
-                    before.fell_back = true;
-                    (Hooked::Tcx, before, Some(error))
-                }
-                Err(error) => return Err(error),
-            };
-        self.remember(name, &before)?;
+        let Plan { mut before, mut refusal } = plan;
         settings::take(name, &before)?;
-        if hooked == Hooked::Xdp {
+        if before.hooked == Hooked::Xdp {
             match self.xdp(attach, interface.index) {
                 Ok(()) => {}
                 Err(error @ Error::XdpRefused { .. }) if attach.hook == Hook::Auto => {
@@ -268,13 +360,12 @@ impl Attaching<'_> {
                     before.hooked = Hooked::Tcx;
                     before.fell_back = true;
                     self.remember(name, &before)?;
-                    hooked = Hooked::Tcx;
                     refusal = Some(error);
                 }
                 Err(error) => return Err(error),
             }
         }
-        if hooked == Hooked::Tcx {
+        if before.hooked == Hooked::Tcx {
             self.tcx(attach, TC, "tcx")?;
         }
         if !interface.is_up {
@@ -282,25 +373,12 @@ impl Attaching<'_> {
         }
         let warning = match refusal {
             Some(refusal) => Some(Warning::FellBack { refusal }),
-            None if hooked == Hooked::Xdp && attach.role == Role::Port => {
+            None if before.hooked == Hooked::Xdp && attach.role == Role::Port => {
                 Some(Warning::XdpOnPort { interface: name.clone(), wanted_by: wanted_by.clone() })
             }
             None => None,
         };
-        Ok((hooked, warning))
-    }
-
-    /// Is it attached already, by this process or one before? An interface of the same
-    /// name that is another one now has nothing of ours.
-    fn present(&mut self, attach: &Attach, interface: &Interface) -> Result<Option<Before>, Error> {
-        let name = &attach.interface;
-        let Some(before) = self.state.interfaces.get(name).cloned() else { return Ok(None) };
-        let link = self.place.link(name, before.hooked.name());
-        if before.ifindex != interface.index || !link.exists() {
-            self.undo(name)?;
-            return Ok(None);
-        }
-        Ok(Some(before))
+        Ok(Attached::new(attach, interface, before.hooked, warning))
     }
 
     fn xdp(&mut self, attach: &Attach, index: u32) -> Result<(), Error> {
@@ -365,24 +443,20 @@ impl Attaching<'_> {
 
     fn remember(&mut self, name: &str, before: &Before) -> Result<(), Error> {
         self.state.remember(name, before.clone());
+        self.write()
+    }
+
+    fn write(&self) -> Result<(), Error> {
         self.state.write(&self.place.state_file())
     }
 
     /// Gives an interface back as it was found.
     fn undo(&mut self, name: &str) -> Result<(), Error> {
-        let Some(before) = self.state.interfaces.get(name).cloned() else { return Ok(()) };
-        let _ = self.nics.remove(before.ifindex);
-        for (hook, _) in LINKS {
-            unlink(self.place, name, hook)?;
+        if let Some(before) = self.state.interfaces.get(name) {
+            let _ = self.nics.remove(before.ifindex);
         }
-        if is_same(name, &before)? {
-            if !before.is_up {
-                settings::set_up(name, before.ifindex, false)?;
-            }
-            settings::give_back(name, &before)?;
-        }
-        self.state.interfaces.remove(name);
-        self.state.write(&self.place.state_file())
+        super::detach::release(self.place, self.state, name, true)?;
+        self.write()
     }
 }
 
@@ -395,15 +469,6 @@ fn is_guarded(interface: &str) -> bool {
 
 /// BPF_OBJ_NAME_LEN without its closing zero (linux/bpf.h).
 const KERNEL_NAME_BYTES_MAX: usize = 15;
-
-/// Is the interface still the one that was attached?
-pub(super) fn is_same(name: &str, before: &Before) -> Result<bool, Error> {
-    match Interface::find(name, "sekisho") {
-        Ok(interface) => Ok(interface.index == before.ifindex),
-        Err(Error::InterfaceMissing { .. }) => Ok(false),
-        Err(error) => Err(error),
-    }
-}
 
 /// Takes a program off an interface: the pin is all that holds it there.
 pub(super) fn unlink(place: &Place, interface: &str, hook: &str) -> Result<bool, Error> {
@@ -471,11 +536,11 @@ fn renew_one(
     };
     match renewed {
         Ok(Ok(())) => Ok(()),
-        // The interface is gone, and with it what the pin stood for.
+        // The interface is gone. The pin stays as long as it is remembered, and tells so.
         Ok(Err(ProgramError::SyscallError(error)))
             if error.io_error.raw_os_error() == Some(ENOLINK) =>
         {
-            fs::remove_file(path).map_err(Error::file(path))
+            Ok(())
         }
         Ok(Err(error)) => {
             Err(Error::Attach { interface, wanted_by, program, source: Box::new(error) })

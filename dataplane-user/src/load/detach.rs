@@ -9,6 +9,7 @@ use std::{fmt, fs, io, path::Path};
 use super::{
     Error,
     attach::unlink,
+    held,
     hook::Role,
     interface::Interface,
     place::Place,
@@ -83,7 +84,7 @@ pub fn detach(place: &Place, leave_open: bool) -> Result<Outcome, Error> {
         without_state(place, leave_open, &mut outcome);
     }
     if let Some(state) = &mut state {
-        state.check_namespace()?;
+        held::check_namespace(place, state)?;
         let names: Vec<_> = state.interfaces.keys().cloned().collect();
         for name in names {
             match release(place, state, &name, leave_open) {
@@ -91,6 +92,7 @@ pub fn detach(place: &Place, leave_open: bool) -> Result<Outcome, Error> {
                 Err(error) => outcome.failed.push(error),
             }
         }
+        state.write(&place.state_file())?;
     }
     match remove(place) {
         Ok(true) => outcome.done.push(Done::Removed),
@@ -135,7 +137,7 @@ fn without_state(place: &Place, leave_open: bool, outcome: &mut Outcome) {
     }
 }
 
-/// Gives one interface back.
+/// Gives one interface back. The state is the caller's to be written.
 pub(super) fn release(
     place: &Place,
     state: &mut State,
@@ -143,9 +145,7 @@ pub(super) fn release(
     leave_open: bool,
 ) -> Result<Vec<Done>, Error> {
     let Some(before) = state.interfaces.get(name).cloned() else { return Ok(Vec::new()) };
-    // It may have got another name meanwhile.
-    let now = super::interface::indexes()?;
-    let now = now.into_iter().find(|(_, index)| *index == before.ifindex).map(|(name, _)| name);
+    let now = held::name_now(place, name, &before)?;
     let mut done = Vec::new();
     if let Some(now) = now.as_ref().filter(|_| goes_down(&before, leave_open)) {
         settings::set_up(now, before.ifindex, false)?;
@@ -168,7 +168,6 @@ pub(super) fn release(
         None => done.push(Done::Gone { interface }),
     }
     state.interfaces.remove(name);
-    state.write(&place.state_file())?;
     Ok(done)
 }
 

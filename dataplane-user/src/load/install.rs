@@ -142,6 +142,28 @@ impl VersionedTables {
         Ok(Installed { version: new, written: keyed(image), writing, waiting, removing })
     }
 
+    /// Takes interfaces out of the version in force, in place: whoever gets the number of
+    /// one that is gone has nothing of it, from now on.
+    pub fn purge(&mut self, gone: &[u32]) -> Result<(), Error> {
+        let version = self.version();
+        if version == 0 || gone.is_empty() {
+            return Ok(());
+        }
+        let keys: Vec<AttachmentKey> = match &self.installed {
+            Some(image) => image.attachments.keys().copied().collect(),
+            None => self.attachments.read(version)?.into_keys().collect(),
+        };
+        for key in keys.iter().filter(|key| gone.contains(&key.ifindex)) {
+            self.attachments.remove(version, key)?;
+        }
+        for output in self.outputs.half_mut(version) {
+            if gone.contains(&output.ifindex) {
+                output.ifindex = 0;
+            }
+        }
+        Ok(())
+    }
+
     fn write(&mut self, version: u32, image: &Image) -> Result<(), Error> {
         for (key, value) in &image.attachments {
             self.attachments.put(version, key, value)?;
@@ -282,13 +304,17 @@ impl<T: Plain + Default + PartialEq> Halves<T> {
     /// Writes the version's half, the rest of it empty. More records than a half holds
     /// have been refused before.
     fn write(&mut self, version: u32, records: &[T]) {
-        let all = self.records.records_mut();
-        let (even, odd) = all.split_at_mut(all.len() / 2);
-        let half = if version & 1 == 0 { even } else { odd };
+        let half = self.half_mut(version);
         let count = records.len().min(half.len());
         let (used, rest) = half.split_at_mut(count);
         used.copy_from_slice(&records[..count]);
         rest.fill(T::default());
+    }
+
+    fn half_mut(&mut self, version: u32) -> &mut [T] {
+        let all = self.records.records_mut();
+        let (even, odd) = all.split_at_mut(all.len() / 2);
+        if version & 1 == 0 { even } else { odd }
     }
 
     fn read(&self, version: u32) -> Vec<T> {

@@ -2,7 +2,7 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "the kernel tells more than was asked")]
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     io,
     net::{IpAddr, Ipv6Addr},
 };
@@ -59,29 +59,13 @@ pub enum Peer {
     Elsewhere,
 }
 
-/// IFNAMSIZ without its closing zero (linux/if.h).
-const NAME_BYTES_MAX: usize = 15;
-
 impl Interface {
     /// The interface of this name, which `wanted_by` asks for.
     pub fn find(name: &str, wanted_by: &str) -> Result<Self, Error> {
-        let netlink = |source| Error::Netlink { source };
-        let route = Route::open().map_err(netlink)?;
-        let is_possible = (1..=NAME_BYTES_MAX).contains(&name.len());
-        let link = if is_possible { route.link(name).map_err(netlink)? } else { None };
-        // The kernel answers to alternative names too, which settings and pins do not.
-        let Some(link) = link.filter(|link| name_of(link) == Some(name)) else {
-            let all = route.links().map_err(netlink)?;
-            return Err(Error::InterfaceMissing {
-                interface: name.into(),
-                wanted_by: wanted_by.into(),
-                names: similar(name, all.iter().filter_map(name_of)),
-            });
-        };
-        Self::read(&route, &link).map_err(netlink)
+        Interfaces::look()?.find(name, wanted_by)
     }
 
-    fn read(route: &Route, link: &LinkMessage) -> io::Result<Self> {
+    fn read(link: &LinkMessage, names: &HashMap<u32, &str>, addresses: Vec<IpAddr>) -> Self {
         let mut found = Self {
             name: String::new(),
             index: link.header.index,
@@ -94,7 +78,7 @@ impl Interface {
             is_loopback: link.header.flags.contains(LinkFlags::Loopback),
             master: None,
             xdp_program: None,
-            addresses: Vec::new(),
+            addresses,
         };
         let (mut has_other_end, mut is_elsewhere) = (false, false);
         for attribute in &link.attributes {
@@ -108,7 +92,10 @@ impl Interface {
                 LinkAttribute::Mtu(bytes) => found.mtu_bytes = *bytes,
                 LinkAttribute::Link(_) => has_other_end = true,
                 LinkAttribute::LinkNetNsId(_) => is_elsewhere = true,
-                LinkAttribute::Controller(index) => found.master = Some(name_at(route, *index)?),
+                LinkAttribute::Controller(index) => {
+                    let name = names.get(index).map(|&name| name.to_owned());
+                    found.master = Some(name.unwrap_or_else(|| format!("interface {index}")));
+                }
                 LinkAttribute::LinkInfo(infos) => {
                     for info in infos {
                         if let LinkInfo::Kind(kind) = info {
@@ -123,8 +110,7 @@ impl Interface {
         if matches!(found.kind.as_str(), "veth" | "netkit") && has_other_end {
             found.peer = if is_elsewhere { Peer::Elsewhere } else { Peer::Here };
         }
-        found.addresses = addresses(&route.addresses()?, found.index);
-        Ok(found)
+        found
     }
 
     /// How it is sent to when it is this to us and is attached by that:
@@ -157,13 +143,57 @@ impl Interface {
     }
 }
 
-/// Every interface that is there, and its number.
-pub fn indexes() -> Result<HashMap<String, u32>, Error> {
-    let netlink = |source| Error::Netlink { source };
-    let links = Route::open().and_then(|route| route.links()).map_err(netlink)?;
-    let named =
-        links.iter().filter_map(|link| Some((name_of(link)?.to_owned(), link.header.index)));
-    Ok(named.collect())
+/// Every interface of the calling thread's network namespace, as it was at one moment.
+#[derive(Clone, Default, Debug)]
+pub struct Interfaces {
+    by_name: BTreeMap<String, Interface>,
+}
+
+impl Interfaces {
+    /// Asks the kernel.
+    pub fn look() -> Result<Self, Error> {
+        Self::ask().map_err(|source| Error::Netlink { source })
+    }
+
+    fn ask() -> io::Result<Self> {
+        let route = Route::open()?;
+        let links = route.links()?;
+        let names: HashMap<u32, &str> =
+            links.iter().filter_map(|link| Some((link.header.index, name_of(link)?))).collect();
+        let mut addresses: HashMap<u32, Vec<IpAddr>> = HashMap::new();
+        for message in route.addresses()? {
+            let own = addresses.entry(message.header.index).or_default();
+            own.extend(address(&message));
+        }
+        let read = |link: &LinkMessage| {
+            let own = addresses.get(&link.header.index).cloned().unwrap_or_default();
+            Interface::read(link, &names, own)
+        };
+        let all = links.iter().map(read);
+        Ok(Self { by_name: all.map(|found| (found.name.clone(), found)).collect() })
+    }
+
+    /// The interface of this name, if it is there. Alternative names, which settings and
+    /// pins do not know, are none.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Interface> {
+        self.by_name.get(name)
+    }
+
+    /// The interface of this number.
+    #[must_use]
+    pub fn at(&self, index: u32) -> Option<&Interface> {
+        self.by_name.values().find(|found| found.index == index)
+    }
+
+    /// The interface of this name, which `wanted_by` asks for.
+    pub fn find(&self, name: &str, wanted_by: &str) -> Result<Interface, Error> {
+        self.get(name).cloned().ok_or_else(|| Error::InterfaceMissing {
+            interface: name.into(),
+            wanted_by: wanted_by.into(),
+            names: similar(name, self.by_name.keys().map(String::as_str)),
+        })
+    }
 }
 
 fn name_of(link: &LinkMessage) -> Option<&str> {
@@ -171,12 +201,6 @@ fn name_of(link: &LinkMessage) -> Option<&str> {
         LinkAttribute::IfName(name) => Some(name.as_str()),
         _ => None,
     })
-}
-
-fn name_at(route: &Route, index: u32) -> io::Result<String> {
-    let all = route.links()?;
-    let name = all.iter().find(|link| link.header.index == index).and_then(name_of);
-    Ok(name.map_or_else(|| format!("interface {index}"), ToOwned::to_owned))
 }
 
 fn xdp_program(facts: &[LinkXdp]) -> Option<u32> {
@@ -188,25 +212,21 @@ fn xdp_program(facts: &[LinkXdp]) -> Option<u32> {
     })
 }
 
-/// The interface's addresses, but for IPv6 link-local ones: those go when IPv6 is
+/// An address of an interface, but for IPv6 link-local ones: those go when IPv6 is
 /// switched off there.
-fn addresses(all: &[AddressMessage], index: u32) -> Vec<IpAddr> {
-    let own = all.iter().filter(|address| address.header.index == index);
-    own.filter_map(|address| {
-        // On a link between two hosts `Address` is the other one's.
-        let local = address.attributes.iter().find_map(|attribute| match attribute {
-            AddressAttribute::Local(local) => Some(*local),
+fn address(message: &AddressMessage) -> Option<IpAddr> {
+    // On a link between two hosts `Address` is the other one's.
+    let local = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Local(local) => Some(*local),
+        _ => None,
+    });
+    let address = local.or_else(|| {
+        message.attributes.iter().find_map(|attribute| match attribute {
+            AddressAttribute::Address(address) => Some(*address),
             _ => None,
-        });
-        local.or_else(|| {
-            address.attributes.iter().find_map(|attribute| match attribute {
-                AddressAttribute::Address(address) => Some(*address),
-                _ => None,
-            })
         })
-    })
-    .filter(|address| !matches!(address, IpAddr::V6(address) if is_link_local(address)))
-    .collect()
+    });
+    address.filter(|address| !matches!(address, IpAddr::V6(address) if is_link_local(address)))
 }
 
 fn is_link_local(address: &Ipv6Addr) -> bool {

@@ -13,7 +13,7 @@ use netlink_packet_core::{
 use netlink_packet_route::{
     RouteNetlinkMessage,
     address::AddressMessage,
-    link::{LinkAttribute, LinkFlags, LinkMessage},
+    link::{LinkFlags, LinkMessage},
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
@@ -32,17 +32,6 @@ impl Route {
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
         Ok(Self { socket })
-    }
-
-    /// The interface of this name, if there is one.
-    pub fn link(&self, name: &str) -> io::Result<Option<LinkMessage>> {
-        let mut link = LinkMessage::default();
-        link.attributes.push(LinkAttribute::IfName(name.into()));
-        match self.ask(RouteNetlinkMessage::GetLink(link), 0) {
-            Ok(answers) => Ok(links(answers).next()),
-            Err(error) if is_no_device(&error) => Ok(None),
-            Err(error) => Err(error),
-        }
     }
 
     /// Every interface.
@@ -109,14 +98,53 @@ impl Route {
     }
 }
 
+/// Tells that something about some interface has changed, and not what: whoever hears it
+/// looks at all of them, so that a lost message costs nothing.
+pub struct Changes {
+    socket: Socket,
+}
+
+/// Multicast groups (linux/rtnetlink.h): links, and addresses of both families.
+const GROUPS: [u32; 3] = [1, 5, 9];
+
+impl Changes {
+    /// From now on, in the calling thread's network namespace.
+    pub fn listen() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        for group in GROUPS {
+            socket.add_membership(group)?;
+        }
+        Ok(Self { socket })
+    }
+
+    /// Waits for a change, and takes all that there were since the last call.
+    pub fn wait(&self) -> io::Result<()> {
+        let mut datagram = Vec::with_capacity(DATAGRAM_BYTES);
+        for number in 0..DATAGRAMS_MAX {
+            datagram.clear();
+            let flags = if number == 0 { 0 } else { MSG_DONTWAIT };
+            match self.socket.recv(&mut datagram, flags) {
+                Ok(_) => {}
+                // There were more than the socket had room for.
+                Err(error) if error.raw_os_error() == Some(ENOBUFS) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What does not fit is cut off, and nobody reads it.
+const DATAGRAM_BYTES: usize = 1 << 12;
+const ENOBUFS: i32 = 105;
+const MSG_DONTWAIT: i32 = 0x40;
+
 fn links(answers: Vec<RouteNetlinkMessage>) -> impl Iterator<Item = LinkMessage> {
     answers.into_iter().filter_map(|answer| match answer {
         RouteNetlinkMessage::NewLink(link) => Some(link),
         _ => None,
     })
-}
-
-fn is_no_device(error: &io::Error) -> bool {
-    const ENODEV: i32 = 19;
-    error.raw_os_error() == Some(ENODEV)
 }

@@ -8,7 +8,7 @@ use super::{
     Error,
     features::{self, BLIND_XDP, LEFT_TO_HARDWARE},
     hook::{Hooked, Role},
-    interface::Interface,
+    interface::{Interface, Interfaces},
     netlink::Route,
     state::Before,
 };
@@ -82,7 +82,7 @@ pub fn give_back(name: &str, before: &Before) -> Result<(), Error> {
             }
         });
     match given_back {
-        Err(_) if !super::interface::indexes()?.contains_key(name) => Ok(()),
+        Err(_) if Interfaces::look()?.get(name).is_none() => Ok(()),
         other => other,
     }
 }
