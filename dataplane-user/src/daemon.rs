@@ -85,6 +85,8 @@ pub struct File {
     pub text: String,
 }
 
+/// Interfaces that are attached in one look, for which the daemon answers nobody.
+const COME_MAX: usize = 64;
 /// Enough to empty what programs tell the daemon, unless they go on telling.
 const HEARD_READS_MAX: u32 = 16;
 /// For how long an answer of new next hops is waited for before it is said that they do
@@ -197,7 +199,7 @@ impl Daemon {
     pub fn sweep(&mut self) -> anyhow::Result<()> {
         let ids = &self.in_force.compiled.ids;
         self.dataplane.sweep(|tenant| tenant == 0 || ids.has(Kind::Tenant, tenant))?;
-        self.look_at_interfaces()
+        self.look_at_interfaces().map(drop)
     }
 
     /// Asks next hops that are due, hears what they say, and tells of our own addresses.
@@ -288,16 +290,21 @@ impl Daemon {
     }
 
     /// Takes out what went, attaches what came, and follows what changed.
-    pub fn look_at_interfaces(&mut self) -> anyhow::Result<()> {
+    /// Answers whether there is more to be attached, so that others get their turn between.
+    pub fn look_at_interfaces(&mut self) -> anyhow::Result<bool> {
         // Before the look: what goes after it goes again in the next.
         let mut wrong = self.dataplane.release_gone().err();
         let now = Interfaces::look()?;
         let mut is_changed = self.note_gone();
+        let mut is_more = false;
         for at in &mut self.in_force.attached {
             is_changed |= now.get(&at.interface.name).is_some_and(|found| at.follow(found));
         }
         match self.attach_come(&now) {
-            Ok(is_any) => is_changed |= is_any,
+            Ok(Come { is_any, is_more: more }) => {
+                is_changed |= is_any;
+                is_more = more;
+            }
             Err(error) => wrong = Some(error),
         }
         if is_changed {
@@ -310,7 +317,7 @@ impl Daemon {
         if self.is_behind {
             self.renew()?;
         }
-        wrong.map_or(Ok(()), |error| Err(error.into()))
+        wrong.map_or(Ok(is_more), |error| Err(error.into()))
     }
 
     /// Interfaces that were taken out are waited for; answers whether there are any.
@@ -327,15 +334,20 @@ impl Daemon {
         !gone.is_empty()
     }
 
-    /// Attaches what is waited for and has come; answers whether anything was. What is
-    /// refused goes on waiting, and its reason is told once.
-    fn attach_come(&mut self, now: &Interfaces) -> Result<bool, load::Error> {
+    /// Attaches what is waited for and has come. What is refused goes on waiting, and its
+    /// reason is told once.
+    fn attach_come(&mut self, now: &Interfaces) -> Result<Come, load::Error> {
         let waiting: HashSet<_> = self.waiting().into_iter().collect();
         self.in_force.refused.retain(|name, _| now.get(name).is_some());
-        let come =
+        let refused = &self.in_force.refused;
+        let mut come =
             wanted(&self.in_force.site, |name| waiting.contains(name) && now.get(name).is_some());
+        // What was refused is tried again last.
+        come.sort_by_key(|attach| refused.contains_key(&attach.interface));
+        let is_more = come.get(COME_MAX).is_some_and(|next| !refused.contains_key(&next.interface));
+        come.truncate(COME_MAX.max(refused.len()));
         if come.is_empty() {
-            return Ok(false);
+            return Ok(Come { is_any: false, is_more });
         }
         let mut attached = Vec::new();
         for (attach, outcome) in come.iter().zip(self.dataplane.attach_each(&come)?) {
@@ -363,8 +375,16 @@ impl Daemon {
         }
         let is_any = !attached.is_empty();
         self.in_force.attached.extend(attached);
-        Ok(is_any)
+        Ok(Come { is_any, is_more })
     }
+}
+
+/// Of the interfaces that have come.
+struct Come {
+    /// Some were attached.
+    is_any: bool,
+    /// Some are left for the next look.
+    is_more: bool,
 }
 
 impl InForce {

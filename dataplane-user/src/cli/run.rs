@@ -168,10 +168,14 @@ fn look_at_changes(daemon: &api::Shared, changes: &Changes) {
             eprintln!("sekisho: interfaces: {error}; they are looked at once a second");
             return;
         }
-        let start = Instant::now();
-        // What goes wrong is told by the look that is made every second.
-        let _ = daemon.lock().unwrap_or_else(PoisonError::into_inner).look_at_interfaces();
-        thread::sleep(start.elapsed().max(PAUSE_MIN));
+        let mut is_more = true;
+        while is_more {
+            let start = Instant::now();
+            let looked = daemon.lock().unwrap_or_else(PoisonError::into_inner).look_at_interfaces();
+            // What goes wrong is told by the look that is made every second.
+            is_more = looked.unwrap_or(false);
+            thread::sleep(start.elapsed().max(PAUSE_MIN));
+        }
     }
 }
 

@@ -36,6 +36,8 @@ mod floods;
 
 mod dhcp;
 
+mod interfaces;
+
 mod counted;
 
 mod accounting;

@@ -326,18 +326,18 @@ fn detach_gives_everything_back() -> Result<()> {
 
 /// What of an interface is to be as before.
 #[derive(Debug, PartialEq)]
-struct Interface {
-    name: String,
-    is_up: bool,
-    is_noarp: bool,
-    disable_ipv6: String,
-    features: String,
-    has_xdp: bool,
-    tcx: u32,
+pub struct Interface {
+    pub name: String,
+    pub is_up: bool,
+    pub is_noarp: bool,
+    pub disable_ipv6: String,
+    pub features: String,
+    pub has_xdp: bool,
+    pub tcx: u32,
 }
 
 impl Interface {
-    fn look(lab: &Lab, name: &str) -> Result<Self> {
+    pub fn look(lab: &Lab, name: &str) -> Result<Self> {
         let run = |command: &[&str]| lab.dut().run(command)?.ok();
         let link = run(&["ip", "-o", "link", "show", "dev", name])?;
         let flags = link.split(['<', '>']).nth(1).context("a link without flags")?;
