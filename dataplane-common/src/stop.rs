@@ -141,6 +141,9 @@ stops! {
     DeliveryMissing = "delivery_missing",
     /// A stage of the program is not loaded.
     StageMissing = "stage_missing",
+    /// The kernel did not take the packet after it was sent: the receiver's ring or queue is full,
+    /// its end is down, or it has no room for a packet of that size.
+    TxRefused = "tx_refused",
     /// A table lacks a record that another one promises.
     TableMissing = "table_missing",
 }

@@ -12,6 +12,7 @@ use crate::table::{
     route::Route,
     zone::{FloodPort, Zone},
 };
+use crate::word::Word64;
 use crate::work::job;
 
 /// Every question that a stage may ask of anything but the packet, time included.
@@ -122,6 +123,8 @@ pub enum Counter {
     Flooded = 5,
     /// A copy of such a frame, where it left.
     Copied = 6,
+    /// Of those that left: the kernel refused them afterwards.
+    Refused = 7,
 }
 
 impl Counter {
@@ -153,8 +156,19 @@ pub struct Heard {
 }
 const _: () = assert!(size_of::<Heard>() == 32);
 
+/// Frames that XDP sent to a NIC and that the NIC did not take.
+#[repr(C)]
+#[derive(Default, Debug)]
+pub struct Refused {
+    /// All of them.
+    pub packets: Word64,
+    /// Those of which the driver said so: it may have them in its own counters, too.
+    pub by_driver: Word64,
+}
+const _: () = assert!(size_of::<Refused>() == 16);
+
 /// How many [`Counter`]s there are.
-pub const COUNTERS: usize = 7;
+pub const COUNTERS: usize = 8;
 
 /// What a stage decided, for `sekisho trace`.
 #[repr(C)]
@@ -291,17 +305,19 @@ pub struct Delivery {
     /// Where to.
     pub ifindex: u32,
     mark: u32,
+    /// The attachment that it leaves by.
+    pub output: u32,
 }
 
 impl Delivery {
     /// Tells our metadata from another program's.
     const MARK: u32 = 0x5e_c1_50_00;
 
-    /// To this output.
+    /// To the output of this attachment.
     #[inline(always)]
     #[must_use]
-    pub const fn new(output: &Output) -> Self {
-        Self { ifindex: output.ifindex, mark: Self::MARK | output.kind }
+    pub const fn new(id: u32, output: &Output) -> Self {
+        Self { ifindex: output.ifindex, mark: Self::MARK | output.kind, output: id }
     }
 
     /// Did our program write it?

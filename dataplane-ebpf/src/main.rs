@@ -8,6 +8,7 @@
 #![expect(unstable_features, reason = "BPF has no stable inline assembly")]
 
 mod frame;
+mod refused;
 mod tables;
 mod tc;
 mod xdp;

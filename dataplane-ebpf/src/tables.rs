@@ -484,7 +484,7 @@ impl Tables for KernelTables {
 
 /// Adds to a word that other CPUs add to.
 #[inline(always)]
-fn add(word: &Word64, value: u64) {
+pub fn add(word: &Word64, value: u64) {
     // SAFETY: an atomic addition to an aligned word that lives as long as the map.
     unsafe {
         asm!(

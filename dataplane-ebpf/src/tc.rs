@@ -22,6 +22,7 @@ use dataplane_common::{
 
 use crate::{
     frame::{TcFrame, pointer},
+    refused,
     tables::{KernelTables, work},
 };
 
@@ -76,7 +77,7 @@ pub fn sekisho_tc_deliver(frame: TcContext) -> i32 {
         // SAFETY: the bounds are compared above; only our XDP program writes metadata here.
         let delivery = unsafe { *(start as *const Delivery) };
         if delivery.is_ours() {
-            return send(&frame, delivery.ifindex, delivery.kind());
+            return send(&frame, delivery.output, delivery.ifindex, delivery.kind());
         }
     }
     KernelTables::in_force().count_stop(0, Stop::DeliveryMissing, 1);
@@ -93,9 +94,9 @@ fn go_on(frame: &TcContext, tables: &KernelTables, work: &mut Work, next: Next) 
                 // the kernel would take the quoted packet for the packet if it entered
                 // the peer as it is. Sent by the device, it is looked at anew.
                 Some(output) if work.job == job::ERROR => {
-                    send(frame, output.ifindex, output_kind::DEVICE)
+                    send(frame, work.output, output.ifindex, output_kind::DEVICE)
                 }
-                Some(output) => send(frame, output.ifindex, output.kind),
+                Some(output) => send(frame, work.output, output.ifindex, output.kind),
                 None => TC_ACT_SHOT,
             };
         }
@@ -120,7 +121,8 @@ fn go_on(frame: &TcContext, tables: &KernelTables, work: &mut Work, next: Next) 
 
 /// Sends the frame into the peer of a veth, or out of an interface.
 #[inline(always)]
-fn send(frame: &TcContext, ifindex: u32, kind: u32) -> i32 {
+fn send(frame: &TcContext, output: u32, ifindex: u32, kind: u32) -> i32 {
+    refused::give(frame, output);
     if kind == output_kind::PEER {
         let raw: *mut __sk_buff = frame.as_ptr().cast();
         // The packet enters the peer as it is, without a look at its MAC: the kernel

@@ -100,7 +100,7 @@ fn emit(frame: &XdpContext, tables: &KernelTables, work: &Work) -> u32 {
             }
         };
     }
-    let delivery = Delivery::new(output);
+    let delivery = Delivery::new(work.output, output);
     // SAFETY: the context is the kernel's own; a refusal changes nothing.
     let refused =
         unsafe { bpf_xdp_adjust_meta(frame.as_ptr().cast(), -(size_of::<Delivery>() as i32)) };

@@ -86,6 +86,26 @@ impl Compiled {
         let changed = self.ids.all(Kind::Attachment).map(|(_, id)| id).filter(is_new);
         changed.chain(self.ids.new_since(&before.ids, Kind::Attachment)).collect()
     }
+
+    /// Interfaces all of whose attachments are among these.
+    #[must_use]
+    pub fn interfaces_of(&self, attachments: &[u32]) -> Vec<String> {
+        let all = || self.ids.all(Kind::Attachment).map(|(name, id)| (interface(name), id));
+        let others: HashSet<_> =
+            all().filter(|(_, id)| !attachments.contains(id)).map(|(name, _)| name).collect();
+        let own: HashSet<_> = all().map(|(name, _)| name).collect();
+        own.difference(&others).map(|name| (*name).to_owned()).collect()
+    }
+
+    /// Under whom is counted what an interface does not take: the one tenant whose it is, or the
+    /// provider.
+    #[must_use]
+    pub fn tenant_at(&self, ifindex: u32) -> u32 {
+        let here = self.image.outputs.iter().filter(|output| output.ifindex == ifindex);
+        let mut tenants = here.map(|output| output.tenant);
+        let first = tenants.next().unwrap_or(0);
+        if tenants.all(|tenant| tenant == first) { first } else { 0 }
+    }
 }
 
 /// Compiles the site as the version after `previous`.
@@ -119,6 +139,11 @@ pub fn compile(site: &Site, facts: &Facts, previous: &Compiled) -> Compiled {
 pub fn attachment_name(interface: &str, vlan: u16) -> String {
     // No interface has a space in its name, but many have a dot.
     if vlan == 0 { interface.to_owned() } else { format!("{interface} vlan {vlan}") }
+}
+
+/// The interface of an attachment of this name.
+fn interface(name: &str) -> &str {
+    name.split(' ').next().unwrap_or(name)
 }
 
 /// The name that a line has in [`Ids`], among endpoints while it has a session.
@@ -248,7 +273,7 @@ impl Builder<'_> {
         let owner = format!("{:?}", (attachment.zone, attachment.tenant));
         self.numbering.generation(Kind::Attachment, id, owner);
         let facts = self.facts.interfaces.get(at.interface.as_str());
-        let mut output = Output { vlan, ..Output::default() };
+        let mut output = Output { vlan, tenant: attachment.tenant, ..Output::default() };
         if let Some(facts) = facts {
             let key = AttachmentKey { ifindex: facts.ifindex, vlan };
             self.image.attachments.insert(key, attachment);

@@ -113,6 +113,12 @@ impl Daemon {
                 options.flow_lines
             ));
         }
+        if !dataplane.unseen().is_empty() {
+            warn(format_args!(
+                "not every packet that the kernel refuses afterwards is counted (tx_refused): {}",
+                dataplane.unseen().join("; ")
+            ));
+        }
         let is_new = dataplane.version() == 0;
         let (compiled, neighbours, held) = numbers::read(&options.place, &dataplane)?;
         // What was heard while nobody listened may be old.
@@ -199,6 +205,8 @@ impl Daemon {
     pub fn sweep(&mut self) -> anyhow::Result<()> {
         let ids = &self.in_force.compiled.ids;
         self.dataplane.sweep(|tenant| tenant == 0 || ids.has(Kind::Tenant, tenant))?;
+        let Self { dataplane, in_force, .. } = self;
+        dataplane.fold_refused(|ifindex| in_force.compiled.tenant_at(ifindex))?;
         self.look_at_interfaces().map(drop)
     }
 
@@ -538,7 +546,8 @@ impl Put<'_> {
         let known = neighbours.watch.known();
         numbers::write(&options.place, compiled.version, &compiled.ids, &known, &held)?;
         let tenants: Vec<_> = compiled.ids.new_since(&before.ids, Kind::Tenant).collect();
-        dataplane.begin_counting(&tenants, &compiled.new_attachments(before))?;
+        let new = compiled.new_attachments(before);
+        dataplane.begin_counting(&tenants, &new, &compiled.interfaces_of(&new))?;
         dataplane.forget_rules(|rule| !compiled.ids.has(Kind::Rule, rule));
         dataplane.install(&compiled.image)?;
         neighbours.claims.follow(site);

@@ -22,6 +22,7 @@ mod grace;
 mod heard;
 mod held;
 mod hook;
+mod kernel;
 mod keyed;
 mod log;
 mod mapping;
@@ -31,6 +32,7 @@ mod object;
 mod privilege;
 mod programs;
 mod records;
+pub mod refused;
 mod settings;
 mod state;
 
@@ -46,8 +48,9 @@ use dataplane_common::{
 };
 
 use self::{
-    attach::Attaching, counters::Counters, heard::Ear, install::VersionedTables, log::ProgramLog,
-    mapping::Mapping, place::Lock, programs::Purpose, state::State, testrun::Twin,
+    attach::Attaching, counters::Counters, heard::Ear, install::VersionedTables, kernel::Kernel,
+    log::ProgramLog, mapping::Mapping, place::Lock, programs::Purpose, refused::Refusals,
+    state::State, testrun::Twin,
 };
 pub use self::{
     attach::{Attach, Attached, Warning},
@@ -59,6 +62,7 @@ pub use self::{
     interface::{Interface, Interfaces},
     netlink::Changes,
     place::Place,
+    refused::RefusedAt,
     sweep::{FlowTable, Swept, Totals},
     testrun::{TestFrame, Trace, Verdict},
 };
@@ -106,6 +110,9 @@ pub struct Dataplane {
     flows_of_tenant: Mapping<Word64>,
     counters: Counters,
     totals: Totals,
+    kernel: Kernel,
+    refusals: Refusals,
+    unseen: Vec<String>,
     twin: Option<Twin>,
     log: Option<ProgramLog>,
     ear: Ear,
@@ -170,14 +177,25 @@ impl Dataplane {
     }
 
     fn load_on(place: Place, state: State, lock: Lock, log: LogLevel) -> Result<Self, Error> {
-        let mut ebpf = programs::load(&place, &state, Purpose::Packets, log)?;
-        let log = (log != LogLevel::Off).then(|| ProgramLog::of(&mut ebpf)).flatten();
         // A process may have ended between any two steps of this, so a number is taken
         // that no attached program has.
         let before = place.generations()?;
-        let own = before.iter().max().map_or(0, |last| last.wrapping_add(1));
+        let own = before.iter().max().map_or(1, |last| last.wrapping_add(1));
+        let kernel = Kernel::running();
+        let mut ebpf = programs::load(&place, &state, Purpose::Packets(own), log, kernel)?;
+        let log = (log != LogLevel::Off).then(|| ProgramLog::of(&mut ebpf)).flatten();
         programs::pin(&mut ebpf, &place.programs(own))?;
+        let mut unseen = refused::watch(&place, &mut ebpf, own);
+        if kernel.fields.is_none() {
+            unseen.push("no /sys/kernel/btf/vmlinux, or another kernel's".to_owned());
+        }
+        if kernel.redirect.is_none() {
+            unseen.push("no skb_do_redirect in /proc/kallsyms".to_owned());
+        }
+        let mut take = |name| ebpf.take_map(name).ok_or(Error::MapMissing { name });
+        let refusals = Refusals::new(take(maps::REFUSED)?, &take(maps::IN_CHARGE)?)?;
         attach::renew(&place, &mut ebpf)?;
+        refusals.give_charge(own);
         for generation in before {
             programs::forget(&place.programs(generation))?;
         }
@@ -203,6 +221,9 @@ impl Dataplane {
             flows_of_tenant,
             counters,
             totals: Totals::default(),
+            kernel,
+            refusals,
+            unseen,
             twin: None,
             log,
             ear,
@@ -249,7 +270,9 @@ impl Dataplane {
     /// answer says what the compiler has to know for that image.
     pub fn attach(&mut self, wanted: &[Attach]) -> Result<Vec<Attached>, Error> {
         self.release_gone()?;
-        self.attaching().all(wanted)
+        let attached = self.attaching().all(wanted)?;
+        self.begin_refusals(attached.iter())?;
+        Ok(attached)
     }
 
     /// As [`attach`](Self::attach), each for itself.
@@ -258,12 +281,25 @@ impl Dataplane {
         wanted: &[Attach],
     ) -> Result<Vec<Result<Attached, Error>>, Error> {
         self.release_gone()?;
-        self.attaching().each(wanted)
+        let attached = self.attaching().each(wanted)?;
+        self.begin_refusals(attached.iter().flatten())?;
+        Ok(attached)
     }
 
     fn attaching(&mut self) -> Attaching<'_> {
         let Self { place, state, ebpf, nics, .. } = self;
         Attaching { place, state, ebpf, nics }
+    }
+
+    /// What these interfaces refuse is counted from now on.
+    fn begin_refusals<'a>(
+        &mut self,
+        attached: impl Iterator<Item = &'a Attached>,
+    ) -> Result<(), Error> {
+        for at in attached {
+            self.refusals.begin(&at.interface.name, &mut self.state)?;
+        }
+        self.state.write(&self.place.state_file())
     }
 
     /// Takes out interfaces that are gone, or have another name: nothing of what they were
@@ -285,6 +321,7 @@ impl Dataplane {
         for (name, index) in &gone {
             // An absent interface has left the map by itself.
             let _ = self.nics.remove(*index);
+            self.refusals.end(name, &mut self.state);
             released = detach::release(&self.place, &mut self.state, name, false).map(drop);
             if released.is_err() {
                 break;
@@ -305,6 +342,7 @@ impl Dataplane {
             // An absent interface has left the map by itself.
             let _ = self.nics.remove(before.ifindex);
         }
+        self.refusals.end(name, &mut self.state);
         let done = detach::release(&self.place, &mut self.state, name, leave_open)?;
         self.state.write(&self.place.state_file())?;
         Ok(done)
@@ -320,9 +358,48 @@ impl Dataplane {
         self.counters.stops(tenants)
     }
 
-    /// From now on these tenants and attachments have counted nothing; to be called before
-    /// the first version that knows them under these numbers.
-    pub fn begin_counting(&mut self, tenants: &[u32], attachments: &[u32]) -> Result<(), Error> {
+    /// What interfaces did not take of what was sent to them, beyond what is counted at
+    /// attachments.
+    pub fn refused(&self) -> Result<Vec<RefusedAt>, Error> {
+        self.refusals.look(&self.state)
+    }
+
+    /// The same of this tenant, up to the last [`fold_refused`](Self::fold_refused).
+    #[must_use]
+    pub fn refused_of(&self, tenant: u32) -> u64 {
+        self.state.refused_of_tenants.get(&tenant).copied().unwrap_or(0)
+    }
+
+    /// Adds what was refused since the last call to the sum of whom `tenant` names by the
+    /// interface's number.
+    pub fn fold_refused(&mut self, tenant: impl Fn(u32) -> u32) -> Result<(), Error> {
+        // Written before anybody is told: a sum never goes back.
+        let mut state = self.state.clone();
+        if self.refusals.fold(&mut state, tenant)? {
+            state.write(&self.place.state_file())?;
+            self.state = state;
+        }
+        Ok(())
+    }
+
+    /// What of refused packets this kernel does not tell.
+    #[must_use]
+    pub fn unseen(&self) -> &[String] {
+        &self.unseen
+    }
+
+    /// From now on these tenants, attachments and interfaces have counted nothing; to be called
+    /// before the first version that knows them under these numbers.
+    pub fn begin_counting(
+        &mut self,
+        tenants: &[u32],
+        attachments: &[u32],
+        interfaces: &[String],
+    ) -> Result<(), Error> {
+        if !tenants.is_empty() || !interfaces.is_empty() {
+            self.refusals.forget(tenants, interfaces, &mut self.state)?;
+            self.state.write(&self.place.state_file())?;
+        }
         for tenant in tenants {
             self.totals.tenants.remove(tenant);
         }
@@ -388,7 +465,13 @@ impl Dataplane {
     /// Runs the tracing twin on a frame; no table changes.
     pub fn trace_run(&mut self, frame: TestFrame<'_>) -> Result<Trace, Error> {
         if self.twin.is_none() {
-            let ebpf = programs::load(&self.place, &self.state, Purpose::Trace, LogLevel::Off)?;
+            let ebpf = programs::load(
+                &self.place,
+                &self.state,
+                Purpose::Trace,
+                LogLevel::Off,
+                self.kernel,
+            )?;
             self.twin = Some(Twin::new(ebpf)?);
         }
         match &mut self.twin {

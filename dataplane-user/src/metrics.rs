@@ -88,7 +88,18 @@ fn attachments(registry: &mut Registry, counters: &view::Counters) {
             packets.get_or_create(&labels).inc_by(amount.packets);
             bytes.get_or_create(&labels).inc_by(amount.bytes);
         }
+        refused(&packets, &row.object, &row.interface, row.vlan.unwrap_or(0), row.refused);
     }
+    for row in &counters.shared {
+        refused(&packets, "", &row.interface, 0, row.refused);
+    }
+}
+
+/// Nobody tells how many bytes the kernel refused.
+fn refused(packets: &Count<Direction>, object: &str, interface: &str, vlan: u16, count: u64) {
+    let (object, interface) = (object.to_owned(), interface.to_owned());
+    let labels = Direction { object, interface, vlan, direction: "refused" };
+    packets.get_or_create(&labels).inc_by(count);
 }
 
 fn tables(registry: &mut Registry, fills: &[view::Fill]) {

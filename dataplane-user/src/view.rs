@@ -57,6 +57,9 @@ pub struct Fill {
 pub struct Counters {
     /// By attachment.
     pub attachments: Vec<AttachmentCounters>,
+    /// By interface, where several attachments share one.
+    #[serde(default)]
+    pub shared: Vec<SharedCounters>,
     /// By rule: what its flows carried, a second behind at most.
     pub rules: Vec<RuleCounters>,
 }
@@ -94,6 +97,19 @@ pub struct AttachmentCounters {
     pub flooded: Amount,
     /// Such copies, where they left.
     pub copied: Amount,
+    /// Packets among those that left that the kernel did not take (`tx_refused`).
+    #[serde(default)]
+    pub refused: u64,
+}
+
+/// What is counted for an interface as a whole: that it is shared by several attachments hides
+/// whose it was.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct SharedCounters {
+    /// The interface.
+    pub interface: String,
+    /// Packets that left through it and that the kernel did not take.
+    pub refused: u64,
 }
 
 /// What a rule permitted.

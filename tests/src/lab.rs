@@ -14,11 +14,11 @@ mod vlan;
 mod wire;
 
 pub use host::{Host, HostBuilder};
-pub use namespace::Namespace;
+pub use namespace::{Namespace, enter};
 pub use tap::{Tap, VnetHeader};
 pub use wire::{Wire, stay_on_one_cpu};
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -38,6 +38,18 @@ pub struct Lab {
     dut: Namespace,
     folder: Folder,
     hosts: Cell<u8>,
+    ends: RefCell<Vec<End>>,
+}
+
+/// The far end of a cable: a host's.
+#[derive(Clone, Debug)]
+pub struct End {
+    /// The interface at the device under test.
+    pub dut_interface: String,
+    /// The host's namespace.
+    pub namespace: String,
+    /// The interface there.
+    pub link: String,
 }
 
 impl Lab {
@@ -50,7 +62,7 @@ impl Lab {
         let prefix = format!("{}{name}", sweep::own_prefix());
         let dut = Namespace::new(&format!("{prefix}-dut"))?;
         let folder = Folder::new(Path::new(FOLDER).join(&prefix))?;
-        Ok(Self { prefix, dut, folder, hosts: Cell::new(0) })
+        Ok(Self { prefix, dut, folder, hosts: Cell::new(0), ends: RefCell::default() })
     }
 
     /// The namespace of the device under test.
@@ -90,6 +102,13 @@ impl Lab {
     /// still pinned in it goes with the lab.
     pub fn bpffs(&self) -> Result<PathBuf> {
         self.folder.bpffs()
+    }
+
+    /// The hosts that are there.
+    pub fn ends(&self) -> Vec<End> {
+        let mut ends = self.ends.borrow_mut();
+        ends.retain(|end| sweep::netns_path(&end.namespace).exists());
+        ends.clone()
     }
 
     fn name_of(&self, host: &str) -> String {

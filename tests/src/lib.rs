@@ -12,6 +12,8 @@ pub mod lab;
 
 pub mod sekisho;
 
+pub mod ledger;
+
 pub mod plug;
 
 pub mod traffic;

@@ -12,8 +12,10 @@ use nix::sys::signal::Signal;
 use serde::de::DeserializeOwned;
 
 use crate::lab::Lab;
+use crate::ledger::{Moment, balance, has_all};
 use crate::process::{Output, PATIENCE, Process};
 
+const WENT_BACK: &str = "a counter went back";
 /// The line that says that the first configuration is in force.
 const READY: &str = "sekisho: ready";
 
@@ -28,6 +30,10 @@ pub struct Sekisho<'lab> {
     state: String,
     options: Vec<String>,
     process: Option<Process>,
+    /// What was counted when it first ran; none where the balance is not asked for.
+    opened: Option<Moment>,
+    /// Why there is no balance in the end.
+    unbalanced: Option<&'static str>,
 }
 
 impl<'lab> Sekisho<'lab> {
@@ -35,7 +41,41 @@ impl<'lab> Sekisho<'lab> {
     pub fn start(lab: &'lab Lab, site_yaml: &str) -> Result<Self> {
         let mut sekisho = Self::new(lab, site_yaml)?;
         sekisho.start_again()?;
+        sekisho.opened = Some(Moment::take(lab, &sekisho)?);
         Ok(sekisho)
+    }
+
+    /// In the end it is not asked whether everything adds up, for this reason.
+    pub fn unbalanced(&mut self, why: &'static str) {
+        self.unbalanced = Some(why);
+    }
+
+    /// Demands that everything adds up, since it first ran or since the last call.
+    pub fn balance(&mut self) -> Result<Tally> {
+        let before = self.opened.take().context("it never ran")?;
+        let after = Moment::take(self.lab, self)?;
+        ensure!(has_all(&before, &after), "attachments went, and their counters with them");
+        let tally = balance(&before, &after).context("it does not add up")?;
+        self.opened = Some(after);
+        Ok(tally)
+    }
+
+    /// The balance at the end of a story that came to its end.
+    fn close(&mut self) {
+        if self.opened.is_none() || thread::panicking() {
+            return;
+        }
+        if let Some(why) = self.unbalanced {
+            println!("no balance: {why}");
+            return;
+        }
+        let balanced = match self.process {
+            Some(_) => self.balance().map(drop),
+            None => Err(anyhow::anyhow!("the daemon is not there to be asked")),
+        };
+        if let Err(error) = balanced {
+            panic!("{error:#}");
+        }
     }
 
     /// A daemon that does not run yet.
@@ -52,6 +92,8 @@ impl<'lab> Sekisho<'lab> {
             site,
             options: Vec::new(),
             process: None,
+            opened: None,
+            unbalanced: None,
         })
     }
 
@@ -140,7 +182,8 @@ impl<'lab> Sekisho<'lab> {
         let counters: Counters = self.ask("counters")?;
         let drops: Vec<Dropped> = self.ask("drops")?;
         let stops = drops.into_iter().map(|drop| ((drop.tenant, drop.reason), drop.packets));
-        Ok(Tally { attachments: counters.attachments, stops: stops.collect() })
+        let shared = counters.shared.into_iter().map(|at| (at.interface, at.refused)).collect();
+        Ok(Tally { attachments: counters.attachments, shared, stops: stops.collect() })
     }
 
     /// The running daemon.
@@ -179,6 +222,8 @@ impl<'lab> Sekisho<'lab> {
 
     /// Ends the daemon, and returns what `sekisho detach` says that it gave back.
     pub fn end(mut self) -> Result<String> {
+        self.close();
+        self.opened = None;
         drop(self.process.take());
         self.detach(&[])?.ok()
     }
@@ -192,17 +237,24 @@ impl<'lab> Sekisho<'lab> {
 
 impl Drop for Sekisho<'_> {
     fn drop(&mut self) {
+        // Whatever comes of the balance, what it made goes.
+        let balanced = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.close()));
         drop(self.process.take());
         if let Err(error) = self.detach(&[]).and_then(Output::ok) {
             eprintln!("detaching failed: {error:#}");
+        }
+        if let Err(panic) = balanced {
+            std::panic::resume_unwind(panic);
         }
     }
 }
 
 /// What was counted up to a moment, or between two.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Tally {
     attachments: Vec<AttachmentCounters>,
+    /// By interface, where several attachments share one.
+    shared: BTreeMap<String, u64>,
     stops: BTreeMap<(String, String), u64>,
 }
 
@@ -222,11 +274,16 @@ impl Tally {
                 at.heard = minus(at.heard, earlier.heard)?;
                 at.flooded = minus(at.flooded, earlier.flooded)?;
                 at.copied = minus(at.copied, earlier.copied)?;
+                at.refused = at.refused.checked_sub(earlier.refused).context(WENT_BACK)?;
             }
+        }
+        for (interface, packets) in &mut between.shared {
+            let earlier = before.shared.get(interface).copied().unwrap_or(0);
+            *packets = packets.checked_sub(earlier).context(WENT_BACK)?;
         }
         for (what, packets) in &mut between.stops {
             let earlier = before.stops.get(what).copied().unwrap_or(0);
-            *packets = packets.checked_sub(earlier).context("a counter went back")?;
+            *packets = packets.checked_sub(earlier).context(WENT_BACK)?;
         }
         between.stops.retain(|_, packets| *packets > 0);
         Ok(between)
@@ -236,6 +293,16 @@ impl Tally {
     #[must_use]
     pub fn stopped(&self, tenant: &str, reason: &str) -> u64 {
         self.stops.get(&(tenant.to_owned(), reason.to_owned())).copied().unwrap_or(0)
+    }
+
+    /// Packets that the kernel did not take, by interface.
+    #[must_use]
+    pub fn refused(&self) -> BTreeMap<String, u64> {
+        let mut refused = self.shared.clone();
+        for at in &self.attachments {
+            *refused.entry(at.interface.clone()).or_default() += at.refused;
+        }
+        refused
     }
 
     /// All stops: tenant, reason, packets.
@@ -263,7 +330,7 @@ impl Tally {
 }
 
 fn minus(now: Amount, before: Amount) -> Result<Amount> {
-    let less = |now: u64, before: u64| now.checked_sub(before).context("a counter went back");
+    let less = |now: u64, before: u64| now.checked_sub(before).context(WENT_BACK);
     Ok(Amount {
         packets: less(now.packets, before.packets)?,
         bytes: less(now.bytes, before.bytes)?,

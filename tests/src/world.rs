@@ -406,7 +406,7 @@ impl World {
 
     fn attach(&mut self, ifindex: u32, vlan: u16, kind: u32, attachment: Attachment) -> u32 {
         let vlan = u32::from(vlan);
-        let id = push(&mut self.image.outputs, Output { ifindex, kind, vlan, zero: 0 });
+        let id = push(&mut self.image.outputs, Output { ifindex, kind, vlan, tenant: 0 });
         let key = AttachmentKey { ifindex, vlan };
         self.image.attachments.insert(key, Attachment { id, ..attachment });
         id

@@ -817,7 +817,12 @@ fn any_image(seed: u32, size: u32) -> Image {
             let attachment =
                 Attachment { id, kind: random.below(9), zone, ..Attachment::default() };
             image.attachments.insert(AttachmentKey { ifindex: id, vlan: seed }, attachment);
-            image.outputs.push(Output { ifindex: id + 1, kind: random.below(9), vlan: 3, zero: 0 });
+            image.outputs.push(Output {
+                ifindex: id + 1,
+                kind: random.below(9),
+                vlan: 3,
+                tenant: 0,
+            });
             image.zones.push(Zone { own_v6: addr, generation: seed, mac, ..Zone::default() });
             image.policies.push(Policy { generation: random.below(99) + 1, ..Policy::default() });
         }

@@ -23,7 +23,7 @@ fn rows_have_names_of_their_own() {
 #[test]
 fn every_reason_has_a_row() {
     /// Raised by the bindings alone, where the program array or the metadata fails.
-    const OF_THE_BINDING: [Stop; 2] = [Stop::StageMissing, Stop::DeliveryMissing];
+    const OF_THE_BINDING: [Stop; 3] = [Stop::StageMissing, Stop::DeliveryMissing, Stop::TxRefused];
     let mut seen: BTreeSet<_> = rows().iter().filter_map(Row::stop).collect();
     seen.extend(OF_THE_BINDING);
     let missing: Vec<_> = Stop::ALL.iter().filter(|stop| !seen.contains(stop)).collect();

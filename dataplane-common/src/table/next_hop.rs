@@ -43,8 +43,8 @@ pub struct Output {
     pub kind: u32,
     /// The tag to leave with; 0: none.
     pub vlan: u32,
-    /// Zero.
-    pub zero: u32,
+    /// Under whom is counted what the kernel refuses there; 0: the provider.
+    pub tenant: u32,
 }
 record!(Output, 16);
 

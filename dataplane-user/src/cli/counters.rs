@@ -36,7 +36,15 @@ fn show(counters: &Counters) -> String {
             row.heard.packets.to_string(),
             row.flooded.packets.to_string(),
             row.copied.packets.to_string(),
+            row.refused.to_string(),
         ]
+    });
+    let shared = counters.shared.iter().map(|row| {
+        let mut cells = [const { String::new() }; 10];
+        cells[0].clone_from(&row.interface);
+        cells[1] = "(all VLANs)".to_owned();
+        cells[9] = row.refused.to_string();
+        cells
     });
     let header = [
         "INTERFACE",
@@ -48,11 +56,12 @@ fn show(counters: &Counters) -> String {
         "HEARD",
         "FLOODED",
         "COPIED",
+        "REFUSED",
     ];
     let rules = counters.rules.iter().map(|row| [row.rule.clone(), amount(row.amount)]);
     format!(
         "{}\n\n{}",
-        table(header, attachments),
+        table(header, attachments.chain(shared)),
         table(["RULE", "FLOWS CARRIED (packets / bytes)"], rules)
     )
 }

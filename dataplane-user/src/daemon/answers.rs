@@ -1,7 +1,9 @@
 //! What does the daemon answer?
 
+use std::collections::BTreeMap;
+
 use dataplane_common::{
-    limits, stage::conntrack::state, table::flow::FlowKey, tables::Tally, wire,
+    Stop, limits, stage::conntrack::state, table::flow::FlowKey, tables::Tally, wire,
 };
 
 use super::{Daemon, InForce, owner};
@@ -9,13 +11,13 @@ use crate::{
     address,
     compile::{self, ids::Kind},
     frame,
-    load::{self, Hooked, TestFrame},
+    load::{self, Hooked, RefusedAt, StopCount, TestFrame},
     message,
     model::{self, AttachmentIx},
     protocol, trace,
     view::{
         Amount, Attachment, AttachmentCounters, Counters, Drop, Fill, Flow, Icmp, RuleCounters,
-        Session, Status, Trace,
+        Session, SharedCounters, Status, Trace,
     },
 };
 
@@ -103,7 +105,17 @@ impl Daemon {
                 heard: amount(of.heard),
                 flooded: amount(of.flooded),
                 copied: amount(of.copied),
+                refused: of.refused.packets,
             });
+        }
+        let mut shared = Vec::new();
+        for RefusedAt { interface, packets, .. } in self.dataplane.refused()? {
+            let mut here = attachments.iter_mut().filter(|at| at.interface == interface);
+            match (here.next(), here.next()) {
+                (Some(only), None) => only.refused += packets,
+                _ if packets > 0 => shared.push(SharedCounters { interface, refused: packets }),
+                _ => {}
+            }
         }
         attachments.sort_by(|a, b| (&a.interface, a.vlan).cmp(&(&b.interface, b.vlan)));
         let totals = self.dataplane.totals();
@@ -111,13 +123,28 @@ impl Daemon {
             rule: name.to_owned(),
             amount: totals.rules.get(&id).copied().map(amount).unwrap_or_default(),
         });
-        Ok(Counters { attachments, rules: rules.collect() })
+        Ok(Counters { attachments, shared, rules: rules.collect() })
     }
 
     /// `sekisho drops`.
     pub fn drops(&self) -> anyhow::Result<Vec<Drop>> {
         let tenants = self.in_force.compiled.image.tenants.len() as u32;
-        let stops = self.dataplane.stops(tenants)?;
+        let mut stops = self.dataplane.stops(tenants)?;
+        // What interfaces did not take is counted beside what programs count.
+        let mut refused: BTreeMap<u32, u64> =
+            (0..tenants).map(|tenant| (tenant, self.dataplane.refused_of(tenant))).collect();
+        for at in self.dataplane.refused()? {
+            let ifindex = self.ifindex(&at.interface);
+            *refused.entry(self.in_force.compiled.tenant_at(ifindex)).or_default() += at.fresh;
+        }
+        for (tenant, packets) in refused {
+            let of =
+                |count: &&mut StopCount| (count.tenant, count.stop) == (tenant, Stop::TxRefused);
+            match stops.iter_mut().find(of) {
+                Some(count) => count.packets += packets,
+                None => stops.push(StopCount { tenant, stop: Stop::TxRefused, packets }),
+            }
+        }
         let drops = stops.iter().filter(|count| count.packets > 0).map(|count| Drop {
             tenant: self.tenant(count.tenant),
             reason: count.stop.name().to_owned(),
@@ -234,6 +261,12 @@ impl Daemon {
         } else {
             self.in_force.compiled.ids.name(Kind::Tenant, id).to_owned()
         }
+    }
+
+    /// The number of an attached interface; 0: it is absent.
+    fn ifindex(&self, interface: &str) -> u32 {
+        let at = self.in_force.attached.iter().find(|at| at.interface.name == interface);
+        at.map_or(0, |at| at.interface.index)
     }
 
     fn hook(&self, interface: &str) -> &'static str {

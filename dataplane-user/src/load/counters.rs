@@ -30,6 +30,8 @@ pub struct AttachmentCounters {
     pub flooded: Tally,
     /// Such copies, where they left.
     pub copied: Tally,
+    /// Of those that left: the kernel refused them at once.
+    pub refused: Tally,
 }
 
 /// How often a tenant's packets were stopped for a reason.
@@ -74,6 +76,7 @@ impl Counters {
             heard: self.tally(first + 4)?,
             flooded: self.tally(first + 5)?,
             copied: self.tally(first + 6)?,
+            refused: self.tally(first + 7)?,
         })
     }
 

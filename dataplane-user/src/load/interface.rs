@@ -10,7 +10,7 @@ use std::{
 use dataplane_common::{addr::Mac, table::next_hop::output_kind};
 use netlink_packet_route::{
     address::{AddressAttribute, AddressMessage},
-    link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp},
+    link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp},
 };
 
 use super::{
@@ -194,6 +194,38 @@ impl Interfaces {
             names: similar(name, self.by_name.keys().map(String::as_str)),
         })
     }
+}
+
+/// How many packets an interface dropped that it should have sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TxDropped {
+    /// Its number.
+    pub ifindex: u32,
+    /// Is it a veth?
+    pub is_veth: bool,
+    /// How many, since it was made.
+    pub packets: u64,
+}
+
+/// What every interface dropped that it should have sent.
+pub fn tx_dropped() -> Result<HashMap<String, TxDropped>, Error> {
+    let netlink = |source| Error::Netlink { source };
+    let links = Route::open().and_then(|route| route.links()).map_err(netlink)?;
+    let of = |link: &LinkMessage| {
+        let mut found = TxDropped { ifindex: link.header.index, is_veth: false, packets: 0 };
+        for attribute in &link.attributes {
+            match attribute {
+                LinkAttribute::Stats64(counters) => found.packets = counters.tx_dropped,
+                LinkAttribute::LinkInfo(infos) => {
+                    let veth = LinkInfo::Kind(InfoKind::Veth);
+                    found.is_veth = infos.contains(&veth);
+                }
+                _ => {}
+            }
+        }
+        Some((name_of(link)?.to_owned(), found))
+    };
+    Ok(links.iter().filter_map(of).collect())
 }
 
 fn name_of(link: &LinkMessage) -> Option<&str> {

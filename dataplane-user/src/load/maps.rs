@@ -14,7 +14,7 @@ use dataplane_common::{
         route::Route,
         zone::{FloodPort, Zone},
     },
-    tables::{COUNTERS, Tally},
+    tables::{COUNTERS, Refused, Tally},
 };
 
 use super::{Error, place::Place};
@@ -44,7 +44,7 @@ const fn array<V>(name: &'static str, max_entries: u32) -> Shape {
 
 /// Every shared map, for a flow table of this size.
 #[must_use]
-pub const fn shared(flow_lines: u32) -> [Shape; 27] {
+pub const fn shared(flow_lines: u32) -> [Shape; 29] {
     [
         array::<u64>("ROOT", 1),
         keyed::<Versioned<AttachmentKey>, Attachment>("ATTACHMENTS", limits::ATTACHMENTS_MAX),
@@ -71,6 +71,13 @@ pub const fn shared(flow_lines: u32) -> [Shape; 27] {
         array::<u64>("CLAIMS", limits::TENANTS_MAX),
         array::<Tally>("COUNTS", limits::ATTACHMENTS_MAX * COUNTERS as u32),
         array::<u64>("STOPS", limits::TENANTS_MAX * STOPS_STRIDE),
+        array::<u64>(IN_CHARGE, 1),
+        Shape {
+            name: REFUSED,
+            key_bytes: size_of::<u32>(),
+            value_bytes: size_of::<Refused>(),
+            max_entries: limits::ATTACHMENTS_MAX,
+        },
         Shape { name: HEARD, key_bytes: 0, value_bytes: 0, max_entries: limits::HEARD_BYTES },
         // The kernel's `struct bpf_devmap_val`, or without a program just the ifindex.
         Shape { name: NICS, key_bytes: 4, value_bytes: 0, max_entries: limits::ATTACHMENTS_MAX },
@@ -79,6 +86,12 @@ pub const fn shared(flow_lines: u32) -> [Shape; 27] {
 
 /// What programs heard of MACs.
 pub const HEARD: &str = "HEARD";
+
+/// What NICs did not take from XDP.
+pub const REFUSED: &str = "REFUSED";
+
+/// Whose programs count that.
+pub const IN_CHARGE: &str = "IN_CHARGE";
 
 /// The NICs that XDP sends to.
 pub const NICS: &str = "NICS";

@@ -12,7 +12,13 @@ use dataplane_common::{
     tables::program::{ANSWER, FIRST, FLOOD},
 };
 
-use super::{Error, LogLevel, ProgramFacts, maps, object, place::Place, state::State};
+use super::{
+    Error, LogLevel, ProgramFacts,
+    kernel::Kernel,
+    maps, object,
+    place::Place,
+    state::{State, namespace},
+};
 
 /// A program that a packet meets first at a hook.
 pub const XDP: &str = "sekisho_xdp";
@@ -21,8 +27,15 @@ pub const TC: &str = "sekisho_tc";
 /// On a NIC with our XDP program, at tcx: delivers what it decided.
 pub const DELIVER: &str = "sekisho_tc_deliver";
 
+/// At the tracepoints that tell what the kernel refuses.
+pub const KFREE_SKB: &str = "sekisho_kfree_skb";
+/// See [`KFREE_SKB`].
+pub const REDIRECT_ERR: &str = "sekisho_xdp_redirect_err";
+/// See [`KFREE_SKB`].
+pub const DEVMAP_XMIT: &str = "sekisho_xdp_devmap_xmit";
+
 /// Every program.
-pub const ALL: [&str; 8] = [
+pub const ALL: [&str; 11] = [
     XDP,
     "sekisho_xdp_first",
     "sekisho_xdp_answer",
@@ -31,6 +44,9 @@ pub const ALL: [&str; 8] = [
     "sekisho_tc_answer",
     "sekisho_tc_flood",
     DELIVER,
+    KFREE_SKB,
+    REDIRECT_ERR,
+    DEVMAP_XMIT,
 ];
 
 /// The program arrays, and what goes where.
@@ -49,8 +65,8 @@ const FLOW_LINES_MAX: u32 = 1 << 24;
 /// Whom do the programs work for?
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Purpose {
-    /// Packets.
-    Packets,
+    /// Packets, as this generation.
+    Packets(u32),
     /// `sekisho trace`: they tell what they decide, and change nothing.
     Trace,
 }
@@ -67,7 +83,21 @@ pub fn check_flow_lines(lines: u32) -> Result<(), Error> {
 
 /// Loads every program on top of the place's tables, which are made if they are not
 /// there yet.
-pub fn load(place: &Place, state: &State, purpose: Purpose, log: LogLevel) -> Result<Ebpf, Error> {
+pub fn load(
+    place: &Place,
+    state: &State,
+    purpose: Purpose,
+    log: LogLevel,
+    kernel: Kernel,
+) -> Result<Ebpf, Error> {
+    // Our own namespace, whose inode has 32 bits.
+    let namespace = if kernel.fields.is_some() { namespace() as u32 } else { 0 };
+    let fields = kernel.fields.unwrap_or_default();
+    let (redirect_start, redirect_bytes) = kernel.redirect.unwrap_or((0, 0));
+    let generation = match purpose {
+        Purpose::Packets(generation) => generation,
+        Purpose::Trace => 0,
+    };
     let [secret_low, secret_high] = state.secret;
     let trace = u8::from(purpose == Purpose::Trace);
     let log = log as u8;
@@ -79,6 +109,14 @@ pub fn load(place: &Place, state: &State, purpose: Purpose, log: LogLevel) -> Re
         .override_global("SECRET_LOW", &secret_low, true)
         .override_global("SECRET_HIGH", &secret_high, true)
         .override_global("TRACE", &trace, true)
+        .override_global("GENERATION", &generation, true)
+        .override_global("NAMESPACE", &namespace, true)
+        .override_global("FRAME_DEVICE", &fields.frame_device, true)
+        .override_global("DEVICE_IFINDEX", &fields.device_ifindex, true)
+        .override_global("DEVICE_NAMESPACE", &fields.device_namespace, true)
+        .override_global("NAMESPACE_INODE", &fields.namespace_inode, true)
+        .override_global("REDIRECT_START", &redirect_start, true)
+        .override_global("REDIRECT_BYTES", &redirect_bytes, true)
         // Absent where no program logs.
         .override_global("AYA_LOG_LEVEL", &log, false)
         .map_max_entries("FLOWS", state.flow_lines)
@@ -93,6 +131,7 @@ pub fn load(place: &Place, state: &State, purpose: Purpose, log: LogLevel) -> Re
         let loaded = match ebpf.program_mut(name) {
             Some(Program::Xdp(program)) => program.load(),
             Some(Program::SchedClassifier(program)) => program.load(),
+            Some(Program::RawTracePoint(program)) => program.load(),
             _ => return Err(Error::ProgramMissing { name }),
         };
         loaded.map_err(|source| refused(name, source))?;

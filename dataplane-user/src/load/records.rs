@@ -39,7 +39,7 @@ macro_rules! plain {
         $(unsafe impl Plain for $record {})+
     };
 }
-plain!(u32, u64, Attachment, Station, Location, Route, Endpoint, Zone, NextHop, Output);
+plain!(u32, u64, [u64; 2], Attachment, Station, Location, Route, Endpoint, Zone, NextHop, Output);
 plain!(FloodPort);
 plain!(Tenant, Policy, Rule, Tally, Notes);
 plain!(Versioned<AttachmentKey>, Versioned<StationKey>, Versioned<LocationKey>);

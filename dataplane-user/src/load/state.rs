@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Error,
     hook::{Hooked, Role},
+    refused::Refused,
 };
 
 /// Written before anything that it tells is done.
@@ -30,6 +31,12 @@ pub struct State {
     pub namespace: u64,
     /// What is attached, and how it was before, by interface.
     pub interfaces: BTreeMap<String, Before>,
+    /// What interfaces did not take, by interface.
+    #[serde(default)]
+    pub refused: BTreeMap<String, Refused>,
+    /// Of that, packets by tenant's number.
+    #[serde(default)]
+    pub refused_of_tenants: BTreeMap<u32, u64>,
 }
 
 /// An interface as it was found.
@@ -55,7 +62,7 @@ pub struct Before {
 }
 
 /// The calling thread's network namespace; 0 where there is no /proc.
-fn namespace() -> u64 {
+pub fn namespace() -> u64 {
     fs::metadata("/proc/thread-self/ns/net").map_or(0, |link| link.ino())
 }
 
@@ -69,6 +76,8 @@ impl State {
             secret,
             namespace: 0,
             interfaces: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            refused_of_tenants: BTreeMap::new(),
         }
     }
 

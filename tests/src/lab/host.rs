@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 
 use super::vlan::{self, Vlan};
-use super::{Lab, Namespace};
+use super::{End, Lab, Namespace};
 use crate::sys::PacketSocket;
 
 /// The host's own end of the cable.
@@ -138,6 +138,11 @@ impl<'lab> HostBuilder<'lab> {
             run(&format!("ip route add default via {gateway} dev {interface} onlink"))?;
         }
 
+        self.lab.ends.borrow_mut().push(End {
+            dut_interface: self.interface.clone(),
+            namespace: namespace.name().to_owned(),
+            link: LINK.to_owned(),
+        });
         let addresses = self.addresses.iter().map(|text| bare(text)).collect::<Result<_>>()?;
         Ok(Host {
             namespace,

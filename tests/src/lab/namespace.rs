@@ -51,15 +51,7 @@ impl Namespace {
     /// Runs `work` on a fresh thread inside the namespace. A socket opened there stays there,
     /// whichever thread uses it later.
     pub fn in_ns<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
-        let inside = || {
-            setns(&self.handle, CloneFlags::CLONE_NEWNET)
-                .with_context(|| format!("entering {}", self.name))?;
-            Ok(work())
-        };
-        thread::scope(|scope| match scope.spawn(inside).join() {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic),
-        })
+        inside(&self.name, &self.handle, work)
     }
 
     /// Starts a program, which is ended when the returned handle is dropped.
@@ -132,6 +124,23 @@ impl Namespace {
         self.run(&["ip", "link", "set", "lo", "up"])?.ok()?;
         Ok(())
     }
+}
+
+/// Runs `work` inside a namespace of this name, if there still is one. It is not kept.
+pub fn enter<T: Send>(name: &str, work: impl FnOnce() -> T + Send) -> Result<T> {
+    let handle = File::open(super::sweep::netns_path(name))?;
+    inside(name, &handle, work)
+}
+
+fn inside<T: Send>(name: &str, handle: &File, work: impl FnOnce() -> T + Send) -> Result<T> {
+    let inside = || {
+        setns(handle, CloneFlags::CLONE_NEWNET).with_context(|| format!("entering {name}"))?;
+        Ok(work())
+    };
+    thread::scope(|scope| match scope.spawn(inside).join() {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic),
+    })
 }
 
 impl Drop for Namespace {

@@ -29,6 +29,7 @@ const OFTEN: u64 = 100;
 const OUT_OF_REACH: &[(Stop, &str)] = &[
     (Stop::ResizeRefused, "no helper refuses: there is always room"),
     (Stop::DeliveryMissing, "of the delivering program, which only a NIC's tcx enters"),
+    (Stop::TxRefused, "of the kernel, after the program has decided"),
     (Stop::StageMissing, "the loader fills the program arrays before anything runs"),
 ];
 

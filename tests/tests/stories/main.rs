@@ -42,4 +42,6 @@ mod counted;
 
 mod accounting;
 
+mod refused;
+
 mod tracing;
