@@ -241,7 +241,7 @@ fn what_is_flooded_is_metered_and_accounted_for() -> Result<()> {
     let stopped = tally.stopped("blue", "flood_rate");
     // Its kernel may say something of its own meanwhile.
     let received = at_a.received.packets;
-    ensure!(received >= FRAMES && received < FRAMES + 20, "{tally:?}");
+    ensure!((FRAMES..FRAMES + 20).contains(&received), "{tally:?}");
     let others: u64 =
         tally.stops().filter(|of| of.0 == "blue" && of.1 != "flood_rate").map(|of| of.2).sum();
     assert!(flooded + stopped >= FRAMES && flooded + stopped <= received + others, "{tally:?}");

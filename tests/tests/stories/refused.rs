@@ -91,13 +91,13 @@ impl Hosts {
     }
 
     /// The same datagram again and again.
-    fn from_a(&self, to: &str, to_mac: [u8; 6], bytes: usize) -> Result<()> {
+    fn a_sends(&self, to: &str, to_mac: [u8; 6], bytes: usize) -> Result<()> {
         let frame = Frame::new(A, to_mac).ip("10.0.0.10", to).udp(4000, 7001);
         many(&self.a, &frame.payload(&vec![7; bytes]).build())
     }
 
     /// From the phone to the uplink: from NIC to NIC.
-    fn from_phone(&self, bytes: usize) -> Result<()> {
+    fn phone_sends(&self, bytes: usize) -> Result<()> {
         let frame = Frame::new([2, 0, 0, 0, 0xaa, 1], [2, 0, 0, 0, 0xaa, 2]);
         let frame = frame.ip("100.64.0.1", OUTSIDE).udp(4000, 7001);
         many(&self.access, &frame.payload(&vec![7; bytes]).build())
@@ -133,38 +133,38 @@ fn what_a_port_does_not_take_is_counted() -> Result<()> {
     let dut = lab.dut();
     let mut sekisho = Sekisho::start(&lab, &SITE.replace("HOOK", "hook: auto"))?;
 
-    hosts.from_a("10.0.0.20", B, 100)?;
+    hosts.a_sends("10.0.0.20", B, 100)?;
     demand(&mut sekisho, "blue-b", "blue", 0)?;
     // The container's own MTU is smaller: what enters it directly is not measured by it.
     hosts.b.run(&["ip", "link", "set", "eth0", "mtu", "1000"])?.ok()?;
-    hosts.from_a("10.0.0.20", B, 1200)?;
+    hosts.a_sends("10.0.0.20", B, 1200)?;
     demand(&mut sekisho, "blue-b", "blue", 0)?;
     // It takes nothing at all.
     hosts.b.run(&["ip", "link", "set", "eth0", "down"])?.ok()?;
-    hosts.from_a("10.0.0.20", B, 100)?;
+    hosts.a_sends("10.0.0.20", B, 100)?;
     demand(&mut sekisho, "blue-b", "blue", PACKETS)?;
     hosts.b.run(&["ip", "link", "set", "eth0", "up"])?.ok()?;
-    hosts.from_a("10.0.0.20", B, 100)?;
+    hosts.a_sends("10.0.0.20", B, 100)?;
     demand(&mut sekisho, "blue-b", "blue", 0)?;
 
     // A virtual machine that does not read: its queue takes 50 packets or nearly, then none.
     dut.run(&["ip", "link", "set", "vm", "txqueuelen", "50"])?.ok()?;
     hosts.read()?;
-    hosts.from_a("10.0.0.40", VM, 100)?;
+    hosts.a_sends("10.0.0.40", VM, 100)?;
     let arrived = hosts.read()?;
     ensure!((30..=50).contains(&arrived), "{arrived} arrived");
     demand(&mut sekisho, "vm", "blue", PACKETS - arrived)?;
     // One that reads takes all again.
     thread::scope(|scope| -> Result<()> {
         let reader = scope.spawn(|| hosts.read());
-        hosts.from_a("10.0.0.40", VM, 100)?;
+        hosts.a_sends("10.0.0.40", VM, 100)?;
         let arrived = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         ensure!(arrived == PACKETS, "{arrived} arrived");
         Ok(())
     })?;
     demand(&mut sekisho, "vm", "blue", 0)?;
     dut.run(&["ip", "link", "set", "vm", "down"])?.ok()?;
-    hosts.from_a("10.0.0.40", VM, 100)?;
+    hosts.a_sends("10.0.0.40", VM, 100)?;
     demand(&mut sekisho, "vm", "blue", PACKETS)
 }
 
@@ -179,9 +179,9 @@ fn what_a_nic_does_not_take_is_counted() -> Result<()> {
         let (dut, far) = (lab.dut(), &hosts.nic);
         let mut sekisho = Sekisho::start(&lab, &SITE.replace("HOOK", &format!("hook: {hook}")))?;
         let mut both = |refused: [u64; 2], bytes| -> Result<()> {
-            hosts.from_a(OUTSIDE, ROUTER, bytes)?;
+            hosts.a_sends(OUTSIDE, ROUTER, bytes)?;
             demand(&mut sekisho, "nic", "-", refused[0]).context("from a port")?;
-            hosts.from_phone(bytes)?;
+            hosts.phone_sends(bytes)?;
             demand(&mut sekisho, "nic", "-", refused[1]).context("from a NIC")
         };
         both([0, 0], 100).context(hook)?;
@@ -230,9 +230,9 @@ fn refusals_are_counted_once_whoever_dies() -> Result<()> {
     hosts.b.run(&["ip", "link", "set", "eth0", "down"])?.ok()?;
     hosts.nic.run(&["ethtool", "-K", "eth0", "gro", "off"])?.ok()?;
     let all = || -> Result<()> {
-        hosts.from_a("10.0.0.40", VM, 100)?;
-        hosts.from_a("10.0.0.20", B, 100)?;
-        hosts.from_phone(100)
+        hosts.a_sends("10.0.0.40", VM, 100)?;
+        hosts.a_sends("10.0.0.20", B, 100)?;
+        hosts.phone_sends(100)
     };
     all()?;
     let rounds = 4;
