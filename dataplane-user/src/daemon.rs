@@ -541,15 +541,23 @@ impl Put<'_> {
         }
         let held = neighbours.claims.held_in(site);
         let facts = Facts { claims: held.clone(), ..neighbours.facts(options, attached) };
-        let compiled = compile::compile(site, &facts, before);
+        let mut compiled = compile::compile(site, &facts, before);
         dataplane.may_install(&compiled.image)?;
+        let is_same =
+            in_force != 0 && compiled.image.clone().normal() == before.image.clone().normal();
+        if is_same {
+            // As it is in force already, in the kernel and not only in our memory.
+            compiled.version = in_force;
+        }
         let known = neighbours.watch.known();
         numbers::write(&options.place, compiled.version, &compiled.ids, &known, &held)?;
         let tenants: Vec<_> = compiled.ids.new_since(&before.ids, Kind::Tenant).collect();
         let new = compiled.new_attachments(before);
         dataplane.begin_counting(&tenants, &new, &compiled.interfaces_of(&new))?;
         dataplane.forget_rules(|rule| !compiled.ids.has(Kind::Rule, rule));
-        dataplane.install(&compiled.image)?;
+        if !is_same {
+            dataplane.install(&compiled.image)?;
+        }
         neighbours.claims.follow(site);
         neighbours.announcer.follow(&before.image, &compiled.image);
         Ok(compiled)

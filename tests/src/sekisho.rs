@@ -198,6 +198,11 @@ impl<'lab> Sekisho<'lab> {
         process.wait(PATIENCE).map(drop)
     }
 
+    /// Where a table is pinned.
+    pub fn table(&self, name: &str) -> PathBuf {
+        PathBuf::from(&self.pins).join("maps").join(name)
+    }
+
     /// Loses what it wrote down beside the pins about the objects in force.
     pub fn forget_numbers(&self) -> Result<()> {
         let mut lost = 0;

@@ -51,3 +51,29 @@ pub struct Image {
     /// Ports as floods look for them, each network's in one run.
     pub flood_ports: Vec<FloodPort>,
 }
+
+impl Image {
+    /// In one order, and without what is empty at the end of a vector: two images of the same
+    /// records are equal then, wherever they come from.
+    #[must_use]
+    pub fn normal(mut self) -> Self {
+        self.permits.sort_unstable_by_key(|(key, bits)| (key.endpoint, key.mac.0, key.addr, *bits));
+        self.sessions.sort_unstable_by_key(|(key, bits, _)| (key.zone, key.addr, *bits));
+        self.routes.sort_unstable_by_key(|(key, bits, _)| (key.zone, key.addr, *bits));
+        self.group_prefixes.sort_unstable_by_key(|(key, bits)| (key.zone, key.addr, *bits));
+        trim(&mut self.endpoints);
+        trim(&mut self.zones);
+        trim(&mut self.next_hops);
+        trim(&mut self.outputs);
+        trim(&mut self.tenants);
+        trim(&mut self.policies);
+        trim(&mut self.rules);
+        trim(&mut self.flood_ports);
+        self
+    }
+}
+
+fn trim<T: Default + PartialEq>(records: &mut Vec<T>) {
+    let used = records.iter().rposition(|record| *record != T::default());
+    records.truncate(used.map_or(0, |last| last + 1));
+}

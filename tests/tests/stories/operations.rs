@@ -1,7 +1,10 @@
 //! Does an operator get what was promised: refusals that change nothing, a daemon that may end
 //! at any time, and interfaces that come back as they were?
 
+use std::path::Path;
+
 use anyhow::{Context, Result, ensure};
+use aya::maps::{HashMap, Map, MapData};
 use nix::sys::signal::Signal;
 use sekisho_tests::build::{Frame, ip};
 use sekisho_tests::process::SILENCE;
@@ -158,6 +161,7 @@ fn the_daemon_may_be_killed_at_any_time() -> Result<()> {
     connections.alive().context("beside a second daemon that was refused")?;
 
     let before = sekisho.tally()?;
+    let version = sekisho.status()?.site_version;
     sekisho.kill()?;
     connections.alive().context("without a daemon")?;
     for to in B_ADDRESSES.map(ip) {
@@ -169,6 +173,7 @@ fn the_daemon_may_be_killed_at_any_time() -> Result<()> {
     sekisho.start_again().context("after a kill")?;
     connections.alive().context("with another daemon")?;
     others.expect_alive()?;
+    assert_eq!(sekisho.status()?.site_version, version, "there was nothing to repair");
     // Counters go on; no flow was lost, and none had to be picked up in its middle.
     let tally = sekisho.tally()?.since(&before)?;
     assert!(tally.at("blue-b")?.sent.packets > 0);
@@ -182,11 +187,28 @@ fn the_daemon_may_be_killed_at_any_time() -> Result<()> {
     sekisho.change(&site.0)?;
     connections.revived()?;
 
+    // What is not in the kernel as it should be is repaired by the next start.
+    let version = sekisho.status()?.site_version;
+    sekisho.kill()?;
+    lose_a_station(&sekisho.table("STATIONS"))?;
+    sekisho.start_again().context("with a table that lacks a record")?;
+    assert_eq!(sekisho.status()?.site_version, version + 1, "it was repaired");
+    connections.alive().context("after a repair")?;
+    others.expect_alive()?;
+
     // Ended politely it leaves forwarding on as well.
     let ended = sekisho.stop()?;
     ensure!(ended.status.success(), "{ended:?}");
     connections.alive().context("after its end")?;
     captures.into_iter().try_for_each(judged)
+}
+
+/// Takes a record of the site in force out of the kernel: one port's MAC is unknown then.
+fn lose_a_station(path: &Path) -> Result<()> {
+    let map = Map::from_map_data(MapData::from_pin(path)?)?;
+    let mut stations = HashMap::<_, [u8; 24], [u8; 8]>::try_from(map)?;
+    let first = stations.keys().next().context("there are no stations")??;
+    Ok(stations.remove(&first)?)
 }
 
 #[test]
