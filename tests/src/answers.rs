@@ -97,6 +97,10 @@ pub fn expected_error(
     let error = Question { traffic: Traffic::Error { kind }, ..*answer };
     let mut branches =
         expected(trial, question, if kept == Kept::Not { &error } else { answer }, kept);
+    // An error is no server's message.
+    for branch in &mut branches {
+        branch.stops.remove(&Stop::DhcpServer);
+    }
     for branch in branches.iter_mut().filter(|branch| !branch.stops.is_empty()) {
         branch.stops.insert(Stop::IcmpUnrelated);
     }

@@ -124,7 +124,27 @@ impl<'s> Reference<'s> {
     }
 }
 
+/// Who speaks in DHCP.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Dhcp {
+    /// A client asks.
+    Question,
+    /// A server answers.
+    Answer,
+}
+
 impl Question {
+    /// What it is in DHCP, by its ports (C1).
+    #[must_use]
+    pub const fn dhcp(&self) -> Option<Dhcp> {
+        let Traffic::Ports { protocol: 17, src, dst } = self.traffic else { return None };
+        match (self.dst.is_ipv4(), src, dst) {
+            (true, 68, 67) | (false, 546, 547) => Some(Dhcp::Question),
+            (true, 67, 68) | (false, 547, 546) => Some(Dhcp::Answer),
+            _ => None,
+        }
+    }
+
     /// Why no flow may begin with this answer, if none may.
     #[must_use]
     pub const fn begins_nothing(&self) -> Option<Stop> {

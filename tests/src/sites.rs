@@ -52,6 +52,8 @@ pub struct Port {
     pub pairs: Vec<(String, Option<String>)>,
     /// `None`: port security is off.
     pub groups: Option<Vec<String>>,
+    /// It serves DHCP clients.
+    pub dhcp_server: bool,
 }
 
 /// A router.

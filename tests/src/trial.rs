@@ -198,6 +198,14 @@ impl Trial {
         Some(question)
     }
 
+    /// The same datagram as one of DHCP: what a client asks, or what a server answers.
+    #[must_use]
+    pub fn dhcp(question: Question, is_answer: bool) -> Question {
+        let (client, server) = if question.src.is_ipv4() { (68, 67) } else { (546, 547) };
+        let (src, dst) = if is_answer { (server, client) } else { (client, server) };
+        Question { traffic: Traffic::Ports { protocol: 17, src, dst }, ..question }
+    }
+
     /// A port's source MAC, and whom its frame is addressed to.
     fn stations(&self, question: &mut Question, ix: PortIx, chance: &mut Chance) {
         let port = &self.site.ports[ix];

@@ -9,7 +9,7 @@ use dataplane_user::model::{
 };
 
 use super::{
-    Asked, Branch, Party, Question, Reference,
+    Asked, Branch, Dhcp, Party, Question, Reference,
     routes::{Known, Way},
 };
 
@@ -67,6 +67,10 @@ impl Reference<'_> {
                     let mut stops = candidate.stops;
                     stops.extend(&wrong);
                     let to = candidate.party;
+                    if self.is_dhcp(question, to) {
+                        let receiver = Some((to, candidate.mac));
+                        return Branch { receiver, stops, is_ours: false };
+                    }
                     if self.asks(question.from, asked)
                         && !self.may_leave(question, Some((to, candidate.mac)))
                     {
@@ -83,6 +87,20 @@ impl Reference<'_> {
         }
     }
 
+    /// Is it DHCP between a client and a port that is marked as a server, in one network?
+    fn is_dhcp(&self, question: &Question, to: Party) -> bool {
+        let server = match question.dhcp() {
+            Some(Dhcp::Question) => to,
+            Some(Dhcp::Answer) => question.from,
+            None => return false,
+        };
+        question.station.is_some() && self.is_dhcp_server(server)
+    }
+
+    fn is_dhcp_server(&self, party: Party) -> bool {
+        matches!(party, Party::Port(ix) if self.site.ports[ix].dhcp_server)
+    }
+
     fn asks(&self, party: Party, asked: Asked) -> bool {
         asked == Asked::Both || self.is_stateless(party)
     }
@@ -97,6 +115,9 @@ impl Reference<'_> {
         match question.from {
             Party::Port(ix) => {
                 let port = &self.site.ports[ix];
+                if question.dhcp() == Some(Dhcp::Answer) && !port.dhcp_server {
+                    stops.insert(Stop::DhcpServer);
+                }
                 let is_own = question.mac == Some(port.mac) && port.fixed_ips.contains(&src);
                 let is_pair = port
                     .address_pairs

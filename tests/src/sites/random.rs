@@ -236,6 +236,7 @@ fn ports(number: usize, of: &mut Tenant, chance: &mut Chance) {
                 fixed_ips,
                 pairs: if is_secure { pairs } else { Vec::new() },
                 groups,
+                dhcp_server: chance.once_in(4),
             });
         }
     }

@@ -114,14 +114,15 @@ fn port(port: &Port) -> String {
     };
     without_vlan_0(format!(
         "{{name: {}, network: {}, interface: {}, vlan: {}, mac: '{}', fixed_ips: {}, \
-         allowed_address_pairs: {}, {security}}}",
+         allowed_address_pairs: {}, {security}, dhcp_server: {}}}",
         port.name,
         port.network,
         port.interface,
         port.vlan,
         port.mac,
         quoted(&port.fixed_ips),
-        list(pairs)
+        list(pairs),
+        port.dhcp_server
     ))
 }
 

@@ -8,6 +8,7 @@ use sekisho_tests::{
     chance::Chance,
     drive::{forget, send},
     reference::Asked,
+    trial::Trial,
 };
 
 use crate::{FLOW_LINES, random_site};
@@ -26,7 +27,10 @@ fn what_a_site_means_is_what_happens() {
         let (spec, trial) = random_site(&mut chance, &mut refused);
         let tables = HostTables::new(trial.compiled.image.clone(), FLOW_LINES);
         for at in 0..QUESTIONS {
-            let Some(question) = trial.question(&mut chance, at) else { continue };
+            let Some(mut question) = trial.question(&mut chance, at) else { continue };
+            if chance.once_in(8) {
+                question = Trial::dhcp(question, chance.once_in(2));
+            }
             forget(&tables);
             let branches = trial.reference().judge(&question, Asked::Both);
             let (passed, told) = send(&tables, &trial.sent(&question));
@@ -63,6 +67,7 @@ fn what_a_site_means_is_what_happens() {
     }
     histogram.iter().for_each(|(name, count)| println!("{count:8} {name}"));
     println!("{SITES} sites, {refused} refused, {:?}", begin.elapsed());
+    assert!(histogram["stop dhcp_server"] > SITES, "too little DHCP");
     assert!(refused < SITES, "the generator makes too many wrong files");
     assert!(histogram["delivered"] > SITES * u32::from(QUESTIONS) / 20, "too little is delivered");
 }
