@@ -34,6 +34,18 @@ pub const FLOW_LINES: u32 = 1 << 18;
 /// Half-flows of a tenant unless the operator says otherwise.
 pub const FLOWS_PER_TENANT: u32 = 1 << 16;
 
+/// Datagrams of which fragments are under way, a power of two.
+pub const DATAGRAMS: u32 = 4096;
+/// Those of a tenant that are not complete.
+pub const DATAGRAMS_PER_TENANT: u32 = DATAGRAMS / 8;
+/// Fragments of a tenant that wait for their first one.
+pub const PARKED_PER_TENANT: u32 = 128;
+/// Those that wait with the daemon; what is more is sent in again at once.
+pub const PARKED_MAX: usize = 4096;
+/// Those that the daemon has not yet read, bytes (2120 a piece): a power of two and a
+/// multiple of pages.
+pub const PARKED_BYTES: u32 = 1 << 20;
+
 /// What was heard and the daemon has not yet read, bytes (40 a piece): a power of two
 /// and a multiple of pages, and more than all tenants may tell at once.
 pub const HEARD_BYTES: u32 = 1 << 20;
@@ -62,7 +74,7 @@ pub const REPORTS_BURST: u32 = 50;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::{endpoint::Endpoint, flow, next_hop, policy, zone};
+    use crate::table::{datagram, endpoint::Endpoint, flow, next_hop, policy, zone};
 
     #[test]
     fn memory_of_the_arrays() {
@@ -77,5 +89,10 @@ mod tests {
         assert!(2 * arrays < 10 << 20, "{arrays}");
         let flows = size_of::<flow::FlowLine>() + size_of::<flow::FlowCold>();
         assert_eq!(flows * FLOW_LINES as usize, 48 << 20);
+        assert!(size_of::<datagram::Datagram>() * (DATAGRAMS as usize) < 9 << 20);
+        let parked = size_of::<datagram::Parked>() + datagram::PARKED_BYTES_MAX as usize;
+        assert!(parked * PARKED_MAX < 9 << 20);
+        // The ring holds what three tenants may park.
+        assert!(3 * PARKED_PER_TENANT < PARKED_BYTES / (parked as u32 + 8));
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::checksum::Sum;
 use crate::stop::Stop;
+use crate::table::datagram::Parked;
 use crate::wire::Wire;
 
 /// A packet at either hook, or on a host in a test. Offsets and lengths are in
@@ -58,6 +59,14 @@ pub trait Packet {
 
     /// How many packets of the wire it stands for: 1 but for GSO.
     fn segments(&self) -> u32;
+
+    /// Gives the daemon a copy of the frame, which has at most
+    /// [`PARKED_BYTES_MAX`](crate::table::datagram::PARKED_BYTES_MAX), to be sent in again;
+    /// false: the daemon does not keep up.
+    fn park(&mut self, parked: &Parked) -> bool;
+
+    /// Does the daemon send it in again?
+    fn is_again(&self) -> bool;
 
     /// May the layer-4 checksum field hold just the pseudo-header's sum, to be
     /// completed by a device later? A program cannot see whether it does.

@@ -1,14 +1,16 @@
 //! A packet's journey, from top to bottom.
 //!
-//! Four programs share it: [`enter`] sees every packet and forwards those of
-//! known flows; [`first`] judges what no flow answers for; [`answer`] makes what we
-//! say ourselves; [`flood`] copies broadcast and multicast. Each ends with a [`Next`]; the binding at the hook (or the host,
+//! Five programs share it: [`enter`] sees every packet and forwards those of known
+//! flows; [`first`] judges what no flow answers for; [`fragment`] keeps the pieces of
+//! datagrams together; [`flood`] copies broadcast and multicast; [`answer`] makes what
+//! we say ourselves. Each ends with a [`Next`]; the binding at the hook (or the host,
 //! in a test) does what it says.
 
 use crate::packet::Packet;
 use crate::stage::{
     admit, answer as answers, attach, conntrack, emit, exempt, filter, flood as floods, flow,
-    flow_record, generations, parse, related, report, rewrite, route, window,
+    flow_record, fragment as fragments, generations, parse, related, report, rewrite, route,
+    window,
 };
 use crate::stop::Stop;
 use crate::table::attachment_kind;
@@ -29,8 +31,12 @@ pub enum Next {
     Flood,
     /// Copies of it have left; it goes no further.
     Flooded,
+    /// The program for fragments goes on with it.
+    Fragment,
     /// The daemon has been told what it says; it goes no further.
     Heard,
+    /// The daemon keeps it, and sends it in again; it goes no further now.
+    Parked,
     /// It is not forwarded; the reason is counted.
     Stopped(Stop),
 }
@@ -62,18 +68,31 @@ fn known<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next, S
     if w.attachment_kind == attachment_kind::ACCESS {
         admit::line(t, w)?;
     }
-    if w.is(flags::ICMP_ERROR) || flow::look_up(t, w) != flow::Found::Current {
+    if w.is(flags::LATER) {
+        return Ok(Next::Fragment);
+    }
+    if !is_known(t, w)? {
         return Ok(Next::First);
     }
-    if w.action & action::DENIED != 0 {
-        flow::charge(t, w);
-        return Err(Stop::from_number(w.action));
-    }
-    let left = flow::track(t, w).and_then(|()| leave(p, t, w));
+    let left = leave(p, t, w);
     if left.is_err() {
         flow::charge(t, w);
     }
     left
+}
+
+/// Does a known flow answer for the packet? Then it is part of it from here on.
+#[inline(always)]
+fn is_known<T: Tables>(t: &T, w: &mut Work) -> Result<bool, Stop> {
+    if w.is(flags::ICMP_ERROR) || flow::look_up(t, w) != flow::Found::Current {
+        return Ok(false);
+    }
+    let denied = w.action & action::DENIED != 0;
+    let tracked = if denied { Err(Stop::from_number(w.action)) } else { flow::track(t, w) };
+    if tracked.is_err() {
+        flow::charge(t, w);
+    }
+    tracked.map(|()| true)
 }
 
 /// The first packet of a flow, or of what became of the flow after a change.
@@ -110,6 +129,10 @@ fn unknown<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<(), S
     let judged = judge(t, w);
     let verdict = w.blur(judged);
     flow::charge(t, w);
+    // No flow begins in the middle of a datagram. (Without a branch, of which the verifier
+    // would follow both ways through all that comes.)
+    const _: () = assert!(flags::LATER == status::LIVE && leg::STATELESS == 1);
+    w.leg.flags |= (w.flags & !w.flow_status & flags::LATER) / flags::LATER;
     let is_stateless = verdict.is_ok() && w.leg.flags & leg::STATELESS != 0;
     if w.is(flags::ICMP_ERROR) {
         // An error uses its flow and changes nothing about it; one that belongs to no
@@ -171,10 +194,57 @@ fn judge<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
     Ok(())
 }
 
-/// The packet leaves: it is rewritten for its next hop, tagged, and counted.
+/// A piece of a datagram. A first one, which may leave, is noted and leaves. A later one
+/// gets what its first one said, and goes on as any packet; before that it waits.
+#[inline(always)]
+pub fn fragment<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Next {
+    match piece(p, t, w) {
+        Ok(next) => next,
+        Err(stop) => stopped(p, t, w, stop),
+    }
+}
+
+#[inline(always)]
+fn piece<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next, Stop> {
+    if w.is(flags::LATER) {
+        if !fragments::join(t, w)? {
+            if cfg!(feature = "control-fragment-early") {
+                w.leg = Leg { key: w.key, sender: w.sender, ..Leg::default() };
+                route::route(t, &mut w.leg)?;
+                w.action = w.leg.action;
+                rewrite::rewrite(p, t, w)?;
+                return depart(p, t, w);
+            }
+            fragments::park(p, t, w)?;
+            return Ok(Next::Parked);
+        }
+        if !is_known(t, w)? {
+            return Ok(Next::First);
+        }
+    } else {
+        flow::charge(t, w);
+    }
+    rewrite::rewrite(p, t, w)?;
+    // An error's key is that of what it is about: its own later pieces are never known.
+    if w.flags & (flags::FRAGMENT | flags::ICMP_ERROR) == flags::FRAGMENT {
+        fragments::begin(t, w)?;
+    }
+    depart(p, t, w)
+}
+
+/// The packet may leave; a first fragment is noted before.
 #[inline(always)]
 fn leave<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next, Stop> {
+    if w.is(flags::FRAGMENT) {
+        return Ok(Next::Fragment);
+    }
     rewrite::rewrite(p, t, w)?;
+    depart(p, t, w)
+}
+
+/// The packet leaves as it is now: tagged and counted.
+#[inline(always)]
+fn depart<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next, Stop> {
     let (packets, bytes) = (p.segments(), emit::wire_bytes(p, w));
     emit::emit(p, t, w, Counter::Sent)?;
     flow::count(t, w, packets, bytes);

@@ -6,6 +6,7 @@ pub mod parse;
 pub mod conntrack;
 pub mod flow;
 pub mod flow_record;
+pub mod fragment;
 pub mod generations;
 pub mod window;
 

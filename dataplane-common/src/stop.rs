@@ -49,8 +49,8 @@ stops! {
     SourceRoute = "source_route",
     /// The chain of IPv6 extension headers is too long or holds one that is refused.
     ExtensionRefused = "extension_refused",
-    /// A fragment other than the first; following the first is not supported yet.
-    FragmentLater = "fragment_later",
+    /// A fragment that is empty, too long, or not the last and no multiple of eight bytes.
+    FragmentBad = "fragment_bad",
     /// A first fragment too short to hold the transport header (RFC 1858, RFC 7112).
     FragmentTiny = "fragment_tiny",
     /// The TCP, UDP or ICMP header is cut short or contradicts itself.
@@ -83,6 +83,17 @@ stops! {
     NoSession = "no_session",
     /// The line is suspended.
     LineSuspended = "line_suspended",
+    // fragment
+    /// A fragment came, and the first one of its datagram did not come in time or was stopped.
+    FragmentEarly = "fragment_early",
+    /// The fragment came twice.
+    FragmentDuplicate = "fragment_duplicate",
+    /// Fragments overlap or end twice, which is an attack: no more of the datagram (RFC 5722).
+    FragmentOverlap = "fragment_overlap",
+    /// The tenant has as many datagrams of which pieces are missing as it may have.
+    FragmentQuota = "fragment_quota",
+    /// Both buckets of the table of datagrams are full.
+    FragmentTableFull = "fragment_table_full",
     // flow
     /// The packet does not fit the state of its connection.
     ConnectionState = "connection_state",

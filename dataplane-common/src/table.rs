@@ -7,6 +7,7 @@
 
 use crate::addr::{Addr, Mac};
 
+pub mod datagram;
 pub mod endpoint;
 pub mod flow;
 pub mod next_hop;

@@ -1,10 +1,11 @@
 //! What may a stage ask of the tables?
 
 use crate::addr::Addr;
-use crate::limits;
+use crate::limits::{self, DATAGRAMS_PER_TENANT, PARKED_PER_TENANT};
 use crate::stop::Stop;
 use crate::table::{
     Attachment, AttachmentKey, Location, LocationKey, PermitKey, Station, StationKey, Tenant,
+    datagram::Datagram,
     endpoint::Endpoint,
     flow::{FlowCold, FlowLine},
     next_hop::{NextHop, Output},
@@ -87,6 +88,17 @@ pub trait Tables {
     /// Gives back what [`flow_reserve`](Self::flow_reserve) took.
     fn flow_release(&self, tenant: u32, halves: u32);
 
+    /// A slot of the table of datagrams.
+    fn datagram(&self, index: u32) -> Option<&Datagram>;
+    /// Replaces a word if it is still `old`.
+    fn swap(&self, word: &Word64, old: u64, new: u64) -> bool;
+    /// Takes one of what the tenant may have, or answers false; a tracer only answers.
+    fn reserve(&self, of: Share, tenant: u32) -> bool;
+    /// Gives back what [`reserve`](Self::reserve) took.
+    fn release(&self, of: Share, tenant: u32);
+    /// Does `step` for 0, 1, … below `count`, until it answers false.
+    fn each(&self, count: u32, step: impl FnMut(u32) -> bool);
+
     /// May another ICMP error be made for this tenant now?
     fn may_report(&self, tenant: u32) -> bool;
     /// May so many more copies be made of this tenant's frames now?
@@ -125,6 +137,9 @@ pub enum Counter {
     Copied = 6,
     /// Of those that left: the kernel refused them afterwards.
     Refused = 7,
+    /// A fragment that came before its first: the daemon keeps it, and sends it in again, when
+    /// it is received once more.
+    Parked = 8,
 }
 
 impl Counter {
@@ -168,7 +183,39 @@ pub struct Refused {
 const _: () = assert!(size_of::<Refused>() == 16);
 
 /// How many [`Counter`]s there are.
-pub const COUNTERS: usize = 8;
+pub const COUNTERS: usize = 9;
+
+/// Of what has each tenant a share?
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Share {
+    /// Datagrams of which fragments are missing.
+    Datagrams = 0,
+    /// Fragments that wait for their first one.
+    Parked = 1,
+}
+
+/// How many [`Share`]s there are.
+pub const SHARES: u32 = 2;
+
+impl Share {
+    /// How much a tenant may have.
+    #[inline(always)]
+    #[must_use]
+    pub const fn max(self) -> u32 {
+        match self {
+            Self::Datagrams => DATAGRAMS_PER_TENANT,
+            Self::Parked => PARKED_PER_TENANT,
+        }
+    }
+
+    /// Where it is counted.
+    #[inline(always)]
+    #[must_use]
+    pub const fn index(self, tenant: u32) -> u32 {
+        tenant * SHARES + self as u32
+    }
+}
 
 /// What a stage decided, for `sekisho trace`.
 #[repr(C)]
@@ -226,6 +273,11 @@ pub mod note {
     pub const COPIED: u32 = 16;
     /// That were all copies: `id`.
     pub const FLOODED: u32 = 17;
+    /// It is a later fragment of datagram `id`, whose first one has come; `detail`: where in
+    /// the datagram it begins.
+    pub const PIECE: u32 = 18;
+    /// It is a later fragment, and the first one has not come; `detail` as for [`PIECE`].
+    pub const EARLY: u32 = 19;
 
     /// The `detail` of [`FLOW`]: the low half of a status, the flags of an action above it.
     #[inline(always)]
@@ -294,8 +346,10 @@ pub mod program {
     pub const ANSWER: u32 = 1;
     /// [`crate::pipeline::flood`], at tcx only.
     pub const FLOOD: u32 = 2;
+    /// [`crate::pipeline::fragment`].
+    pub const FRAGMENT: u32 = 3;
     /// How many there are.
-    pub const COUNT: u32 = 3;
+    pub const COUNT: u32 = 4;
 }
 
 /// What XDP on a NIC tells the program at tcx of the same NIC, in the frame's metadata.

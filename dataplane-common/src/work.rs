@@ -61,6 +61,13 @@ pub struct Work {
     /// Transport payload, bytes (parse).
     pub payload_bytes: u32,
 
+    /// Fragments: identification, of IPv4 in the last two bytes (parse).
+    pub fragment_id: [u8; 4],
+    /// Fragments: where this one's part of the datagram begins, bytes (parse).
+    pub fragment_at: u32,
+    /// Fragments: bytes of that part, never 0 (parse).
+    pub fragment_bytes: u32,
+
     /// The half-flow's index (flow).
     pub flow: u32,
     /// Its status as found; 0: there is none (flow).
@@ -142,6 +149,10 @@ pub mod flags {
     pub const FRAGMENT: u32 = 64;
     /// The frame was broadcast or multicast.
     pub const GROUP_FRAME: u32 = 256;
+    /// A fragment that is not the first of its datagram: it has no transport header.
+    pub const LATER: u32 = 512;
+    /// A fragment after which others come.
+    pub const MORE: u32 = 1024;
 }
 
 /// What the `answer` program makes.
@@ -160,6 +171,8 @@ pub mod job {
     pub const HEAR: u32 = 5;
     /// Nothing: it tells its network who has an address now.
     pub const ANNOUNCE: u32 = 6;
+    /// Nothing: the daemon keeps it until the first fragment of its datagram has come.
+    pub const PARK: u32 = 7;
 }
 
 impl Work {

@@ -12,8 +12,9 @@ use aya_ebpf::{
     EbpfContext,
     bindings::{__sk_buff, xdp_md},
     helpers::{
-        bpf_clone_redirect, bpf_loop, bpf_skb_change_head, bpf_skb_change_tail, bpf_skb_pull_data, bpf_skb_vlan_pop,
-        bpf_skb_vlan_push, bpf_xdp_adjust_head, bpf_xdp_adjust_tail,
+        bpf_clone_redirect, bpf_loop, bpf_skb_change_head, bpf_skb_change_tail, bpf_skb_load_bytes,
+        bpf_skb_pull_data, bpf_skb_vlan_pop, bpf_skb_vlan_push, bpf_xdp_adjust_head,
+        bpf_xdp_adjust_tail, bpf_xdp_load_bytes,
     },
     programs::{TcContext, XdpContext},
 };
@@ -21,11 +22,14 @@ use dataplane_common::{
     Packet, Stop,
     checksum::Sum,
     packet::{OuterTag, SUM_BYTES_MAX},
+    table::datagram::{AGAIN, PARKED_BYTES_MAX, Parked},
     wire::{
         Wire,
         ethernet::{CUSTOMER_TAG, ETHERNET_BYTES, Ethernet, TAG_BYTES, Tag, VLAN_MASK},
     },
 };
+
+use crate::tables::{PARKED, ParkedFrame};
 
 /// No header that we look at begins further in. The verifier has to see a bound on
 /// a variable offset before it lets it be added to a packet pointer ("math between
@@ -42,8 +46,9 @@ fn header<T: Wire>(data: usize, end: usize, offset: u32) -> Option<*mut T> {
     if start + size_of::<T>() > end { None } else { Some(start as *mut T) }
 }
 
-/// The same offset, as Linux 6.1 sees that it is bounded: in `sekisho_tc_answer` the
-/// compiler compares one copy and adds another ("R8 offset is outside of the packet").
+/// The same offset, as Linux 6.1 sees that it is bounded: in `sekisho_tc_answer` and
+/// `sekisho_xdp_first` the compiler compares one copy and adds another ("R8 offset is
+/// outside of the packet").
 #[inline(always)]
 fn bounded(offset: u32) -> Option<u32> {
     if offset > OFFSET_MAX {
@@ -80,6 +85,49 @@ pub fn pointer<const OFFSET: usize>(context: *mut c_void) -> usize {
         );
     }
     address
+}
+
+/// Puts a frame of so many bytes into the ring for the daemon.
+#[inline(always)]
+fn park(parked: &Parked, bytes: u32, tag: u32, copy: impl FnOnce(*mut c_void, u32) -> i64) -> bool {
+    // The bounds as the verifier sees them: of a comparison Linux 6.1 forgets what it says of
+    // a copy ("R3 min value is outside of the allowed memory range").
+    let mut copied = bytes as usize;
+    // SAFETY: arithmetic in a register of its own, which changes nothing.
+    unsafe {
+        asm!(
+            "{copied} += -1",
+            "{copied} &= {mask}",
+            "{copied} += 1",
+            copied = inout(reg) copied,
+            mask = const PARKED_BYTES_MAX - 1,
+            options(pure, nomem, nostack),
+        );
+    }
+    let Some(mut entry) = PARKED.reserve::<ParkedFrame>(0) else { return false };
+    let to: *mut ParkedFrame = entry.as_mut_ptr();
+    // SAFETY: the kernel's own memory, of this size, until it is submitted.
+    let refused = unsafe {
+        (*to).parked = Parked { bytes, tag, ..*parked };
+        copy((&raw mut (*to).frame).cast(), copied as u32)
+    };
+    if refused != 0 {
+        entry.discard(0);
+        return false;
+    }
+    // The daemon is woken.
+    entry.submit(0);
+    true
+}
+
+/// Does the mark of what the daemon sends in again stand between `meta` and `data`?
+#[inline(always)]
+fn is_again(meta: usize, data: usize) -> bool {
+    if meta + size_of_val(&AGAIN) > data {
+        return false;
+    }
+    // SAFETY: the bounds are compared above, and the area is four-byte aligned.
+    unsafe { *(meta as *const [u32; 2]) == AGAIN }
 }
 
 /// A sum in the making: the kernel calls [`Summing::step`] for each quad. As a loop of
@@ -170,14 +218,14 @@ impl Packet for XdpFrame<'_> {
 
     #[inline(always)]
     fn get<T: Wire>(&self, offset: u32) -> Option<&T> {
-        let header = header::<T>(self.data(), self.end(), offset)?;
+        let header = header::<T>(self.data(), self.end(), bounded(offset)?)?;
         // SAFETY: inside the frame, of alignment 1, valid for all bits (`Wire`); changes need `&mut self`.
         Some(unsafe { &*header })
     }
 
     #[inline(always)]
     fn get_mut<T: Wire>(&mut self, offset: u32) -> Option<&mut T> {
-        let header = header::<T>(self.data(), self.end(), offset)?;
+        let header = header::<T>(self.data(), self.end(), bounded(offset)?)?;
         // SAFETY: as in `get`, and `&mut self` keeps it the only reference.
         Some(unsafe { &mut *header })
     }
@@ -251,6 +299,19 @@ impl Packet for XdpFrame<'_> {
     #[inline(always)]
     fn segments(&self) -> u32 {
         1
+    }
+
+    #[inline(always)]
+    fn park(&mut self, parked: &Parked) -> bool {
+        let bytes = self.bytes();
+        let raw = self.raw();
+        // SAFETY: a helper that copies `bytes` bytes of the frame to where there is room.
+        park(parked, bytes, 0, |to, bytes| unsafe { bpf_xdp_load_bytes(raw, 0, to, bytes) })
+    }
+
+    #[inline(always)]
+    fn is_again(&self) -> bool {
+        is_again(pointer::<{ offset_of!(xdp_md, data_meta) }>(self.context.as_ptr()), self.data())
     }
 
     #[inline(always)]
@@ -415,6 +476,21 @@ impl Packet for TcFrame<'_> {
             (0, size) => self.bytes().div_ceil(size),
             (count, _) => count,
         }
+    }
+
+    #[inline(always)]
+    fn park(&mut self, parked: &Parked) -> bool {
+        let bytes = self.bytes();
+        let raw = self.raw().cast();
+        let tag = self.outer_tag().map_or(0, |tag| u32::from(tag.tci) + 1);
+        // SAFETY: a helper that copies `bytes` bytes of the frame to where there is room.
+        park(parked, bytes, tag, |to, bytes| unsafe { bpf_skb_load_bytes(raw, 0, to, bytes) })
+    }
+
+    #[inline(always)]
+    fn is_again(&self) -> bool {
+        let meta = pointer::<{ offset_of!(__sk_buff, data_meta) }>(self.context.as_ptr());
+        is_again(meta, self.data())
     }
 
     #[inline(always)]

@@ -22,6 +22,7 @@ use dataplane_common::{
     table::{
         Attachment, AttachmentKey, Location, LocationKey, PermitKey, Prefix, Prefixed, Station,
         StationKey, Tenant, Versioned,
+        datagram::{Datagram, PARKED_BYTES_MAX, Parked},
         endpoint::Endpoint,
         flow::{FlowCold, FlowLine},
         next_hop::{NextHop, Output},
@@ -29,7 +30,7 @@ use dataplane_common::{
         route::Route,
         zone::{FloodPort, Zone},
     },
-    tables::{COUNTERS, Counter, Heard, NOTES_MAX, Note, Rate, Tally},
+    tables::{COUNTERS, Counter, Heard, NOTES_MAX, Note, Rate, SHARES, Share, Tally},
     word::Word64,
 };
 
@@ -93,6 +94,13 @@ static FLOWS_COLD: Array<FlowCold> = Array::with_max_entries(limits::FLOW_LINES,
 /// Half-flows that each tenant has.
 #[map]
 static FLOWS_OF_TENANT: Array<Word64> = Array::with_max_entries(limits::TENANTS_MAX, MAPPED);
+/// Datagrams of which fragments are under way.
+#[map]
+static DATAGRAMS: Array<Datagram> = Array::with_max_entries(limits::DATAGRAMS, MAPPED);
+/// What each tenant has of its [`Share`]s.
+#[map]
+static SHARES_OF_TENANT: Array<Word64> =
+    Array::with_max_entries(limits::TENANTS_MAX * SHARES, MAPPED);
 /// When each tenant's next ICMP error is due (see [`Rate`]).
 #[map]
 static REPORTS: Array<Word64> = Array::with_max_entries(limits::TENANTS_MAX, MAPPED);
@@ -113,6 +121,17 @@ static STOPS: PerCpuArray<u64> =
 /// What the daemon has not yet been told.
 #[map]
 static HEARD: RingBuf = RingBuf::with_byte_size(limits::HEARD_BYTES, 0);
+
+/// Fragments that the daemon is to send in again.
+#[map]
+pub static PARKED: RingBuf = RingBuf::with_byte_size(limits::PARKED_BYTES, 0);
+
+/// A fragment that is parked.
+#[repr(C)]
+pub struct ParkedFrame {
+    pub parked: Parked,
+    pub frame: [u8; PARKED_BYTES_MAX as usize],
+}
 
 /// The packet at hand; every loaded program set has its own.
 #[map]
@@ -417,6 +436,42 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn datagram(&self, index: u32) -> Option<&Datagram> {
+        DATAGRAMS.get(index)
+    }
+
+    #[inline(always)]
+    fn swap(&self, word: &Word64, old: u64, new: u64) -> bool {
+        swap(word, old, new)
+    }
+
+    #[inline(always)]
+    fn reserve(&self, of: Share, tenant: u32) -> bool {
+        let Some(count) = SHARES_OF_TENANT.get(of.index(tenant)) else { return false };
+        if count.load() >= u64::from(of.max()) {
+            return false;
+        }
+        if !self.is_tracing() {
+            add(count, 1);
+        }
+        true
+    }
+
+    #[inline(always)]
+    fn release(&self, of: Share, tenant: u32) {
+        if let Some(count) = SHARES_OF_TENANT.get(of.index(tenant))
+            && !self.is_tracing()
+        {
+            add(count, u64::MAX); // one less
+        }
+    }
+
+    #[inline(always)]
+    fn each(&self, count: u32, step: impl FnMut(u32) -> bool) {
+        each(count, step);
+    }
+
+    #[inline(always)]
     fn may_report(&self, tenant: u32) -> bool {
         REPORTS.get(tenant).is_some_and(|due| self.may(due, Rate::REPORTS, 1))
     }
@@ -513,6 +568,20 @@ fn swap(word: &Word64, old: u64, new: u64) -> bool {
         );
     }
     found == old
+}
+
+/// Does the step for each number below `count`; the kernel calls it, so that the verifier
+/// looks at it once and not for each.
+#[inline(always)]
+fn each<F: FnMut(u32) -> bool>(count: u32, mut step: F) {
+    unsafe extern "C" fn call<F: FnMut(u32) -> bool>(index: u64, step: *mut F) -> i64 {
+        // SAFETY: `each` passed its own step.
+        let step = unsafe { &mut *step };
+        i64::from(!step(index as u32))
+    }
+    let call: unsafe extern "C" fn(u64, *mut F) -> i64 = call::<F>;
+    // SAFETY: the kernel calls it with this pointer, on this stack, `count` times at most.
+    unsafe { bpf_loop(count, call as *mut _, core::ptr::from_mut(&mut step).cast(), 0) };
 }
 
 /// A search through rules, one call of [`Scan::step`] for each.

@@ -67,6 +67,15 @@ pub fn sekisho_tc_flood(frame: TcContext) -> i32 {
     go_on(&frame, &tables, work, next)
 }
 
+#[classifier]
+#[inline(always)]
+pub fn sekisho_tc_fragment(frame: TcContext) -> i32 {
+    let Some(work) = work() else { return TC_ACT_SHOT };
+    let tables = KernelTables::of(work);
+    let next = pipeline::fragment(&mut TcFrame::new(&frame), &tables, work);
+    go_on(&frame, &tables, work, next)
+}
+
 /// On a NIC with our XDP program: delivers what it decided.
 #[classifier]
 #[inline(always)]
@@ -106,10 +115,11 @@ fn go_on(frame: &TcContext, tables: &KernelTables, work: &mut Work, next: Next) 
             }
             return TC_ACT_SHOT;
         }
-        Next::Heard | Next::Flooded => return TC_ACT_SHOT,
+        Next::Heard | Next::Flooded | Next::Parked => return TC_ACT_SHOT,
         Next::First => program::FIRST,
         Next::Answer => program::ANSWER,
         Next::Flood => program::FLOOD,
+        Next::Fragment => program::FRAGMENT,
     };
     // SAFETY: the array holds programs of this type only; a call that succeeds does not return.
     unsafe { TC_STAGES.tail_call(frame, stage) };

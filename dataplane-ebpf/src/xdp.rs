@@ -62,6 +62,21 @@ pub fn sekisho_xdp_answer(frame: XdpContext) -> u32 {
     go_on(&frame, &tables, work, next)
 }
 
+#[xdp]
+#[inline(always)]
+pub fn sekisho_xdp_fragment(frame: XdpContext) -> u32 {
+    let Some(work) = work() else { return XDP_DROP };
+    let tables = KernelTables::of(work);
+    let next = pipeline::fragment(&mut XdpFrame::new(&frame), &tables, work);
+    go_on(&frame, &tables, work, next)
+}
+
+/// The daemon sends a frame in again where tcx sees it next.
+#[xdp]
+pub fn sekisho_xdp_again(_: XdpContext) -> u32 {
+    XDP_PASS
+}
+
 /// Does what the pipeline says.
 #[inline(always)]
 fn go_on(frame: &XdpContext, tables: &KernelTables, work: &mut Work, next: Next) -> u32 {
@@ -73,10 +88,11 @@ fn go_on(frame: &XdpContext, tables: &KernelTables, work: &mut Work, next: Next)
             }
             return XDP_DROP;
         }
-        Next::Heard | Next::Flooded => return XDP_DROP,
+        Next::Heard | Next::Flooded | Next::Parked => return XDP_DROP,
         Next::First => program::FIRST,
         Next::Answer => program::ANSWER,
         Next::Flood => program::FLOOD,
+        Next::Fragment => program::FRAGMENT,
     };
     // SAFETY: the array holds programs of this type only; a call that succeeds does not return.
     unsafe { XDP_STAGES.tail_call(frame, stage) };

@@ -5,6 +5,7 @@ mod answers;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fs,
+    os::fd::OwnedFd,
     path::PathBuf,
     thread,
     time::{Duration, Instant},
@@ -215,6 +216,20 @@ impl Daemon {
         self.neighbours.announcer.tell();
         self.hear();
         if self.is_behind { self.renew() } else { Ok(()) }
+    }
+
+    /// Can be read when a fragment came before its first one.
+    pub fn parked_signal(&self) -> std::io::Result<OwnedFd> {
+        self.dataplane.parked_signal()
+    }
+
+    /// Sends in again the fragments whose first one has come, or does not come; answers
+    /// whether others wait.
+    pub fn send_parked(&mut self) -> anyhow::Result<bool> {
+        let attached = &self.in_force.attached;
+        let hooked =
+            |ifindex| attached.iter().find(|at| at.interface.index == ifindex).map(|at| at.hooked);
+        Ok(self.dataplane.send_parked(hooked)?)
     }
 
     /// Notes whether anything about a next hop is new.

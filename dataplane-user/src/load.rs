@@ -8,6 +8,7 @@
 pub mod attach;
 pub mod check;
 pub mod counters;
+pub mod datagrams;
 pub mod detach;
 pub mod error;
 pub mod flows;
@@ -29,6 +30,7 @@ mod mapping;
 mod maps;
 mod netlink;
 mod object;
+mod parking;
 mod privilege;
 mod programs;
 mod records;
@@ -36,25 +38,41 @@ pub mod refused;
 mod settings;
 mod state;
 
+use std::{os::fd::OwnedFd, time::Instant};
+
 use aya::{
     Ebpf,
     maps::{Map, MapData, xdp::DevMapHash},
 };
 use dataplane_common::{
     LAYOUT_VERSION, limits,
-    table::flow::{FlowCold, FlowLine},
-    tables::Heard,
+    table::{
+        datagram::Datagram,
+        flow::{FlowCold, FlowLine},
+    },
+    tables::{Heard, Share},
     word::Word64,
 };
 
 use self::{
-    attach::Attaching, counters::Counters, heard::Ear, install::VersionedTables, kernel::Kernel,
-    log::ProgramLog, mapping::Mapping, place::Lock, programs::Purpose, refused::Refusals,
-    state::State, testrun::Twin,
+    attach::Attaching,
+    counters::Counters,
+    heard::Ear,
+    install::VersionedTables,
+    kernel::Kernel,
+    log::ProgramLog,
+    mapping::Mapping,
+    parking::{Of, Parking},
+    place::Lock,
+    programs::Purpose,
+    refused::Refusals,
+    state::State,
+    testrun::Twin,
 };
 pub use self::{
     attach::{Attach, Attached, Warning},
     counters::{AttachmentCounters, StopCount},
+    datagrams::DatagramTable,
     error::Error,
     flows::HalfFlow,
     hook::{Hook, Hooked, Role},
@@ -116,6 +134,9 @@ pub struct Dataplane {
     twin: Option<Twin>,
     log: Option<ProgramLog>,
     ear: Ear,
+    datagrams: Mapping<Datagram>,
+    shares: Mapping<Word64>,
+    parking: Parking,
     _lock: Lock,
 }
 
@@ -207,6 +228,15 @@ impl Dataplane {
         let flows_of_tenant = mapped("FLOWS_OF_TENANT", &take("FLOWS_OF_TENANT")?)?;
         let counters = Counters::new(take("COUNTS")?, take("STOPS")?)?;
         let ear = Ear::new(take(maps::HEARD)?)?;
+        let datagrams = mapped("DATAGRAMS", &take("DATAGRAMS")?)?;
+        let shares: Mapping<Word64> = mapped("SHARES_OF_TENANT", &take("SHARES_OF_TENANT")?)?;
+        // What the daemon before held is lost.
+        for tenant in 0..limits::TENANTS_MAX {
+            if let Some(count) = shares.shared().get(Share::Parked.index(tenant) as usize) {
+                count.store(0);
+            }
+        }
+        let parking = Parking::new(take(maps::PARKED)?)?;
         let nics = take(maps::NICS)?
             .try_into()
             .map_err(|source| Error::Map { name: maps::NICS, source })?;
@@ -227,6 +257,9 @@ impl Dataplane {
             twin: None,
             log,
             ear,
+            datagrams,
+            shares,
+            parking,
             _lock: lock,
         })
     }
@@ -443,7 +476,36 @@ impl Dataplane {
             cold: self.flows_cold.shared(),
             of_tenant: self.flows_of_tenant.shared(),
         };
+        self.datagram_table().sweep(&is_tenant, flows::now_ticks());
         sweep::sweep(table, &mut self.totals, is_tenant, flows::now_ticks(), grace::wait)
+    }
+
+    /// The datagrams under way, as programs and userland share them.
+    #[must_use]
+    pub fn datagram_table(&self) -> DatagramTable<'_> {
+        DatagramTable { slots: self.datagrams.shared(), shares: self.shares.shared() }
+    }
+
+    /// Can be read when a fragment was parked.
+    pub fn parked_signal(&self) -> std::io::Result<OwnedFd> {
+        self.parking.signal()
+    }
+
+    /// Sends in again the fragments that need wait no longer, at interfaces that are ours
+    /// still: what comes in elsewhere, nobody would judge. Answers whether others wait.
+    pub fn send_parked(&mut self, hooked: impl Fn(u32) -> Option<Hooked>) -> Result<bool, Error> {
+        let table = DatagramTable { slots: self.datagrams.shared(), shares: self.shares.shared() };
+        let (secret, ticks) = (self.state.secret, flows::now_ticks());
+        let is_known = |of: &Of| table.is_known(&of.key, of.owner, secret, ticks);
+        let mut sent = Ok(());
+        for (of, fragment) in self.parking.due(Instant::now(), is_known) {
+            table.release(Share::Parked, fragment.tenant);
+            if let Some(hooked) = hooked(of.ifindex) {
+                let done = testrun::send_in(&self.ebpf, hooked, of.ifindex, &fragment.frame);
+                sent = sent.and(done);
+            }
+        }
+        sent.map(|()| self.parking.is_waiting())
     }
 
     /// Which MACs were heard of beyond the NICs since the last call.

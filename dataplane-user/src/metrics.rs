@@ -77,6 +77,7 @@ fn attachments(registry: &mut Registry, counters: &view::Counters) {
             ("heard", row.heard),
             ("flooded", row.flooded),
             ("copied", row.copied),
+            ("parked", row.parked),
         ];
         for (direction, amount) in directions {
             let labels = Direction {

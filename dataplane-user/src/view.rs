@@ -100,6 +100,9 @@ pub struct AttachmentCounters {
     /// Packets among those that left that the kernel did not take (`tx_refused`).
     #[serde(default)]
     pub refused: u64,
+    /// Fragments that the daemon keeps until their first one comes; sent in again, they are
+    /// received again.
+    pub parked: Amount,
 }
 
 /// What is counted for an interface as a whole: that it is shared by several attachments hides

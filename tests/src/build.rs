@@ -155,6 +155,33 @@ impl Frame {
         self
     }
 
+    /// Bytes of its transport header and payload.
+    #[must_use]
+    pub const fn carried_bytes(&self) -> usize {
+        self.transport.len() + self.payload.len()
+    }
+
+    /// Bytes `from` to `to` of what it carries, as a fragment: the last one if that is where
+    /// the datagram ends.
+    #[must_use]
+    pub fn piece(&self, id: u32, from: usize, to: usize) -> Self {
+        let segment = self.segment();
+        let is_more = to < segment.len();
+        let mut piece = Self {
+            transport: Vec::new(),
+            checksum_at: None,
+            payload: segment[from..to].to_vec(),
+            ..self.clone()
+        };
+        if matches!(self.ip, Some((IpAddr::V4(_), _))) {
+            piece.id = id as u16;
+            return piece.fragment(from as u16, is_more);
+        }
+        let ([a, b], [c, d, e, f]) =
+            ((from as u16 | u16::from(is_more)).to_be_bytes(), id.to_be_bytes());
+        piece.extension(44, &[0, a, b, c, d, e, f])
+    }
+
     /// IPv4 options, a multiple of four bytes.
     #[must_use]
     pub fn options(mut self, options: &[u8]) -> Self {

@@ -7,8 +7,11 @@ use dataplane_common::{
     Packet, Stop, Tables, Work,
     addr::{Addr, Mac},
     pipeline::{self, Next},
-    table::flow::{FlowKey, Judged, action, status},
-    tables::note,
+    table::{
+        datagram,
+        flow::{FlowKey, Judged, action, status},
+    },
+    tables::{Share, note},
     work::{Leg, job},
 };
 use dataplane_user::tables::{HostTables, host::Counters};
@@ -42,6 +45,8 @@ pub enum End {
     Flooded(Vec<(u32, Vec<u8>)>),
     /// The daemon hears it, and nobody else.
     Heard,
+    /// The daemon keeps it, and sends it in again.
+    Parked,
     /// It was not forwarded.
     Stopped(Stop),
 }
@@ -49,7 +54,7 @@ pub enum End {
 /// More tenants than any site here has.
 const TENANTS: u32 = 8;
 /// Tail calls of a packet at most, and the program that it enters.
-const PROGRAMS_MAX: u32 = 3;
+const PROGRAMS_MAX: u32 = 4;
 
 /// Runs the packet through the pipeline.
 pub fn run(tables: &HostTables, packet: HostPacket) -> Outcome {
@@ -79,6 +84,7 @@ impl Passed {
         let end = match self.stop {
             None if self.is_flooded => End::Flooded(self.packet.copies().to_vec()),
             None if self.work.job == job::HEAR => End::Heard,
+            None if self.work.job == job::PARK => End::Parked,
             None => {
                 let (frame, bytes) = (self.packet.wire(), self.packet.bytes());
                 End::Left { output: self.work.output, frame, bytes }
@@ -98,7 +104,7 @@ pub fn pass<T: Tables>(tables: &T, mut packet: HostPacket) -> Passed {
     let mut is_flooded = false;
     let stop = loop {
         next = match next {
-            Next::Emit | Next::Heard => break None,
+            Next::Emit | Next::Heard | Next::Parked => break None,
             Next::Flooded => {
                 is_flooded = true;
                 break None;
@@ -107,6 +113,7 @@ pub fn pass<T: Tables>(tables: &T, mut packet: HostPacket) -> Passed {
             Next::First => pipeline::first(&mut packet, tables, &mut work),
             Next::Answer => pipeline::answer(&mut packet, tables, &mut work),
             Next::Flood => pipeline::flood(&mut packet, tables, &mut work),
+            Next::Fragment => pipeline::fragment(&mut packet, tables, &mut work),
         };
         programs += 1;
         assert!(programs <= PROGRAMS_MAX, "a packet goes round in circles");
@@ -125,8 +132,12 @@ pub fn send(tables: &HostTables, sent: &Sent) -> (Passed, Option<Stop>) {
     (passed, stop.map(|noted| Stop::from_number(noted.id)))
 }
 
-/// Forgets every flow.
+/// Forgets every flow and every datagram.
 pub fn forget(tables: &HostTables) {
+    for datagram in tables.datagrams() {
+        // The stamp stays, and goes on.
+        datagram.status.store(datagram.status.load() & !(datagram::status::STAMP - 1));
+    }
     for index in 0..tables.flow_lines() {
         if let Some(line) = tables.flow(index) {
             line.status.store(status::EMPTY);
@@ -134,6 +145,9 @@ pub fn forget(tables: &HostTables) {
     }
     for tenant in 0..TENANTS {
         tables.flow_release(tenant, tables.halves_of(tenant));
+        for of in [Share::Datagrams, Share::Parked] {
+            (0..tables.share_of(tenant, of)).for_each(|_| tables.release(of, tenant));
+        }
     }
 }
 
@@ -229,6 +243,9 @@ fn poisoned() -> Work {
         tcp_ack: WORD,
         tcp_window: WORD,
         payload_bytes: WORD,
+        fragment_id: [0xde; 4],
+        fragment_at: WORD,
+        fragment_bytes: WORD,
         flow: WORD,
         flow_status: WORD,
         leg,

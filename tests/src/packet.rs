@@ -9,6 +9,7 @@ use dataplane_common::{
     Packet, Stop,
     checksum::Sum,
     packet::{OuterTag, SUM_BYTES_MAX},
+    table::datagram::{PARKED_BYTES_MAX, Parked},
     wire::{
         Wire,
         ethernet::{CUSTOMER_TAG, VLAN_MASK},
@@ -39,6 +40,7 @@ pub struct HostPacket {
     segments: u32,
     refuses: bool,
     copies: Vec<(u32, Vec<u8>)>,
+    is_again: bool,
 }
 
 /// A checksum that a device is to complete.
@@ -83,6 +85,7 @@ impl HostPacket {
             segments: 0,
             refuses: false,
             copies: Vec::new(),
+            is_again: false,
         }
     }
 
@@ -134,6 +137,13 @@ impl HostPacket {
     #[must_use]
     pub fn refusing(mut self) -> Self {
         self.refuses = true;
+        self
+    }
+
+    /// The daemon sends it in again.
+    #[must_use]
+    pub const fn again(mut self) -> Self {
+        self.is_again = true;
         self
     }
 
@@ -319,6 +329,15 @@ impl Packet for HostPacket {
             (0, size) => self.bytes().div_ceil(size),
             (count, _) => count,
         }
+    }
+
+    fn park(&mut self, _: &Parked) -> bool {
+        assert!(self.bytes() <= PARKED_BYTES_MAX, "{} bytes", self.bytes());
+        true
+    }
+
+    fn is_again(&self) -> bool {
+        self.is_again
     }
 
     fn may_be_partial(&self) -> bool {

@@ -18,13 +18,16 @@ pub mod rows;
 mod table;
 mod watched;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use dataplane_common::{
     Packet, Stop, Tables, limits,
     table::next_hop::output_kind,
-    tables::{Counter, Note, Tally, note},
+    tables::{Counter, Note, Share, Tally, note},
     word::Word64,
     work::{flags, job},
 };
@@ -59,6 +62,7 @@ pub struct Pair {
     /// As many as any image had.
     attachments: u32,
     forgotten_rule: Option<u32>,
+    touched: Instant,
 }
 
 /// How a packet ended, on both sides.
@@ -81,6 +85,8 @@ const CLAIMS_MAX: u32 = limits::CLAIMS_BURST / 2;
 const COPIES_EACH: u32 = 16;
 /// Longer than it takes until as many errors, copies and claims as possible may be made again.
 const REFILL: Duration = Duration::from_secs(11);
+/// Datagrams that are done count for a tenth of a second in the kernel, whose time goes on.
+const TOUCH_EVERY: Duration = Duration::from_millis(10);
 /// Verdicts (linux/bpf.h, linux/pkt_cls.h).
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
@@ -119,6 +125,7 @@ impl Pair {
             counted,
             attachments: 0,
             forgotten_rule: None,
+            touched: Instant::now(),
         };
         pair.install(image)?;
         Ok(pair)
@@ -151,9 +158,13 @@ impl Pair {
             table::clear(line, cold);
         }
         table.of_tenant.iter().for_each(|count| count.store(0));
-        for tenant in 0..TENANTS {
-            self.host.flow_release(tenant, self.host.halves_of(tenant));
-        }
+        // What is parked is forgotten on both sides.
+        self.kernel.send_parked(|_| None)?;
+        let datagrams = self.kernel.datagram_table();
+        datagrams.shares.iter().for_each(|count| count.store(0));
+        datagrams.slots.iter().for_each(table::clear_datagram);
+        drive::forget(&self.host);
+        self.host.datagrams().iter().for_each(table::clear_datagram);
         Ok(())
     }
 
@@ -169,6 +180,7 @@ impl Pair {
         let hot = table::host_lines(&self.host).map(|(line, _)| line);
         table::touch(hot, self.host.now_ticks());
         table::touch(self.kernel.flow_table().lines.iter(), flows::now_ticks());
+        table::touch_datagrams(self.host.datagrams().iter(), self.host.now_ticks());
         Ok(())
     }
 
@@ -189,8 +201,13 @@ impl Pair {
     /// Sends the packet through both.
     pub fn send(&mut self, sent: &Sent) -> Result<Agreed> {
         self.refill_in_time()?;
-        let verdict = self.kernel.test_run(test_frame(sent))?;
         let agreed = self.on_host(sent);
+        let is_piece = agreed.passed.work.flags & (flags::FRAGMENT | flags::LATER) != 0;
+        if is_piece && self.touched.elapsed() > TOUCH_EVERY {
+            self.touched = Instant::now();
+            table::touch_datagrams(self.kernel.datagram_table().slots.iter(), flows::now_ticks());
+        }
+        let verdict = self.kernel.test_run(test_frame(sent))?;
         if agreed.passed.stop.is_none() && agreed.notes.iter().any(|n| n.what == note::STOP) {
             self.reported += 1;
         }
@@ -234,8 +251,8 @@ impl Pair {
             ensure!(verdict.code == drop, "the host stops it, the kernel answers {}", verdict.code);
             return Ok(());
         }
-        if passed.work.job == job::HEAR {
-            ensure!(verdict.code == drop, "the host hears it, the kernel answers {}", verdict.code);
+        if matches!(passed.work.job, job::HEAR | job::PARK) {
+            ensure!(verdict.code == drop, "the host keeps it, the kernel answers {}", verdict.code);
             return Ok(());
         }
         if passed.is_flooded {
@@ -274,7 +291,8 @@ impl Pair {
         self.compare(&agreed.passed, &trace.verdict, sent.hook).context("the twin")?;
         let ends = |notes: &[Note]| {
             let is_end = |n: &&Note| {
-                matches!(n.what, note::EMIT | note::STOP | note::COPIED | note::FLOODED)
+                let ends = [note::EMIT, note::STOP, note::COPIED, note::FLOODED, note::EARLY];
+                ends.contains(&n.what)
             };
             notes.iter().filter(is_end).copied().collect::<Vec<_>>()
         };
@@ -299,6 +317,16 @@ impl Pair {
             );
             ensure!(ours == theirs, "halves of tenant {tenant}: {ours} and {theirs}");
         }
+        let datagrams = self.kernel.datagram_table();
+        for tenant in 0..TENANTS {
+            for of in [Share::Datagrams, Share::Parked] {
+                let ours = u64::from(self.host.share_of(tenant, of));
+                let theirs =
+                    datagrams.shares.get(of.index(tenant) as usize).map_or(0, Word64::load);
+                ensure!(ours == theirs, "{of:?} of tenant {tenant}: {ours} and {theirs}");
+            }
+        }
+        table::compare_datagrams(&self.host, datagrams.slots)?;
         table::compare(&self.host, table.lines, table.cold)
     }
 
@@ -319,6 +347,7 @@ impl Pair {
                 (Counter::Heard, of.heard),
                 (Counter::Flooded, of.flooded),
                 (Counter::Copied, of.copied),
+                (Counter::Parked, of.parked),
             ];
             for (counter, tally) in all.into_iter().filter(|(_, of)| *of != Tally::default()) {
                 counters.counts.insert((id, counter as u8), tally);

@@ -7,6 +7,7 @@ mod answers;
 mod errors;
 mod floods;
 mod forward;
+mod fragments;
 mod frames;
 mod parse;
 mod row;
@@ -27,6 +28,7 @@ pub fn rows() -> Vec<Row> {
         announcements::rows(&site),
         forward::rows(&site),
         floods::rows(&site),
+        fragments::rows(&site),
         stops::rows(&site),
         errors::rows(&site),
     ]

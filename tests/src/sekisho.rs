@@ -280,6 +280,7 @@ impl Tally {
                 at.flooded = minus(at.flooded, earlier.flooded)?;
                 at.copied = minus(at.copied, earlier.copied)?;
                 at.refused = at.refused.checked_sub(earlier.refused).context(WENT_BACK)?;
+                at.parked = minus(at.parked, earlier.parked)?;
             }
         }
         for (interface, packets) in &mut between.shared {

@@ -4,6 +4,7 @@
 //! The same seed makes the same packets, whatever becomes of them.
 
 mod odd;
+mod pieces;
 mod talk;
 
 use crate::{
@@ -23,6 +24,7 @@ pub struct Throng<'s> {
     peers: Vec<Peer>,
     talks: Vec<Talk>,
     odd: Vec<(End, Frame)>,
+    pieces: Vec<(Peer, Frame)>,
     /// Source ports that new conversations choose from.
     pub ports: u16,
 }
@@ -82,7 +84,15 @@ impl<'s> Throng<'s> {
     /// Packets among the ends of this site.
     #[must_use]
     pub fn new(site: &'s Site, chance: Chance) -> Self {
-        Self { site, chance, peers: peers(site), talks: Vec::new(), odd: odd::odd(site), ports: 40 }
+        Self {
+            site,
+            chance,
+            peers: peers(site),
+            talks: Vec::new(),
+            odd: odd::odd(site),
+            pieces: Vec::new(),
+            ports: 40,
+        }
     }
 
     /// The next packet.
@@ -94,6 +104,7 @@ impl<'s> Throng<'s> {
                 63..68 => self.question(),
                 68..74 => self.error(),
                 74..77 => self.spoofed(),
+                77..86 => self.piece(),
                 _ => self.odd(),
             };
             let mut bytes = frame.build();

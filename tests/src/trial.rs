@@ -59,6 +59,24 @@ impl Trial {
     /// The packet as it comes in.
     #[must_use]
     pub fn sent(&self, question: &Question) -> Sent {
+        let (hook, ifindex, frame) = self.frame(question);
+        Sent { hook, ifindex, frame: frame.build(), segment_bytes: 0 }
+    }
+
+    /// The packet with a payload, in two pieces.
+    #[must_use]
+    pub fn pieces(&self, question: &Question) -> [Sent; 2] {
+        let (hook, ifindex, frame) = self.frame(question);
+        let frame = frame.payload(&[0; 48]);
+        let bytes = frame.carried_bytes();
+        let piece = |from, to| {
+            let frame = frame.piece(1, from, to).build();
+            Sent { hook, ifindex, frame, segment_bytes: 0 }
+        };
+        [piece(0, 24), piece(24, bytes)]
+    }
+
+    fn frame(&self, question: &Question) -> (Hook, u32, Frame) {
         let at = self.attachment(question.from);
         let of = &self.site.attachments[at];
         let interface = self.facts.interfaces[of.interface.as_str()];
@@ -81,7 +99,7 @@ impl Trial {
         }
         let frame =
             carry(frame.ip(&question.src.to_string(), &question.dst.to_string()), question.traffic);
-        Sent { hook, ifindex: interface.ifindex, frame: frame.build(), segment_bytes: 0 }
+        (hook, interface.ifindex, frame)
     }
 
     /// An ICMP error about the packet, from whoever got it.

@@ -62,7 +62,7 @@ const ISOLATION: &str = "isolation::tenants_with_the_same_addresses_reach_only_t
 const REPLAY: &str = "replay::a_port_that_replays_an_established_connection_is_stopped";
 const CUT: &str = "cut::a_removed_rule_cuts_connections_and_the_rule_back_revives_them";
 
-const CONTROLS: [Control; 10] = [
+const CONTROLS: [Control; 11] = [
     Control {
         feature: "control-allow-all",
         fail: &[
@@ -108,6 +108,11 @@ const CONTROLS: [Control; 10] = [
         feature: "control-flood-ingress",
         fail: &["floods::broadcast_and_multicast_reach_whose_rules_permit_it_and_nobody_else"],
         pass: &[ISOLATION, REPLAY],
+    },
+    Control {
+        feature: "control-fragment-early",
+        fail: &["fragments::a_piece_passes_only_after_its_own_first"],
+        pass: &[ISOLATION, "fragments::datagrams_in_pieces_arrive_whole"],
     },
     Control {
         feature: "control-uncounted",

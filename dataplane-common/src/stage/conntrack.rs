@@ -118,9 +118,10 @@ pub fn next(w: &Work, state: u32, is_reply: bool) -> Result<Step, Stop> {
         }
     }
     let state = match state {
-        state::NONE if !is_reply => state::UNREPLIED,
-        state::UNREPLIED if !is_reply => state::UNREPLIED,
-        _ => state::REPLIED,
+        state::NONE | state::UNREPLIED if !is_reply => state::UNREPLIED,
+        state::NONE | state::UNREPLIED => state::REPLIED,
+        // Replied, or TCP's: of a segment in pieces the first told what there is to be learnt.
+        _ => state,
     };
     Ok(Step { state, is_ignored: false })
 }

@@ -15,11 +15,13 @@ use crate::table::route::kind as route_kind;
 use crate::tables::{Counter, Note, Tables, note};
 use crate::work::{Leg, Work, flags, job};
 
-/// Only ports send to everybody, and only tcx can make copies.
+/// Only ports send to everybody, and only tcx can make copies. Of a fragment that is not the
+/// first the ports are not known.
 #[inline(always)]
 pub fn may_flood<P: Packet>(p: &P, w: &Work) -> Result<(), Stop> {
     let is_port = w.attachment_kind == attachment_kind::PORTS;
-    if is_port && p.can_copy() { Ok(()) } else { Err(Stop::Multicast) }
+    let is_whole = !w.is(flags::FRAGMENT | flags::LATER);
+    if is_port && is_whole && p.can_copy() { Ok(()) } else { Err(Stop::Multicast) }
 }
 
 /// Sends the copies; answers how many. None is no answer, but for an announcement, which

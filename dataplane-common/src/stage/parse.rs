@@ -29,7 +29,28 @@ pub fn parse<P: Packet>(p: &mut P, w: &mut Work, ethertype: [u8; 2]) -> Result<(
         }
         _ => return Err(Stop::EthertypeUnsupported),
     }
-    transport(p, w)
+    if !w.is(flags::LATER) {
+        transport(p, w)?;
+    }
+    // Only these have segments; a guest may say what it likes of its frame.
+    let has_segments = matches!(w.key.protocol, protocol::TCP | protocol::UDP)
+        && w.flags & (flags::FRAGMENT | flags::LATER) == 0;
+    if p.segment_bytes() != 0 && !has_segments { Err(Stop::BadTransport) } else { Ok(()) }
+}
+
+/// A piece of a datagram: all but the last are multiples of eight bytes, and the whole is no
+/// longer than a packet can be (RFC 791 section 3.2, RFC 8200 section 4.5).
+#[inline(always)]
+fn piece(w: &mut Work, id: [u8; 4], at: u32, bytes: u32, is_more: bool) -> Result<(), Stop> {
+    if bytes == 0 || is_more && !bytes.is_multiple_of(8) || at + bytes > 0xffff {
+        return Err(Stop::FragmentBad);
+    }
+    w.fragment_id = id;
+    w.fragment_at = at;
+    w.fragment_bytes = bytes;
+    w.flags |= if at == 0 { flags::FRAGMENT } else { flags::LATER };
+    w.flags |= if is_more { flags::MORE } else { 0 };
+    Ok(())
 }
 
 #[inline(always)]
@@ -58,11 +79,10 @@ fn ipv4<P: Packet>(p: &mut P, w: &mut Work) -> Result<(), Stop> {
     if sum.fold() != [0xff; 2] {
         return Err(Stop::BadHeader);
     }
-    if ip.fragment_offset_bytes() != 0 {
-        return Err(Stop::FragmentLater);
-    }
     if ip.is_fragment() {
-        w.flags |= flags::FRAGMENT;
+        let id = [0, 0, ip.id[0], ip.id[1]];
+        let bytes = ip.total_bytes() - header_bytes;
+        piece(w, id, ip.fragment_offset_bytes(), bytes, ip.is_more())?;
     }
     w.l3_bytes = ip.total_bytes();
     w.ttl_hops = u32::from(ip.ttl_hops);
@@ -167,14 +187,19 @@ fn extensions<P: Packet>(p: &mut P, w: &mut Work) -> Result<(), Stop> {
         p.need(w.l4 + 8)?;
         if next == protocol::FRAGMENT {
             let fragment = *p.get::<Fragment>(w.l4).ok_or(Stop::Truncated)?;
-            if !fragment.is_first() {
-                return Err(Stop::FragmentLater);
+            if w.is(flags::FRAGMENT) {
+                // A piece of a piece.
+                return Err(Stop::ExtensionRefused);
             }
+            w.l4 += 8;
             if !fragment.is_atomic() {
-                w.flags |= flags::FRAGMENT;
+                let bytes = end.saturating_sub(w.l4);
+                piece(w, fragment.id, fragment.offset_bytes(), bytes, fragment.is_more())?;
+            }
+            if w.is(flags::LATER) {
+                return Ok(());
             }
             w.key.protocol = fragment.next_header;
-            w.l4 += 8;
         } else {
             let extension = *p.get::<Extension>(w.l4).ok_or(Stop::Truncated)?;
             w.key.protocol = extension.next_header;
@@ -247,9 +272,7 @@ fn transport<P: Packet>(p: &mut P, w: &mut Work) -> Result<(), Stop> {
         protocol::ICMPV6 if w.is(flags::V6) => icmp(p, w, left_bytes, short)?,
         _ => {}
     }
-    // Only these have segments; a guest may say what it likes of its frame.
-    let has_segments = matches!(w.key.protocol, protocol::TCP | protocol::UDP);
-    if p.segment_bytes() != 0 && !has_segments { Err(Stop::BadTransport) } else { Ok(()) }
+    Ok(())
 }
 
 #[inline(always)]

@@ -56,7 +56,8 @@ static ERRORS: [[[u8; 2]; 2]; 1 << u8::BITS] = {
 /// May an error be made about the packet at hand?
 #[inline(always)]
 pub fn may_report(w: &Work) -> bool {
-    w.is(flags::ROUTED) && !w.is(flags::ICMP_ERROR) && !w.is(flags::GROUP_FRAME)
+    const NEVER: u32 = flags::ICMP_ERROR | flags::GROUP_FRAME | flags::LATER;
+    w.is(flags::ROUTED) && w.flags & NEVER == 0
 }
 
 /// Turns the packet into the error about it.

@@ -50,6 +50,12 @@ impl Ipv4 {
     pub const fn fragment_offset_bytes(&self) -> u32 {
         (u16::from_be_bytes(self.fragment) & OFFSET_MASK) as u32 * 8
     }
+
+    /// Do other pieces of the datagram stand behind it?
+    #[inline(always)]
+    pub const fn is_more(&self) -> bool {
+        u16::from_be_bytes(self.fragment) & MORE_FRAGMENTS != 0
+    }
 }
 
 /// The MF bit.

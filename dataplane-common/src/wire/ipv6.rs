@@ -49,6 +49,18 @@ impl Fragment {
         u16::from_be_bytes(self.offset_more) & 0xfff9 == 0
     }
 
+    /// Where the piece stands in the datagram, bytes.
+    #[inline(always)]
+    pub const fn offset_bytes(&self) -> u32 {
+        u16::from_be_bytes(self.offset_more) as u32 & 0xfff8
+    }
+
+    /// Do other pieces of the datagram stand behind it?
+    #[inline(always)]
+    pub const fn is_more(&self) -> bool {
+        u16::from_be_bytes(self.offset_more) & 1 != 0
+    }
+
     /// Is this the piece that holds the beginning?
     #[inline(always)]
     pub const fn is_first(&self) -> bool {

@@ -37,10 +37,11 @@ fn show(counters: &Counters) -> String {
             row.flooded.packets.to_string(),
             row.copied.packets.to_string(),
             row.refused.to_string(),
+            row.parked.packets.to_string(),
         ]
     });
     let shared = counters.shared.iter().map(|row| {
-        let mut cells = [const { String::new() }; 10];
+        let mut cells = [const { String::new() }; 11];
         cells[0].clone_from(&row.interface);
         cells[1] = "(all VLANs)".to_owned();
         cells[9] = row.refused.to_string();
@@ -57,6 +58,7 @@ fn show(counters: &Counters) -> String {
         "FLOODED",
         "COPIED",
         "REFUSED",
+        "PARKED",
     ];
     let rules = counters.rules.iter().map(|row| [row.rule.clone(), amount(row.amount)]);
     format!(

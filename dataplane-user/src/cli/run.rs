@@ -1,6 +1,7 @@
 //! `sekisho run`: load, attach, forward.
 
 use std::{
+    os::fd::OwnedFd,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     thread,
@@ -10,6 +11,7 @@ use std::{
 use anyhow::{Context, bail};
 use clap::Args;
 use dataplane_common::limits;
+use rustix::event::{PollFd, PollFlags, poll};
 use tokio::{
     net::{TcpListener, UnixListener},
     signal::unix::{Signal, SignalKind, signal},
@@ -59,6 +61,9 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// How often next hops are heard and asked.
 const ATTEND_EVERY: Duration = Duration::from_millis(100);
+
+/// How often it is looked whether fragments still have to wait.
+const PARKED_EVERY: Duration = Duration::from_millis(10);
 
 pub fn run(options: &Options) -> anyhow::Result<()> {
     let flows_per_tenant = flows_per_tenant(options)?;
@@ -118,6 +123,9 @@ async fn serve(
     }
     tokio::spawn(now_and_then(daemon.clone(), SWEEP_EVERY, "sweeping", Daemon::sweep));
     tokio::spawn(now_and_then(daemon.clone(), ATTEND_EVERY, "next hops", Daemon::attend));
+    let signal = daemon.lock().unwrap_or_else(PoisonError::into_inner).parked_signal()?;
+    let parking = daemon.clone();
+    thread::spawn(move || send_parked(&parking, &signal));
     tokio::spawn(reload(daemon.clone(), hangup));
     println!("sekisho: ready");
     tokio::select! {
@@ -176,6 +184,28 @@ fn look_at_changes(daemon: &api::Shared, changes: &Changes) {
             is_more = looked.unwrap_or(false);
             thread::sleep(start.elapsed().max(PAUSE_MIN));
         }
+    }
+}
+
+/// Sends fragments in again that came before their first one: at once when the first of them
+/// comes, and then not too often, since it keeps the daemon from other things.
+fn send_parked(daemon: &api::Shared, signal: &OwnedFd) {
+    let mut is_waiting = false;
+    let mut last = String::new();
+    loop {
+        let mut parked = [PollFd::new(signal, PollFlags::IN)];
+        if !is_waiting && !matches!(poll(&mut parked, None), Ok(1..)) {
+            continue;
+        }
+        let sent = daemon.lock().unwrap_or_else(PoisonError::into_inner).send_parked();
+        is_waiting = !matches!(sent, Ok(false));
+        let said = sent.err().map_or_else(String::new, |error| message::of(&error));
+        // What stays wrong is told once.
+        if !said.is_empty() && said != last {
+            eprintln!("sekisho: fragments: {said}");
+        }
+        last = said;
+        thread::sleep(PARKED_EVERY);
     }
 }
 

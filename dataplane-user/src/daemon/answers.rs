@@ -66,6 +66,7 @@ impl Daemon {
         let flows = self.dataplane.flows().count();
         Ok(vec![
             fill("half_flows", flows, self.dataplane.flow_lines()),
+            fill("datagrams", self.dataplane.datagram_table().live(), limits::DATAGRAMS),
             numbered("tenants", Kind::Tenant, limits::TENANTS_MAX),
             numbered("attachments", Kind::Attachment, limits::ATTACHMENTS_MAX),
             numbered("endpoints", Kind::Endpoint, limits::ENDPOINTS_MAX),
@@ -106,6 +107,7 @@ impl Daemon {
                 flooded: amount(of.flooded),
                 copied: amount(of.copied),
                 refused: of.refused.packets,
+                parked: amount(of.parked),
             });
         }
         let mut shared = Vec::new();

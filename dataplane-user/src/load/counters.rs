@@ -32,6 +32,9 @@ pub struct AttachmentCounters {
     pub copied: Tally,
     /// Of those that left: the kernel refused them at once.
     pub refused: Tally,
+    /// Fragments that the daemon keeps until their first one comes; sent in again, they are
+    /// received again.
+    pub parked: Tally,
 }
 
 /// How often a tenant's packets were stopped for a reason.
@@ -77,6 +80,7 @@ impl Counters {
             flooded: self.tally(first + 5)?,
             copied: self.tally(first + 6)?,
             refused: self.tally(first + 7)?,
+            parked: self.tally(first + 8)?,
         })
     }
 

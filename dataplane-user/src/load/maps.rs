@@ -7,6 +7,7 @@ use dataplane_common::{
     table::{
         Attachment, AttachmentKey, Location, LocationKey, PermitKey, Prefixed, Station, StationKey,
         Tenant, Versioned,
+        datagram::Datagram,
         endpoint::Endpoint,
         flow::{FlowCold, FlowLine},
         next_hop::{NextHop, Output},
@@ -14,7 +15,7 @@ use dataplane_common::{
         route::Route,
         zone::{FloodPort, Zone},
     },
-    tables::{COUNTERS, Refused, Tally},
+    tables::{COUNTERS, Refused, SHARES, Tally},
 };
 
 use super::{Error, place::Place};
@@ -44,7 +45,7 @@ const fn array<V>(name: &'static str, max_entries: u32) -> Shape {
 
 /// Every shared map, for a flow table of this size.
 #[must_use]
-pub const fn shared(flow_lines: u32) -> [Shape; 29] {
+pub const fn shared(flow_lines: u32) -> [Shape; 32] {
     [
         array::<u64>("ROOT", 1),
         keyed::<Versioned<AttachmentKey>, Attachment>("ATTACHMENTS", limits::ATTACHMENTS_MAX),
@@ -66,6 +67,8 @@ pub const fn shared(flow_lines: u32) -> [Shape; 29] {
         array::<FlowLine>("FLOWS", flow_lines),
         array::<FlowCold>("FLOWS_COLD", flow_lines),
         array::<u64>("FLOWS_OF_TENANT", limits::TENANTS_MAX),
+        array::<Datagram>("DATAGRAMS", limits::DATAGRAMS),
+        array::<u64>("SHARES_OF_TENANT", limits::TENANTS_MAX * SHARES),
         array::<u64>("REPORTS", limits::TENANTS_MAX),
         array::<u64>("COPIES", limits::TENANTS_MAX),
         array::<u64>("CLAIMS", limits::TENANTS_MAX),
@@ -79,6 +82,7 @@ pub const fn shared(flow_lines: u32) -> [Shape; 29] {
             max_entries: limits::ATTACHMENTS_MAX,
         },
         Shape { name: HEARD, key_bytes: 0, value_bytes: 0, max_entries: limits::HEARD_BYTES },
+        Shape { name: PARKED, key_bytes: 0, value_bytes: 0, max_entries: limits::PARKED_BYTES },
         // The kernel's `struct bpf_devmap_val`, or without a program just the ifindex.
         Shape { name: NICS, key_bytes: 4, value_bytes: 0, max_entries: limits::ATTACHMENTS_MAX },
     ]
@@ -92,6 +96,8 @@ pub const REFUSED: &str = "REFUSED";
 
 /// Whose programs count that.
 pub const IN_CHARGE: &str = "IN_CHARGE";
+/// Fragments that came before their first one.
+pub const PARKED: &str = "PARKED";
 
 /// The NICs that XDP sends to.
 pub const NICS: &str = "NICS";

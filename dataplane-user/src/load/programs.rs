@@ -9,7 +9,7 @@ use aya::{
 };
 use dataplane_common::{
     table::flow::BUCKET_LINES,
-    tables::program::{ANSWER, FIRST, FLOOD},
+    tables::program::{ANSWER, FIRST, FLOOD, FRAGMENT},
 };
 
 use super::{
@@ -27,6 +27,9 @@ pub const TC: &str = "sekisho_tc";
 /// On a NIC with our XDP program, at tcx: delivers what it decided.
 pub const DELIVER: &str = "sekisho_tc_deliver";
 
+/// By which a frame is sent in again where tcx sees it next.
+pub const AGAIN: &str = "sekisho_xdp_again";
+
 /// At the tracepoints that tell what the kernel refuses.
 pub const KFREE_SKB: &str = "sekisho_kfree_skb";
 /// See [`KFREE_SKB`].
@@ -35,15 +38,18 @@ pub const REDIRECT_ERR: &str = "sekisho_xdp_redirect_err";
 pub const DEVMAP_XMIT: &str = "sekisho_xdp_devmap_xmit";
 
 /// Every program.
-pub const ALL: [&str; 11] = [
+pub const ALL: [&str; 14] = [
     XDP,
     "sekisho_xdp_first",
     "sekisho_xdp_answer",
+    "sekisho_xdp_fragment",
     TC,
     "sekisho_tc_first",
     "sekisho_tc_answer",
     "sekisho_tc_flood",
+    "sekisho_tc_fragment",
     DELIVER,
+    AGAIN,
     KFREE_SKB,
     REDIRECT_ERR,
     DEVMAP_XMIT,
@@ -51,10 +57,22 @@ pub const ALL: [&str; 11] = [
 
 /// The program arrays, and what goes where.
 const STAGES: [(&str, &[(u32, &str)]); 2] = [
-    ("XDP_STAGES", &[(FIRST, "sekisho_xdp_first"), (ANSWER, "sekisho_xdp_answer")]),
+    (
+        "XDP_STAGES",
+        &[
+            (FIRST, "sekisho_xdp_first"),
+            (ANSWER, "sekisho_xdp_answer"),
+            (FRAGMENT, "sekisho_xdp_fragment"),
+        ],
+    ),
     (
         "TC_STAGES",
-        &[(FIRST, "sekisho_tc_first"), (ANSWER, "sekisho_tc_answer"), (FLOOD, "sekisho_tc_flood")],
+        &[
+            (FIRST, "sekisho_tc_first"),
+            (ANSWER, "sekisho_tc_answer"),
+            (FLOOD, "sekisho_tc_flood"),
+            (FRAGMENT, "sekisho_tc_fragment"),
+        ],
     ),
 ];
 

@@ -6,6 +6,7 @@ use dataplane_common::{
     table::{
         Attachment, AttachmentKey, Location, LocationKey, PermitKey, Prefixed, Station, StationKey,
         Tenant, Versioned,
+        datagram::Datagram,
         endpoint::Endpoint,
         flow::{FlowCold, FlowLine},
         next_hop::{NextHop, Output},
@@ -51,6 +52,9 @@ unsafe impl Shared for Word64 {}
 unsafe impl Shared for FlowLine {}
 // SAFETY: as above.
 unsafe impl Shared for FlowCold {}
+
+// SAFETY: as above.
+unsafe impl Shared for Datagram {}
 
 /// A record as aya's maps take it.
 #[repr(transparent)]

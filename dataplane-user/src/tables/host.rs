@@ -5,7 +5,7 @@
 //! kernel's maps do. One thread at a time.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     collections::{BTreeMap, HashMap},
     hash::Hash,
 };
@@ -16,6 +16,7 @@ use dataplane_common::{
     limits,
     table::{
         Attachment, AttachmentKey, Location, LocationKey, PermitKey, Station, StationKey, Tenant,
+        datagram::Datagram,
         endpoint::Endpoint,
         flow::{BUCKET_LINES, FlowCold, FlowLine},
         next_hop::{NextHop, Output},
@@ -23,7 +24,8 @@ use dataplane_common::{
         route::Route,
         zone::{FloodPort, Zone},
     },
-    tables::{Counter, Heard, Note, Rate, Tally},
+    tables::{Counter, Heard, Note, Rate, Share, Tally},
+    word::Word64,
 };
 
 use super::Image;
@@ -39,6 +41,9 @@ pub struct HostTables {
     lines: Vec<FlowLine>,
     cold: Vec<FlowCold>,
     secret: [u64; 2],
+    /// Made when the first fragment comes.
+    datagrams: OnceCell<Vec<Datagram>>,
+    shares: RefCell<HashMap<u32, u32>>,
     halves: RefCell<HashMap<u32, u32>>,
     reports: RefCell<HashMap<u32, u64>>,
     copies: RefCell<HashMap<u32, u64>>,
@@ -73,6 +78,8 @@ impl HostTables {
             groups: Prefixes::default(),
             lines: (0..flow_lines).map(|_| FlowLine::default()).collect(),
             cold: (0..flow_lines).map(|_| FlowCold::default()).collect(),
+            datagrams: OnceCell::new(),
+            shares: RefCell::default(),
             secret: [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210],
             halves: RefCell::default(),
             reports: RefCell::default(),
@@ -140,6 +147,18 @@ impl HostTables {
     /// What was counted since the last call.
     pub fn take_counters(&self) -> Counters {
         self.counters.take()
+    }
+
+    /// The datagrams under way; none, if no fragment ever came.
+    #[must_use]
+    pub fn datagrams(&self) -> &[Datagram] {
+        self.datagrams.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// How much the tenant has of its share.
+    #[must_use]
+    pub fn share_of(&self, tenant: u32, of: Share) -> u32 {
+        self.shares.borrow().get(&of.index(tenant)).copied().unwrap_or(0)
     }
 
     /// May a tenant have so many more at this rate?
@@ -326,6 +345,37 @@ impl Tables for HostTables {
         if !self.is_tracing() {
             *self.halves.borrow_mut().entry(tenant).or_default() -= halves;
         }
+    }
+
+    fn datagram(&self, index: u32) -> Option<&Datagram> {
+        let made = || (0..limits::DATAGRAMS).map(|_| Datagram::default()).collect();
+        self.datagrams.get_or_init(made).get(index as usize)
+    }
+
+    fn swap(&self, word: &Word64, old: u64, new: u64) -> bool {
+        word.swap(old, new)
+    }
+
+    fn reserve(&self, of: Share, tenant: u32) -> bool {
+        let mut shares = self.shares.borrow_mut();
+        let count = shares.entry(of.index(tenant)).or_default();
+        if *count >= of.max() {
+            return false;
+        }
+        if !self.is_tracing() {
+            *count += 1;
+        }
+        true
+    }
+
+    fn release(&self, of: Share, tenant: u32) {
+        if !self.is_tracing() {
+            *self.shares.borrow_mut().entry(of.index(tenant)).or_default() -= 1;
+        }
+    }
+
+    fn each(&self, count: u32, mut step: impl FnMut(u32) -> bool) {
+        let _ = (0..count).find(|number| !step(*number));
     }
 
     fn may_report(&self, tenant: u32) -> bool {

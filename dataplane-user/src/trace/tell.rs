@@ -17,8 +17,10 @@ use crate::{
 #[must_use]
 pub fn tell(site: &Compiled, packet: String, notes: &[Note]) -> Trace {
     let steps = notes.iter().filter_map(|note| step(site, note)).collect();
-    let is_end =
-        |note: &&Note| matches!(note.what, note::EMIT | note::STOP | note::HEARD | note::FLOODED);
+    let is_end = |note: &&Note| {
+        let ends = [note::EMIT, note::STOP, note::HEARD, note::FLOODED, note::EARLY];
+        ends.contains(&note.what)
+    };
     let last = notes.iter().rev().find(is_end);
     let stop = notes
         .iter()
@@ -30,6 +32,7 @@ pub fn tell(site: &Compiled, packet: String, notes: &[Note]) -> Trace {
         Some(note::EMIT) if is_answered => "answered",
         Some(note::HEARD) => "heard by the daemon",
         Some(note::FLOODED) => "flooded",
+        Some(note::EARLY) => "waits for its first fragment",
         Some(note::EMIT) => "forwarded",
         Some(_) => "stopped",
         None => "unknown",
@@ -69,6 +72,18 @@ fn step(site: &Compiled, note: &Note) -> Option<Step> {
         }
         note::FLOODED => ("flood", format!("copies: {}", note.id)),
         note::HEARD => ("answer", "tells the daemon of a MAC".to_owned()),
+        note::PIECE => {
+            let at = note.detail;
+            ("fragment", format!("byte {at} and after of a datagram whose first fragment has come"))
+        }
+        note::EARLY => {
+            let at = note.detail;
+            let decision = format!(
+                "byte {at} and after of a datagram whose first fragment, with its ports, has not \
+                 come: it waits for it, a second at most"
+            );
+            ("fragment", decision)
+        }
         note::STOP => {
             let stop = Stop::from_number(note.id);
             ("stop", format!("{}: {}", stop.name(), stop.sentence().trim()))

@@ -7,7 +7,11 @@
 use anyhow::{Result, bail};
 use dataplane_common::{
     Tables,
-    table::flow::{FlowCold, FlowKey, FlowLine, Judged, status},
+    table::{
+        datagram::Datagram,
+        flow::{FlowCold, FlowKey, FlowLine, Judged, status},
+    },
+    word::{Word32, Word64},
 };
 use dataplane_user::tables::HostTables;
 
@@ -71,6 +75,42 @@ pub fn compare(host: &HostTables, lines: &[FlowLine], cold: &[FlowCold]) -> Resu
         live += usize::from(ours.status & status::LIFE == status::LIVE);
     }
     Ok(live)
+}
+
+/// Compares slot by slot, but for times.
+pub fn compare_datagrams(host: &HostTables, slots: &[Datagram]) -> Result<()> {
+    if host.datagrams().is_empty() {
+        return Ok(());
+    }
+    for (index, (ours, theirs)) in host.datagrams().iter().zip(slots).enumerate() {
+        if (ours.status.load(), theirs.status.load()) == (0, 0) {
+            continue;
+        }
+        let read = |slot: &Datagram| {
+            let key: Vec<_> = slot.key.iter().map(Word64::load).collect();
+            let said = [&slot.owner, &slot.tenant, &slot.ports, &slot.protocol, &slot.ms_max];
+            let marks: Vec<_> = slot.marks.iter().map(Word64::load).collect();
+            (slot.status.load(), slot.progress.load(), key, said.map(Word32::load), marks)
+        };
+        let (ours, theirs) = (read(ours), read(theirs));
+        if ours != theirs {
+            bail!("datagram {index}:\n  host {ours:x?}\n  kernel {theirs:x?}");
+        }
+    }
+    Ok(())
+}
+
+/// The slot was never used.
+pub fn clear_datagram(slot: &Datagram) {
+    if slot.status.load() != 0 {
+        slot.status.store(0);
+        slot.marks.iter().for_each(|word| word.store(0));
+    }
+}
+
+/// The time of none is over, and those that are done were done just now.
+pub fn touch_datagrams<'d>(slots: impl Iterator<Item = &'d Datagram>, now_ticks: u32) {
+    slots.filter(|slot| slot.status.load() != 0).for_each(|slot| slot.seen_ticks.store(now_ticks));
 }
 
 /// Everything was seen just now.

@@ -8,6 +8,7 @@ use dataplane_common::{
     addr::Addr,
     table::{
         Attachment, AttachmentKey, Location, LocationKey, PermitKey, Station, StationKey, Tenant,
+        datagram::Datagram,
         endpoint::Endpoint,
         flow::{FlowCold, FlowLine},
         next_hop::{NextHop, Output},
@@ -15,7 +16,8 @@ use dataplane_common::{
         route::Route,
         zone::{FloodPort, Zone},
     },
-    tables::{Counter, Heard, Note},
+    tables::{Counter, Heard, Note, Share},
+    word::Word64,
 };
 use dataplane_user::tables::HostTables;
 
@@ -149,6 +151,26 @@ impl Tables for Watched<'_> {
 
     fn flow_release(&self, tenant: u32, halves: u32) {
         self.tables.flow_release(tenant, halves);
+    }
+
+    fn datagram(&self, index: u32) -> Option<&Datagram> {
+        self.tables.datagram(index)
+    }
+
+    fn swap(&self, word: &Word64, old: u64, new: u64) -> bool {
+        self.tables.swap(word, old, new)
+    }
+
+    fn reserve(&self, of: Share, tenant: u32) -> bool {
+        self.tables.reserve(of, tenant)
+    }
+
+    fn release(&self, of: Share, tenant: u32) {
+        self.tables.release(of, tenant);
+    }
+
+    fn each(&self, count: u32, step: impl FnMut(u32) -> bool) {
+        self.tables.each(count, step);
     }
 
     fn may_report(&self, tenant: u32) -> bool {

@@ -398,7 +398,7 @@ fn echo(s: &Site) -> Vec<Row> {
         row(
             "a piece of an echo to the gateway",
             s.a,
-            v4(s.a, "10.1.0.10", "10.1.0.1").fragment(0, true),
+            v4(s.a, "10.1.0.10", "10.1.0.1").payload(b"pingpong").fragment(0, true),
         )
         .stopped(s.blue, Stop::ToRouter),
         row("an echo with a code", s.a, s.routed(s.a).ip("10.1.0.10", "10.1.0.1").icmp(8, 1, id))

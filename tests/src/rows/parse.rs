@@ -79,31 +79,29 @@ fn fragments(s: &Site) -> Vec<Row> {
     let ip = s.switched(s.a, s.free).ip("10.1.0.10", "10.1.0.30");
     let first = |frame: Frame| frame.fragment(0, true);
     let tiny = |name, frame| row(name, s.a, frame).stopped(s.blue, Stop::FragmentTiny);
-    let later = |name, frame| row(name, s.a, frame).stopped(s.blue, Stop::FragmentLater);
+    let bad = |name, frame| row(name, s.a, frame).stopped(s.blue, Stop::FragmentBad);
     vec![
         row("a first fragment", s.a, first(ip.clone().udp(1, 2).payload(&[7; 24])))
             .switched(s.free),
-        later("a middle fragment", ip.clone().udp(1, 2).payload(&[7; 24]).fragment(8, true)),
-        later("a last fragment", ip.clone().udp(1, 2).payload(&[7; 24]).fragment(1480, false)),
         tiny(
             "a first fragment with half a TCP header",
             first(ip.clone().protocol(6).payload(&[0; 8])),
         ),
-        tiny(
+        bad(
             "a first fragment with half a UDP header",
             first(ip.clone().protocol(17).payload(&[0; 4])),
         ),
-        tiny(
+        bad(
             "a first fragment with half an ICMP header",
             first(ip.clone().protocol(1).payload(&[8; 4])),
         ),
-        tiny(
+        bad(
             "a first fragment with half of SCTP's ports",
             first(ip.clone().protocol(132).payload(&[8; 2])),
         ),
         tiny(
             "a first fragment without all TCP options",
-            first(ip.tcp(1, 2, SYN, 0, 0).patch_transport(12, &[0x60])),
+            first(ip.tcp(1, 2, SYN, 0, 0).payload(&[1; 4]).patch_transport(12, &[0x70])),
         ),
     ]
 }
@@ -209,10 +207,6 @@ fn extensions(s: &Site) -> Vec<Row> {
             ip.clone().extension(DESTINATION, &PAD).extension(HOP_BY_HOP, &PAD),
         ),
         refused("hop-by-hop options twice", repeated(HOP_BY_HOP, 2)),
-        row("a later fragment of IPv6", s.a, ip.clone().fragment_v6(8, true).udp(1, 2))
-            .stopped(s.blue, Stop::FragmentLater),
-        row("a last fragment of IPv6", s.a, ip.clone().fragment_v6(16, false).udp(1, 2))
-            .stopped(s.blue, Stop::FragmentLater),
         row(
             "an extension header past the end",
             s.a,

@@ -34,6 +34,7 @@ enum Expect {
     Answered(Frame),
     Heard,
     Flooded(Vec<(End, Frame)>),
+    Parked,
     Stopped(u32, Stop),
     Told(u32, Stop, Frame),
 }
@@ -104,6 +105,12 @@ impl Row {
         self
     }
 
+    /// The daemon keeps it until its first fragment comes.
+    pub fn parked(mut self) -> Self {
+        self.expect = Expect::Parked;
+        self
+    }
+
     /// It stops, counted under this tenant.
     pub fn stopped(mut self, tenant: u32, stop: Stop) -> Self {
         self.expect = Expect::Stopped(tenant, stop);
@@ -154,7 +161,8 @@ impl Row {
             | Expect::Sent(..)
             | Expect::Answered(_)
             | Expect::Heard
-            | Expect::Flooded(_) => None,
+            | Expect::Flooded(_)
+            | Expect::Parked => None,
         }
     }
 
@@ -244,6 +252,13 @@ impl Row {
                 let copies: Vec<_> =
                     copies.iter().map(|(to, frame)| (to.ifindex, frame.build())).collect();
                 if outcome.end != Ended::Flooded(copies) {
+                    return Err(format!("{:?}", outcome.end));
+                }
+                (None, None)
+            }
+            Expect::Parked => {
+                count(&mut expected, self.from, Counter::Parked, 1, bytes);
+                if outcome.end != Ended::Parked {
                     return Err(format!("{:?}", outcome.end));
                 }
                 (None, None)

@@ -57,6 +57,7 @@ impl Histogram {
                 job::NEIGHBOUR => "answered neighbour",
                 job::ECHO => "answered echo",
                 job::HEAR => "heard",
+                job::PARK => "parked",
                 _ => "told",
             };
             let family = if is_parsed { family } else { "no IP" };
@@ -87,6 +88,8 @@ impl Histogram {
                 note::RECEIVER => format!("next hop: {}", hop(image, note.detail)),
                 note::EGRESS => format!("egress {}", rule(image, note.id)),
                 note::INGRESS => format!("ingress {}", rule(image, note.id)),
+                note::PIECE => format!("a piece of a known datagram: {family} {hook}"),
+                note::EARLY => format!("a piece before its first: {family} {hook}"),
                 note::RELATED => format!("related: {family} {hook}"),
                 note::STATE => {
                     let half =
@@ -127,8 +130,11 @@ impl Histogram {
         if work.l4.wrapping_sub(work.l3) > shortest {
             self.add(format!("parsed {family}: with options"));
         }
-        if work.is(flags::FRAGMENT) {
-            self.add(format!("parsed {family}: first fragment"));
+        for (flag, name) in [(flags::FRAGMENT, "first fragment"), (flags::LATER, "later fragment")]
+        {
+            if work.is(flag) {
+                self.add(format!("parsed {family}: {name}"));
+            }
         }
     }
 

@@ -27,6 +27,8 @@ const OFTEN: u64 = 100;
 
 /// Stops that BPF_PROG_TEST_RUN of the entry programs cannot reach, and why.
 const OUT_OF_REACH: &[(Stop, &str)] = &[
+    (Stop::FragmentQuota, "so many datagrams are not under way at once (a row makes them)"),
+    (Stop::FragmentTableFull, "the shares of a few tenants do not fill the table"),
     (Stop::ResizeRefused, "no helper refuses: there is always room"),
     (Stop::DeliveryMissing, "of the delivering program, which only a NIC's tcx enters"),
     (Stop::TxRefused, "of the kernel, after the program has decided"),

@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
+use dataplane_common::work::job;
 use dataplane_user::tables::HostTables;
 use sekisho_tests::{
     answers,
     chance::Chance,
     drive::{forget, send},
-    reference::Asked,
+    reference::{Asked, Traffic},
     trial::Trial,
 };
 
@@ -70,4 +71,49 @@ fn what_a_site_means_is_what_happens() {
     assert!(histogram["stop dhcp_server"] > SITES, "too little DHCP");
     assert!(refused < SITES, "the generator makes too many wrong files");
     assert!(histogram["delivered"] > SITES * u32::from(QUESTIONS) / 20, "too little is delivered");
+}
+
+/// What the site means for a packet it means for each piece of it, and a piece whose first
+/// does not pass goes nowhere.
+#[test]
+fn the_pieces_of_a_packet_share_its_lot() {
+    let mut chance = Chance::of_environment();
+    let (mut refused, mut delivered) = (0, 0);
+    for number in 0..SITES / 4 {
+        let (spec, trial) = random_site(&mut chance, &mut refused);
+        let tables = HostTables::new(trial.compiled.image.clone(), FLOW_LINES);
+        for at in 0..QUESTIONS {
+            let Some(question) = trial.question(&mut chance, at) else { continue };
+            if matches!(question.traffic, Traffic::Error { .. }) {
+                continue;
+            }
+            forget(&tables);
+            let [first, second] = trial.pieces(&question);
+            let wrong = |what: &str| -> ! {
+                println!("{}", spec.yaml());
+                panic!("site {number}, {question:?}: {what}");
+            };
+            let leaves = |sent| {
+                let (passed, told) = send(&tables, sent);
+                let is_kept = passed.work.job == job::PARK;
+                let output = (passed.stop.or(told).is_none() && !is_kept)
+                    .then_some((passed.work.output, passed.packet.laid_out()[..12].to_vec()));
+                (passed, told, output)
+            };
+            if leaves(&second).2.is_some() {
+                wrong("a piece passes before its first");
+            }
+            let branches = trial.reference().judge(&question, Asked::Both);
+            let (passed, told, output) = leaves(&first);
+            if let Err(why) = trial.judge(&branches, &question, &passed, told) {
+                wrong(&format!("its first piece: {why}, not {branches:?}"));
+            }
+            if leaves(&second).2 != output {
+                wrong("its pieces part");
+            }
+            delivered += u32::from(output.is_some());
+        }
+    }
+    println!("{delivered} delivered in pieces");
+    assert!(delivered > SITES / 4 * u32::from(QUESTIONS) / 20, "too little is delivered");
 }

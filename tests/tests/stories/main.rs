@@ -36,6 +36,8 @@ mod floods;
 
 mod dhcp;
 
+mod fragments;
+
 mod interfaces;
 
 mod counted;
