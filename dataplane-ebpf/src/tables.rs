@@ -448,7 +448,9 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn reserve(&self, of: Share, tenant: u32) -> bool {
         let Some(count) = SHARES_OF_TENANT.get(of.index(tenant)) else { return false };
-        if count.load() >= u64::from(of.max()) {
+        // A daemon that begins anew sets what is parked to zero, and may then be given back
+        // what was taken before: a number below zero is none.
+        if count.load() as i64 >= i64::from(of.max()) {
             return false;
         }
         if !self.is_tracing() {
