@@ -70,7 +70,7 @@ stops! {
     NeighbourUnanswered = "neighbour_unanswered",
     /// A router advertisement or redirect from somebody who is no router of ours.
     RouterMessage = "router_message",
-    /// Broadcast or multicast that no other port of its network takes, or that comes from \
+    /// Broadcast or multicast that no other port of its network takes, or that comes from
     /// elsewhere than a port at tcx.
     Multicast = "multicast",
     /// The tenant's ports say more often than they may that they have an address now.

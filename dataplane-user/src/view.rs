@@ -236,7 +236,7 @@ pub struct Trace {
     pub packet: String,
     /// Stage by stage.
     pub steps: Vec<Step>,
-    /// `forwarded`, `answered`, `stopped`, `stopped, and the sender is told`, `heard by the
+    /// `forwarded`, `answered`, `flooded`, `stopped`, `stopped, and the sender is told`, `heard by the
     /// daemon`, or `untraceable`.
     pub verdict: String,
     /// Why it was stopped.

@@ -11,10 +11,10 @@ use crate::packet::Packet;
 use crate::stop::Stop;
 use crate::table::route::kind as route_kind;
 use crate::table::zone::Zone;
-use crate::table::{Location, LocationKey, attachment_kind, location};
+use crate::table::{Location, LocationKey, PermitKey, attachment_kind, location};
 use crate::tables::{Heard, Tables};
 use crate::wire::arp::{self, Arp};
-use crate::wire::ethernet::Ethernet;
+use crate::wire::ethernet::{ETHERNET_BYTES, Ethernet, TAG_BYTES};
 use crate::wire::icmp::{
     ICMP_BYTES, Icmp, LINK_ADDRESS_BYTES, LinkAddress, NEIGHBOUR_BYTES, Neighbour, v4, v6,
 };
@@ -149,8 +149,12 @@ fn advertise<P: Packet>(
     let dst = if is_probe { ALL_NODES } else { w.src() };
     let dst_mac = if is_probe { ALL_NODES_MAC } else { w.src_mac };
 
-    p.set_bytes(w.l4 + PAYLOAD_BYTES)?;
-    p.need(w.l4 + PAYLOAD_BYTES)?;
+    // Where it lies by now (`neighbour` has looked), as one of two numbers: of the work's own
+    // Linux 6.1 compares one copy and adds another ("R3 offset is outside of the packet").
+    let is_tagged = w.l3 != ETHERNET_BYTES;
+    let l4 = ETHERNET_BYTES + IPV6_BYTES + if is_tagged { TAG_BYTES } else { 0 };
+    p.set_bytes(l4 + PAYLOAD_BYTES)?;
+    p.need(l4 + PAYLOAD_BYTES)?;
     let ip = p.get_mut::<Ipv6>(w.l3).ok_or(Stop::Truncated)?;
     ip.payload_bytes = (PAYLOAD_BYTES as u16).to_be_bytes();
     ip.hop_limit = v6::NEIGHBOUR_HOP_LIMIT;
@@ -173,7 +177,7 @@ fn advertise<P: Packet>(
         .word([a, b])
         .word([c, d])
         .word([e, f]);
-    let advertisement = p.get_mut::<Neighbour>(w.l4).ok_or(Stop::Truncated)?;
+    let advertisement = p.get_mut::<Neighbour>(l4).ok_or(Stop::Truncated)?;
     advertisement.icmp = Icmp {
         kind: v6::NEIGHBOUR_ADVERTISEMENT,
         code: 0,
@@ -182,7 +186,7 @@ fn advertise<P: Packet>(
         sequence: [0; 2],
     };
     advertisement.target = target.bytes();
-    let option = p.get_mut::<LinkAddress>(w.l4 + NEIGHBOUR_BYTES).ok_or(Stop::Truncated)?;
+    let option = p.get_mut::<LinkAddress>(l4 + NEIGHBOUR_BYTES).ok_or(Stop::Truncated)?;
     *option = LinkAddress { kind: v6::OPTION_TARGET_ADDRESS, length: 1, mac };
     turn_round(p, w, dst_mac, mac)
 }
@@ -222,7 +226,9 @@ fn announce<P: Packet, T: Tables>(
 ) -> Result<Option<()>, Stop> {
     let to_all = if w.is(flags::V6) { ALL_NODES_MAC } else { Mac::BROADCAST };
     let is_to_all = w.dst_mac == to_all && (!w.is(flags::V6) || w.key.dst == ALL_NODES);
-    if known.flags & location::SHARED == 0 || !is_to_all {
+    // Whoever may send from any address may not take every address.
+    let permit = PermitKey { endpoint: w.sender, mac: w.src_mac, zero: [0; 2], addr: *addr };
+    if known.flags & location::SHARED == 0 || !is_to_all || !t.is_permitted(&permit) {
         return Ok(None);
     }
     if known.endpoint != w.sender || known.mac != w.src_mac {

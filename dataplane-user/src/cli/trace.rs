@@ -25,7 +25,8 @@ use crate::{
 ///
 /// The packet is described by flags, or taken from a capture. Nothing is sent and nothing changes:
 /// a twin of the loaded program judges it on the live tables. The last line tells what becomes of
-/// it: forwarded, answered, heard by the daemon, or stopped, for the reason in the step before.
+/// it: forwarded, answered, flooded, heard by the daemon, or stopped, for the reason in the step
+/// before.
 ///
 /// A described packet is the frame that the sender's host would send; to an address of its own
 /// subnet that nobody has, that is the question for the MAC. With -o json it is one object, the

@@ -74,6 +74,12 @@ fn announced(s: &Site) -> Vec<Row> {
             Stop::SpoofedNeighbour,
         ),
         stop(
+            "an announcement of a port without security",
+            s.free,
+            says(s, s.free, REQUEST, SHARED),
+            Stop::ArpUnanswered,
+        ),
+        stop(
             "an announcement to a group",
             other,
             says(s, other, REQUEST, SHARED).eth(other.mac, [1, 0, 0x5e, 0, 0, 1]),
