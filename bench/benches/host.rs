@@ -115,12 +115,13 @@ fn judge(tables: &HostTables, mut packet: HostPacket) -> bool {
     let mut next = pipeline::enter(&mut packet, tables, &mut work);
     loop {
         next = match next {
-            Next::Emit | Next::Heard | Next::Flooded | Next::Parked => return true,
+            Next::Emit | Next::Heard | Next::Flooded | Next::Parked | Next::Passed => return true,
             Next::Stopped(_) => return false,
             Next::First => pipeline::first(&mut packet, tables, &mut work),
             Next::Answer => pipeline::answer(&mut packet, tables, &mut work),
             Next::Flood => pipeline::flood(&mut packet, tables, &mut work),
             Next::Fragment => pipeline::fragment(&mut packet, tables, &mut work),
+            Next::Host => pipeline::host(&mut packet, tables, &mut work),
         };
     }
 }

@@ -11,7 +11,7 @@ use dataplane_user::{
     check,
     compile::{self, Compiled, Facts, Interface, Link},
     frame::Payload,
-    load::{self, Attach, Dataplane, Hook, Hooked, Place, Role, TestFrame, Verdict},
+    load::{self, Attach, Dataplane, Hook, Hooked, Place, Role, Shared, TestFrame, Verdict},
     model::{AttachmentIx, Neighbour, Owner, Site},
     trace::{self, Described, Sender},
 };
@@ -144,6 +144,7 @@ fn interfaces(site: &Site) -> Vec<Attach> {
             Owner::Access(_) => Role::Access,
         },
         hook: Hook::Auto,
+        shared: Shared::default(),
     };
     site.attachments.values().map(attach).collect()
 }

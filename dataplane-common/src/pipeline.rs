@@ -1,16 +1,17 @@
 //! A packet's journey, from top to bottom.
 //!
-//! Five programs share it: [`enter`] sees every packet and forwards those of known
-//! flows; [`first`] judges what no flow answers for; [`fragment`] keeps the pieces of
-//! datagrams together; [`flood`] copies broadcast and multicast; [`answer`] makes what
-//! we say ourselves. Each ends with a [`Next`]; the binding at the hook (or the host,
+//! Six programs share it: [`enter`] sees every packet and forwards those of known
+//! flows; [`host`] looks what is for the host that shares a NIC; [`first`] judges what
+//! no flow answers for; [`fragment`] keeps the pieces of datagrams together; [`flood`]
+//! copies broadcast and multicast; [`answer`] makes what we say ourselves. Each ends
+//! with a [`Next`]; the binding at the hook (or the host,
 //! in a test) does what it says.
 
 use crate::packet::Packet;
 use crate::stage::{
     admit, answer as answers, attach, conntrack, emit, exempt, filter, flood as floods, flow,
-    flow_record, fragment as fragments, generations, parse, related, report, rewrite, route,
-    window,
+    flow_record, fragment as fragments, generations, host as hosts, parse, related, report,
+    rewrite, route, window,
 };
 use crate::stop::Stop;
 use crate::table::attachment_kind;
@@ -33,8 +34,12 @@ pub enum Next {
     Flooded,
     /// The program for fragments goes on with it.
     Fragment,
+    /// The program for the host's packets goes on with it.
+    Host,
     /// The daemon has been told what it says; it goes no further.
     Heard,
+    /// It is the host's: it goes up to its stack as it came.
+    Passed,
     /// The daemon keeps it, and sends it in again; it goes no further now.
     Parked,
     /// It is not forwarded; the reason is counted.
@@ -56,6 +61,10 @@ fn known<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next, S
     if cfg!(feature = "control-drop-all") {
         return Err(Stop::StageMissing);
     }
+    if hosts::is_of_the_link(p, w, ethertype) {
+        hosts::pass(p, t, w);
+        return Ok(Next::Passed);
+    }
     parse::parse(p, w, ethertype)?;
     emit::count_headers(p, t, w.attachment, w, Counter::Received);
     if w.job != job::NONE {
@@ -66,13 +75,18 @@ fn known<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next, S
         return floods::may_flood(p, w).map(|()| Next::Flood);
     }
     if w.attachment_kind == attachment_kind::ACCESS {
-        admit::line(t, w)?;
+        match admit::line(t, w) {
+            Err(Stop::NoSession) if w.is(flags::HOST) => return Ok(Next::Host),
+            admitted => admitted?,
+        }
     }
     if w.is(flags::LATER) {
         return Ok(Next::Fragment);
     }
     if !is_known(t, w)? {
-        return Ok(Next::First);
+        // A line is no business of the host's.
+        let is_hosts = w.is(flags::HOST) && w.attachment_kind == attachment_kind::UPLINK;
+        return Ok(if is_hosts { Next::Host } else { Next::First });
     }
     let left = leave(p, t, w);
     if left.is_err() {
@@ -93,6 +107,19 @@ fn is_known<T: Tables>(t: &T, w: &mut Work) -> Result<bool, Stop> {
         flow::charge(t, w);
     }
     tracked.map(|()| true)
+}
+
+/// On a NIC that the host shares: what is for the host goes up to it, all else goes on.
+#[inline(always)]
+pub fn host<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Next {
+    match hosts::judge(t, w) {
+        Ok(true) => {
+            hosts::pass(p, t, w);
+            Next::Passed
+        }
+        Ok(false) => Next::First,
+        Err(stop) => stopped(p, t, w, stop),
+    }
 }
 
 /// The first packet of a flow, or of what became of the flow after a change.
@@ -266,6 +293,10 @@ pub fn answer<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Next {
     }
     if made.is_ok() && w.job == job::HEAR {
         return heard(p, t, w);
+    }
+    if made.is_ok() && w.job == job::PASS {
+        hosts::pass(p, t, w);
+        return Next::Passed;
     }
     match made.and_then(|()| emit::emit(p, t, w, Counter::Answered)) {
         Ok(()) => Next::Emit,

@@ -13,6 +13,7 @@ pub mod window;
 pub mod admit;
 pub mod exempt;
 pub mod filter;
+pub mod host;
 pub mod related;
 pub mod route;
 

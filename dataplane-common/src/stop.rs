@@ -143,6 +143,8 @@ stops! {
     IngressDenied = "ingress_denied",
     /// From one line to another without a rule that names lines.
     LineToLine = "line_to_line",
+    /// It is for the host, and nothing that is listed as the host's permits it.
+    HostDenied = "host_denied",
     // emit
     /// The output interface is absent.
     OutputAbsent = "output_absent",

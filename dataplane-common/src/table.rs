@@ -48,8 +48,8 @@ pub struct Attachment {
     pub tenant: u32,
     /// The uplink's endpoint; 0 on ports (a station tells) and accesses (a session tells).
     pub endpoint: u32,
-    /// Zero.
-    pub zero: u32,
+    /// What the host has there: [`crate::work::flags::HOST`] and its neighbours.
+    pub host: u32,
 }
 record!(Attachment, 24);
 
@@ -61,6 +61,9 @@ pub mod attachment_kind {
     pub const UPLINK: u32 = 2;
     /// The mobile network.
     pub const ACCESS: u32 = 3;
+    /// Nothing but frames of the link itself, which are the host's: of a NIC that is
+    /// attached by its VLANs alone.
+    pub const LINK: u32 = 4;
 }
 
 /// Key of a station: a MAC on an attachment.

@@ -8,7 +8,7 @@ use crate::table::{
     datagram::Datagram,
     endpoint::Endpoint,
     flow::{FlowCold, FlowLine},
-    next_hop::{NextHop, Output},
+    next_hop::{NextHop, Output, output_kind},
     policy::{MemberKey, Policy, Rule},
     route::Route,
     zone::{FloodPort, Zone},
@@ -140,6 +140,8 @@ pub enum Counter {
     /// A fragment that came before its first: the daemon keeps it, and sends it in again, when
     /// it is received once more.
     Parked = 8,
+    /// Was passed up to the host, which shares the NIC.
+    Passed = 9,
 }
 
 impl Counter {
@@ -150,6 +152,7 @@ impl Counter {
         match job {
             job::NONE => Self::Sent,
             job::ERROR => Self::Reported,
+            job::PASS => Self::Passed,
             _ => Self::Answered,
         }
     }
@@ -183,7 +186,7 @@ pub struct Refused {
 const _: () = assert!(size_of::<Refused>() == 16);
 
 /// How many [`Counter`]s there are.
-pub const COUNTERS: usize = 9;
+pub const COUNTERS: usize = 10;
 
 /// Of what has each tenant a share?
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -278,6 +281,8 @@ pub mod note {
     pub const PIECE: u32 = 18;
     /// It is a later fragment, and the first one has not come; `detail` as for [`PIECE`].
     pub const EARLY: u32 = 19;
+    /// It is passed up to the host.
+    pub const PASSED: u32 = 20;
 
     /// The `detail` of [`FLOW`]: the low half of a status, the flags of an action above it.
     #[inline(always)]
@@ -348,8 +353,10 @@ pub mod program {
     pub const FLOOD: u32 = 2;
     /// [`crate::pipeline::fragment`].
     pub const FRAGMENT: u32 = 3;
+    /// [`crate::pipeline::host`].
+    pub const HOST: u32 = 4;
     /// How many there are.
-    pub const COUNT: u32 = 4;
+    pub const COUNT: u32 = 5;
 }
 
 /// What XDP on a NIC tells the program at tcx of the same NIC, in the frame's metadata.
@@ -372,6 +379,13 @@ impl Delivery {
     #[must_use]
     pub const fn new(id: u32, output: &Output) -> Self {
         Self { ifindex: output.ifindex, mark: Self::MARK | output.kind, output: id }
+    }
+
+    /// Up to the host.
+    #[inline(always)]
+    #[must_use]
+    pub const fn to_host() -> Self {
+        Self { ifindex: 0, mark: Self::MARK | output_kind::HOST, output: 0 }
     }
 
     /// Did our program write it?

@@ -153,6 +153,12 @@ pub mod flags {
     pub const LATER: u32 = 512;
     /// A fragment after which others come.
     pub const MORE: u32 = 1024;
+    /// The host has addresses on the link.
+    pub const HOST: u32 = 1 << 16;
+    /// The host speaks LACP there.
+    pub const LACP: u32 = 1 << 17;
+    /// The host speaks LLDP there.
+    pub const LLDP: u32 = 1 << 18;
 }
 
 /// What the `answer` program makes.
@@ -173,6 +179,8 @@ pub mod job {
     pub const ANNOUNCE: u32 = 6;
     /// Nothing: the daemon keeps it until the first fragment of its datagram has come.
     pub const PARK: u32 = 7;
+    /// Nothing: it is the host's.
+    pub const PASS: u32 = 8;
 }
 
 impl Work {

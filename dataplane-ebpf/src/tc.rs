@@ -5,7 +5,7 @@ use core::mem::offset_of;
 
 use aya_ebpf::{
     EbpfContext,
-    bindings::{__sk_buff, TC_ACT_SHOT},
+    bindings::{__sk_buff, TC_ACT_OK, TC_ACT_SHOT},
     helpers::{bpf_redirect, bpf_redirect_peer, bpf_skb_change_type},
     macros::{classifier, map},
     maps::ProgramArray,
@@ -51,6 +51,15 @@ pub fn sekisho_tc_first(frame: TcContext) -> i32 {
 
 #[classifier]
 #[inline(always)]
+pub fn sekisho_tc_host(frame: TcContext) -> i32 {
+    let Some(work) = work() else { return TC_ACT_SHOT };
+    let tables = KernelTables::of(work);
+    let next = pipeline::host(&mut TcFrame::new(&frame), &tables, work);
+    go_on(&frame, &tables, work, next)
+}
+
+#[classifier]
+#[inline(always)]
 pub fn sekisho_tc_answer(frame: TcContext) -> i32 {
     let Some(work) = work() else { return TC_ACT_SHOT };
     let tables = KernelTables::of(work);
@@ -85,6 +94,9 @@ pub fn sekisho_tc_deliver(frame: TcContext) -> i32 {
     if start + size_of::<Delivery>() <= end {
         // SAFETY: the bounds are compared above; only our XDP program writes metadata here.
         let delivery = unsafe { *(start as *const Delivery) };
+        if delivery.is_ours() && delivery.kind() == output_kind::HOST {
+            return TC_ACT_OK;
+        }
         if delivery.is_ours() {
             return send(&frame, delivery.output, delivery.ifindex, delivery.kind());
         }
@@ -116,10 +128,12 @@ fn go_on(frame: &TcContext, tables: &KernelTables, work: &mut Work, next: Next) 
             return TC_ACT_SHOT;
         }
         Next::Heard | Next::Flooded | Next::Parked => return TC_ACT_SHOT,
+        Next::Passed => return TC_ACT_OK,
         Next::First => program::FIRST,
         Next::Answer => program::ANSWER,
         Next::Flood => program::FLOOD,
         Next::Fragment => program::FRAGMENT,
+        Next::Host => program::HOST,
     };
     // SAFETY: the array holds programs of this type only; a call that succeeds does not return.
     unsafe { TC_STAGES.tail_call(frame, stage) };

@@ -55,6 +55,15 @@ pub fn sekisho_xdp_first(frame: XdpContext) -> u32 {
 
 #[xdp]
 #[inline(always)]
+pub fn sekisho_xdp_host(frame: XdpContext) -> u32 {
+    let Some(work) = work() else { return XDP_DROP };
+    let tables = KernelTables::of(work);
+    let next = pipeline::host(&mut XdpFrame::new(&frame), &tables, work);
+    go_on(&frame, &tables, work, next)
+}
+
+#[xdp]
+#[inline(always)]
 pub fn sekisho_xdp_answer(frame: XdpContext) -> u32 {
     let Some(work) = work() else { return XDP_DROP };
     let tables = KernelTables::of(work);
@@ -89,10 +98,12 @@ fn go_on(frame: &XdpContext, tables: &KernelTables, work: &mut Work, next: Next)
             return XDP_DROP;
         }
         Next::Heard | Next::Flooded | Next::Parked => return XDP_DROP,
+        Next::Passed => return deliver(frame, tables, work, Delivery::to_host()),
         Next::First => program::FIRST,
         Next::Answer => program::ANSWER,
         Next::Flood => program::FLOOD,
         Next::Fragment => program::FRAGMENT,
+        Next::Host => program::HOST,
     };
     // SAFETY: the array holds programs of this type only; a call that succeeds does not return.
     unsafe { XDP_STAGES.tail_call(frame, stage) };
@@ -116,7 +127,13 @@ fn emit(frame: &XdpContext, tables: &KernelTables, work: &Work) -> u32 {
             }
         };
     }
-    let delivery = Delivery::new(work.output, output);
+    deliver(frame, tables, work, Delivery::new(work.output, output))
+}
+
+/// Tells the program at tcx of this NIC what was decided.
+#[inline(always)]
+fn deliver(frame: &XdpContext, tables: &KernelTables, work: &Work, delivery: Delivery) -> u32 {
+    let bytes = XdpFrame::new(frame).bytes();
     // SAFETY: the context is the kernel's own; a refusal changes nothing.
     let refused =
         unsafe { bpf_xdp_adjust_meta(frame.as_ptr().cast(), -(size_of::<Delivery>() as i32)) };

@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, UnixListener};
 
 use crate::{
     config::tree::TEXT_BYTES_MAX,
-    daemon::{Daemon, File},
+    daemon::{Asker, Daemon, File},
     message, metrics,
     view::Refusal,
 };
@@ -128,6 +128,11 @@ struct Apply {
     dry_run: bool,
     /// How the site file in the body is called; without it the daemon reads its own anew.
     name: Option<String>,
+    /// Take interfaces that the host needs, too.
+    #[serde(default)]
+    force: bool,
+    /// The connection by which whoever asks is logged in.
+    ssh_connection: Option<String>,
 }
 
 async fn apply(
@@ -138,7 +143,8 @@ async fn apply(
     Ok(Json(
         ask(daemon, move |daemon| {
             let file = query.name.map(|name| File { name, text });
-            daemon.apply(file, query.dry_run)
+            let asker = Asker { force: query.force, ssh_connection: query.ssh_connection };
+            daemon.apply(file, query.dry_run, asker)
         })
         .await?,
     ))

@@ -17,6 +17,7 @@ use dataplane_common::{
     addr::{Addr, Mac, V4_PREFIX_OFFSET_BITS},
     limits,
     table::{Attachment, AttachmentKey, Tenant, attachment_kind, next_hop::Output},
+    work::flags,
 };
 use ids::{Ids, Kind, Numbering};
 use ipnetwork::IpNetwork;
@@ -118,12 +119,16 @@ pub fn compile(site: &Site, facts: &Facts, previous: &Compiled) -> Compiled {
         numbering: Numbering::after(&previous.ids),
         image: Image::default(),
         changed: HashSet::new(),
+        link_protocols: link_protocols(site),
     };
     // Number 0 is nobody, in every table.
     builder.image.policies.push(Default::default());
     builder.image.endpoints.push(Default::default());
     for (ix, _) in site.attachments.iter() {
         builder.attachment(ix);
+    }
+    for (ix, _) in site.attachments.iter() {
+        builder.link_only(ix);
     }
     policies::address_groups(&mut builder);
     endpoints::compile(&mut builder);
@@ -177,6 +182,8 @@ struct Builder<'s> {
     image: Image,
     /// Tenants (0: the provider) of which something changed.
     changed: HashSet<u32>,
+    /// What the host speaks on the link itself, by interface.
+    link_protocols: HashMap<&'s str, u32>,
 }
 
 /// Names of objects, which are what they are known by in [`Ids`] and shown as.
@@ -272,6 +279,7 @@ impl Builder<'_> {
         }
         let owner = format!("{:?}", (attachment.zone, attachment.tenant));
         self.numbering.generation(Kind::Attachment, id, owner);
+        attachment.host = self.host_flags(ix);
         let facts = self.facts.interfaces.get(at.interface.as_str());
         let mut output = Output { vlan, tenant: attachment.tenant, ..Output::default() };
         if let Some(facts) = facts {
@@ -281,6 +289,33 @@ impl Builder<'_> {
             output.kind = facts.output_kind;
         }
         put(&mut self.image.outputs, id, output);
+    }
+
+    /// What the host has at an attachment: its addresses there; frames of the link itself
+    /// have no tag, whoever of the interface's attachments names them.
+    fn host_flags(&self, ix: AttachmentIx) -> u32 {
+        let at = &self.site.attachments[ix];
+        let has_addresses = self.site.host_at(ix).is_some_and(|own| !own.entries.is_empty());
+        let mut host = if has_addresses { flags::HOST } else { 0 };
+        if at.vlan.is_none() {
+            host |= self.link_protocols.get(at.interface.as_str()).copied().unwrap_or(0);
+        }
+        host
+    }
+
+    /// An interface that is attached by its VLANs alone has a place for frames of the link
+    /// itself, which are counted where they are named.
+    fn link_only(&mut self, ix: AttachmentIx) {
+        let at = &self.site.attachments[ix];
+        let named = self.site.host_at(ix).is_some_and(|host| host.lacp || host.lldp);
+        let facts = self.facts.interfaces.get(at.interface.as_str());
+        let Some(facts) = facts.filter(|_| named) else { return };
+        let key = AttachmentKey { ifindex: facts.ifindex, vlan: 0 };
+        let (kind, zone) = (attachment_kind::LINK, self.link_zone(ix));
+        let id = self.attachment_number(ix);
+        let host = self.link_protocols.get(at.interface.as_str()).copied().unwrap_or(0);
+        let attachment = Attachment { id, kind, zone, host, ..Attachment::default() };
+        self.image.attachments.entry(key).or_insert(attachment);
     }
 
     /// The generation of an object of `tenant`, whose epoch grows with it.
@@ -328,6 +363,18 @@ impl Builder<'_> {
         let facts = self.facts.interfaces.get(interface);
         stated.map_or_else(|| facts.map(|facts| facts.mac).unwrap_or_default(), mac)
     }
+}
+
+/// The protocols of the link that the host speaks, whichever attachment names them.
+fn link_protocols(site: &Site) -> HashMap<&str, u32> {
+    let mut spoken: HashMap<&str, u32> = HashMap::new();
+    for (ix, at) in site.attachments.iter() {
+        let Some(host) = site.host_at(ix) else { continue };
+        let lacp = if host.lacp { flags::LACP } else { 0 };
+        let lldp = if host.lldp { flags::LLDP } else { 0 };
+        *spoken.entry(at.interface.as_str()).or_default() |= lacp | lldp;
+    }
+    spoken
 }
 
 /// Writes the element `id` of a vector that is indexed by ids.

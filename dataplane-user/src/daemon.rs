@@ -1,10 +1,12 @@
 //! What runs: the site in force, and the dataplane that it is in force in.
 
 mod answers;
+mod lifeline;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fs,
+    net::IpAddr,
     os::fd::OwnedFd,
     path::PathBuf,
     thread,
@@ -16,7 +18,7 @@ use crate::{
     claims::Claims,
     compile::{self, Compiled, Facts, Interface, Link, ids::Kind},
     config::{self, diagnostic::render},
-    load::{self, Attach, Attached, Dataplane, Hook, Interfaces, Place, Role},
+    load::{self, Attach, Attached, Dataplane, Hook, Interfaces, Place, Role, Shared},
     message,
     model::{self, AttachmentIx, Owner, Site},
     neighbour::{Question, announce::Announcer, watch::Watch},
@@ -25,6 +27,9 @@ use crate::{
 };
 use anyhow::{Context, bail};
 use dataplane_common::addr::Mac;
+
+pub use lifeline::Asker;
+use lifeline::Lifeline;
 
 /// What the daemon is started with.
 #[derive(Clone, Debug)]
@@ -41,6 +46,8 @@ pub struct Options {
     pub program_log: load::LogLevel,
     /// Refuse a site of which an interface is not there.
     pub require_interfaces: bool,
+    /// Who starts it.
+    pub asker: Asker,
 }
 
 /// The running daemon.
@@ -75,6 +82,8 @@ struct InForce {
     attached: Vec<Attached>,
     /// Why those that are there and not attached are not.
     refused: BTreeMap<String, String>,
+    /// Who asked for it; what comes later is judged by that.
+    asker: Asker,
 }
 
 /// A site file.
@@ -133,7 +142,7 @@ impl Daemon {
         let mut neighbours =
             Neighbourhood { watch, claims: Claims::new(held), announcer: Announcer::default() };
         let put = Put { options: &options, dataplane: &mut dataplane, neighbours: &mut neighbours };
-        match put.in_force(&compiled, site, file, &BTreeMap::new()) {
+        match put.in_force(&compiled, site, file, &BTreeMap::new(), options.asker.clone()) {
             Ok((in_force, _)) => {
                 in_force.absent()?.iter().for_each(warn);
                 let started = Instant::now();
@@ -155,7 +164,13 @@ impl Daemon {
 
     /// Puts another site file in force, or the daemon's own as it is now. On any error
     /// what runs is unchanged.
-    pub fn apply(&mut self, file: Option<File>, dry_run: bool) -> anyhow::Result<Applied> {
+    pub fn apply(
+        &mut self,
+        file: Option<File>,
+        dry_run: bool,
+        asker: Asker,
+    ) -> anyhow::Result<Applied> {
+        let asker = Asker { force: asker.force || self.options.asker.force, ..asker };
         let file = file.map_or_else(|| own_file(&self.options), Ok)?;
         let (site, mut warnings) = read(&file)?;
         let changes = plan::changes(&json(&self.in_force.file), &json(&file));
@@ -169,14 +184,16 @@ impl Daemon {
             let facts = self.neighbours.facts(&self.options, &self.in_force.attached);
             let compiled = compile::compile(&site, &facts, &self.in_force.compiled);
             let now = Interfaces::look()?;
-            self.dataplane.may_attach(&self.options.wanted(&site, &now, &refused))?;
+            let wanted = self.options.wanted(&site, &now, &refused);
+            check_lifeline(&site, &wanted, &now, &asker)?;
+            self.dataplane.may_attach(&wanted)?;
             self.dataplane.may_install(&compiled.image)?;
             warnings.extend(absent(&site, &now, &waited));
             Vec::new()
         } else {
             let Self { options, dataplane, neighbours, in_force, .. } = self;
             let put = Put { options, dataplane, neighbours };
-            match put.in_force(&in_force.compiled, site, file, &refused) {
+            match put.in_force(&in_force.compiled, site, file, &refused, asker) {
                 Ok((now, released)) => {
                     *in_force = now;
                     let absent = absent(&in_force.site, &Interfaces::look()?, &waited);
@@ -372,8 +389,24 @@ impl Daemon {
         if come.is_empty() {
             return Ok(Come { is_any: false, is_more });
         }
+        let lifeline = Lifeline::look(&self.in_force.asker)?;
         let mut attached = Vec::new();
-        for (attach, outcome) in come.iter().zip(self.dataplane.attach_each(&come)?) {
+        let mut outcomes = Vec::new();
+        let is_refused = |attach: &Attach| {
+            let checked =
+                lifeline.as_ref().map(|line| line.check(&self.in_force.site, attach, now));
+            checked.and_then(Result::err)
+        };
+        let mut free = Vec::new();
+        for attach in come {
+            match is_refused(&attach) {
+                Some(error) => outcomes.push((attach, Err(error))),
+                None => free.push(attach),
+            }
+        }
+        let tried = self.dataplane.attach_each(&free)?;
+        outcomes.extend(free.into_iter().zip(tried));
+        for (attach, outcome) in outcomes {
             let name = &attach.interface;
             match outcome {
                 Ok(at) => {
@@ -481,13 +514,14 @@ impl Put<'_> {
         site: Site,
         file: File,
         refused: &BTreeMap<String, String>,
+        asker: Asker,
     ) -> anyhow::Result<(InForce, Vec<String>)> {
         let Self { options, dataplane, neighbours } = self;
         // What does not fit is refused before anything is touched.
         let tried = compile::compile(&site, &neighbours.facts(options, &[]), before);
         dataplane.may_install(&tried.image)?;
         let known: Vec<_> = dataplane.attached().map(str::to_owned).collect();
-        let attached = Self::attach(options, dataplane, &site, refused)?;
+        let attached = Self::attach(options, dataplane, &site, refused, &asker)?;
         attached.iter().filter_map(|at| at.warning.as_ref()).for_each(warn);
         let asked = neighbours.watch.clone();
         neighbours.watch.follow(questions(&site, &attached), &asked.known());
@@ -518,7 +552,7 @@ impl Put<'_> {
             |name: &str| site.attachments.values().any(|at| at.interface.as_str() == name);
         let mut refused = refused.clone();
         refused.retain(|name, _| is_named(name));
-        Ok((InForce { site, file, compiled, attached, refused }, released))
+        Ok((InForce { site, file, compiled, attached, refused, asker }, released))
     }
 
     /// Attaches what is there. What goes between the look and the attaching is not there.
@@ -527,12 +561,14 @@ impl Put<'_> {
         dataplane: &mut Dataplane,
         site: &Site,
         refused: &BTreeMap<String, String>,
+        asker: &Asker,
     ) -> Result<Vec<Attached>, load::Error> {
         const TRIES: u32 = 3;
         let mut tries = 1;
         loop {
             let now = Interfaces::look()?;
             let wanted = options.wanted(site, &now, refused);
+            check_lifeline(site, &wanted, &now, asker)?;
             match dataplane.attach(&wanted) {
                 Err(_) if tries < TRIES && has_gone(&wanted, &now)? => tries += 1,
                 attached => return attached,
@@ -637,6 +673,18 @@ fn questions(site: &Site, attached: &[Attached]) -> Vec<(Link, Question)> {
     questions.collect()
 }
 
+/// Refuses all that would cut the host off.
+fn check_lifeline(
+    site: &Site,
+    wanted: &[Attach],
+    now: &Interfaces,
+    asker: &Asker,
+) -> Result<(), load::Error> {
+    let Some(lifeline) = Lifeline::look(asker)? else { return Ok(()) };
+    let refused = wanted.iter().filter_map(|attach| lifeline.check(site, attach, now).err());
+    load::Error::all(refused.collect())
+}
+
 /// Has one of these gone that was there?
 fn has_gone(wanted: &[Attach], before: &Interfaces) -> Result<bool, load::Error> {
     let now = Interfaces::look()?;
@@ -651,6 +699,7 @@ fn has_gone(wanted: &[Attach], before: &Interfaces) -> Result<bool, load::Error>
 /// Every interface that is asked for, once: attachments differ by VLAN as well.
 fn wanted(site: &Site, is_asked: impl Fn(&str) -> bool) -> Vec<Attach> {
     let mut seen = HashSet::new();
+    let mut shares = shares(site);
     let mut wanted: Vec<Attach> = Vec::new();
     for (ix, at) in site.attachments.iter() {
         let name = at.interface.as_str();
@@ -670,9 +719,26 @@ fn wanted(site: &Site, is_asked: impl Fn(&str) -> bool) -> Vec<Attach> {
                 model::Hook::Tcx => Hook::Tcx,
                 model::Hook::Xdp => Hook::Xdp,
             },
+            shared: shares.remove(name).unwrap_or_default(),
         });
     }
     wanted
+}
+
+/// What the host has on interfaces. Its addresses on a VLAN are those of a device of its own
+/// there.
+fn shares(site: &Site) -> HashMap<&str, Shared> {
+    let mut shares: HashMap<&str, Shared> = HashMap::new();
+    for (ix, at) in site.attachments.iter() {
+        let Some(host) = site.host_at(ix) else { continue };
+        let shared = shares.entry(at.interface.as_str()).or_default();
+        let addresses = host.addresses();
+        shared.speaks_arp |= addresses.iter().any(IpAddr::is_ipv4);
+        if at.vlan.is_none() {
+            shared.addresses.extend(addresses);
+        }
+    }
+    shares
 }
 
 /// The daemon's own file, as it is now.

@@ -37,6 +37,7 @@ mod records;
 pub mod refused;
 mod settings;
 mod state;
+mod ways;
 
 use std::{os::fd::OwnedFd, time::Instant};
 
@@ -75,7 +76,7 @@ pub use self::{
     datagrams::DatagramTable,
     error::Error,
     flows::HalfFlow,
-    hook::{Hook, Hooked, Role},
+    hook::{Hook, Hooked, Role, Shared},
     install::Installed,
     interface::{Interface, Interfaces},
     netlink::Changes,
@@ -83,6 +84,7 @@ pub use self::{
     refused::RefusedAt,
     sweep::{FlowTable, Swept, Totals},
     testrun::{TestFrame, Trace, Verdict},
+    ways::Ways,
 };
 use crate::tables::Image;
 

@@ -78,6 +78,7 @@ fn attachments(registry: &mut Registry, counters: &view::Counters) {
             ("flooded", row.flooded),
             ("copied", row.copied),
             ("parked", row.parked),
+            ("passed", row.passed),
         ];
         for (direction, amount) in directions {
             let labels = Direction {

@@ -103,6 +103,9 @@ pub struct AttachmentCounters {
     /// Fragments that the daemon keeps until their first one comes; sent in again, they are
     /// received again.
     pub parked: Amount,
+    /// Was passed up to the host, which shares the NIC.
+    #[serde(default)]
+    pub passed: Amount,
 }
 
 /// What is counted for an interface as a whole: that it is shared by several attachments hides

@@ -47,6 +47,8 @@ pub enum End {
     Heard,
     /// The daemon keeps it, and sends it in again.
     Parked,
+    /// It goes up to the host.
+    Passed,
     /// It was not forwarded.
     Stopped(Stop),
 }
@@ -85,6 +87,7 @@ impl Passed {
             None if self.is_flooded => End::Flooded(self.packet.copies().to_vec()),
             None if self.work.job == job::HEAR => End::Heard,
             None if self.work.job == job::PARK => End::Parked,
+            None if self.work.job == job::PASS => End::Passed,
             None => {
                 let (frame, bytes) = (self.packet.wire(), self.packet.bytes());
                 End::Left { output: self.work.output, frame, bytes }
@@ -104,7 +107,7 @@ pub fn pass<T: Tables>(tables: &T, mut packet: HostPacket) -> Passed {
     let mut is_flooded = false;
     let stop = loop {
         next = match next {
-            Next::Emit | Next::Heard | Next::Parked => break None,
+            Next::Emit | Next::Heard | Next::Parked | Next::Passed => break None,
             Next::Flooded => {
                 is_flooded = true;
                 break None;
@@ -114,6 +117,7 @@ pub fn pass<T: Tables>(tables: &T, mut packet: HostPacket) -> Passed {
             Next::Answer => pipeline::answer(&mut packet, tables, &mut work),
             Next::Flood => pipeline::flood(&mut packet, tables, &mut work),
             Next::Fragment => pipeline::fragment(&mut packet, tables, &mut work),
+            Next::Host => pipeline::host(&mut packet, tables, &mut work),
         };
         programs += 1;
         assert!(programs <= PROGRAMS_MAX, "a packet goes round in circles");

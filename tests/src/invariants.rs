@@ -99,25 +99,27 @@ pub fn one_end(outcome: &Outcome, segments: u32) -> Result<(), String> {
         Counter::Flooded,
         Counter::Copied,
         Counter::Parked,
+        Counter::Passed,
     ];
     let ends = ends.map(of);
     let counted = (ends, stops);
     let segments = u64::from(segments);
     let is_one = match outcome.end {
         Ended::Left { .. } => {
-            let told = ([0, 0, 1, 0, 0, 0, 0], segments);
-            let sent = [segments, 0, 0, 0, 0, 0, 0];
-            [(sent, 0), ([0, 1, 0, 0, 0, 0, 0], 0), told].contains(&counted)
+            let told = ([0, 0, 1, 0, 0, 0, 0, 0], segments);
+            let sent = [segments, 0, 0, 0, 0, 0, 0, 0];
+            [(sent, 0), ([0, 1, 0, 0, 0, 0, 0, 0], 0), told].contains(&counted)
         }
         Ended::Flooded(ref copies) => {
             let copied = segments * copies.len() as u64;
-            !copies.is_empty() && counted == ([0, 0, 0, 0, segments, copied, 0], 0)
+            !copies.is_empty() && counted == ([0, 0, 0, 0, segments, copied, 0, 0], 0)
         }
-        Ended::Heard => counted == ([0, 0, 0, 1, 0, 0, 0], 0),
-        Ended::Parked => counted == ([0, 0, 0, 0, 0, 0, 1], 0),
+        Ended::Heard => counted == ([0, 0, 0, 1, 0, 0, 0, 0], 0),
+        Ended::Parked => counted == ([0, 0, 0, 0, 0, 0, 1, 0], 0),
+        Ended::Passed => counted == ([0, 0, 0, 0, 0, 0, 0, segments], 0),
         Ended::Stopped(stop) => {
             let is_named = outcome.counters.stops.keys().all(|(_, counted)| *counted == stop);
-            counted == ([0; 7], segments) && is_named
+            counted == ([0; 8], segments) && is_named
         }
     };
     if is_one { Ok(()) } else { Err(format!("{:?} was counted {:?}", outcome.end, counted)) }
@@ -137,6 +139,7 @@ pub fn stays_well_formed(frame: &[u8], outcome: &Outcome) -> Result<(), String> 
         | Ended::Flooded(_)
         | Ended::Heard
         | Ended::Parked
+        | Ended::Passed
         | Ended::Stopped(_) => Ok(()),
     }
 }

@@ -18,8 +18,9 @@ use crate::process::PATIENCE;
 use crate::sekisho::{Sekisho, Tally};
 
 /// What becomes of a packet that came in, if it is not stopped.
-const FATES: [fn(&AttachmentCounters) -> u64; 5] = [
+const FATES: [fn(&AttachmentCounters) -> u64; 6] = [
     |at| at.sent.packets,
+    |at| at.passed.packets,
     |at| at.parked.packets,
     |at| at.answered.packets,
     |at| at.heard.packets,

@@ -26,7 +26,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use dataplane_common::{
     Packet, Stop, Tables, limits,
-    table::next_hop::output_kind,
+    table::next_hop::{Output, output_kind},
     tables::{Counter, Note, Share, Tally, note},
     word::Word64,
     work::{flags, job},
@@ -91,6 +91,7 @@ const TOUCH_EVERY: Duration = Duration::from_millis(10);
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
 const XDP_REDIRECT: u32 = 4;
+const TC_OK: u32 = 0;
 const TC_SHOT: u32 = 2;
 const TC_REDIRECT: u32 = 7;
 /// The word that marks a decision as ours, but for the output's kind.
@@ -260,8 +261,13 @@ impl Pair {
             ensure!(code == drop, "the host makes copies, the kernel answers {code}");
             return Ok(());
         }
-        let output = self.host.output(passed.work.output).copied().unwrap_or_default();
+        let is_passed = passed.work.job == job::PASS;
+        let output = match is_passed {
+            true => Output { kind: output_kind::HOST, ..Output::default() },
+            false => self.host.output(passed.work.output).copied().unwrap_or_default(),
+        };
         let expected = match (hook, output.kind) {
+            (Hook::Tc, output_kind::HOST) => TC_OK,
             (Hook::Tc, _) => TC_REDIRECT,
             (Hook::Xdp, output_kind::NIC) => XDP_REDIRECT,
             (Hook::Xdp, _) => XDP_PASS,
@@ -348,6 +354,7 @@ impl Pair {
                 (Counter::Flooded, of.flooded),
                 (Counter::Copied, of.copied),
                 (Counter::Parked, of.parked),
+                (Counter::Passed, of.passed),
             ];
             for (counter, tally) in all.into_iter().filter(|(_, of)| *of != Tally::default()) {
                 counters.counts.insert((id, counter as u8), tally);

@@ -9,6 +9,7 @@ mod floods;
 mod forward;
 mod fragments;
 mod frames;
+mod host;
 mod parse;
 mod row;
 mod stops;
@@ -31,6 +32,7 @@ pub fn rows() -> Vec<Row> {
         fragments::rows(&site),
         stops::rows(&site),
         errors::rows(&site),
+        host::rows(&site),
     ]
     .concat()
 }

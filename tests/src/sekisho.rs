@@ -29,6 +29,7 @@ pub struct Sekisho<'lab> {
     pins: String,
     state: String,
     options: Vec<String>,
+    environment: Vec<String>,
     process: Option<Process>,
     /// What was counted when it first ran; none where the balance is not asked for.
     opened: Option<Moment>,
@@ -91,6 +92,7 @@ impl<'lab> Sekisho<'lab> {
             state: lab.folder().join("state").display().to_string(),
             site,
             options: Vec::new(),
+            environment: Vec::new(),
             process: None,
             opened: None,
             unbalanced: None,
@@ -126,12 +128,20 @@ impl<'lab> Sekisho<'lab> {
         Ok(output)
     }
 
+    /// With a variable of the environment, in every verb.
+    #[must_use]
+    pub fn with_environment(mut self, variable: &str, value: &str) -> Self {
+        self.environment = vec!["env".to_owned(), format!("{variable}={value}")];
+        self
+    }
+
     fn spawn(&self, socket: &str) -> Result<Process> {
         let config = self.site.display().to_string();
         let verb = [self.program.as_str(), "run", "--config", &config, "--socket", socket];
         let place = ["--pin-path", &self.pins, "--state-path", &self.state];
         let options: Vec<_> = self.options.iter().map(String::as_str).collect();
-        self.lab.dut().spawn(&[verb.as_slice(), &place, &options].concat())
+        let environment = self.environment();
+        self.lab.dut().spawn(&[environment.as_slice(), &verb, &place, &options].concat())
     }
 
     /// Puts another site file in its place and asks for it to be read; a refusal is for the
@@ -143,7 +153,13 @@ impl<'lab> Sekisho<'lab> {
 
     /// Runs a verb that needs no daemon, such as `&["check", "site.yaml"]`.
     pub fn verb(&self, arguments: &[&str]) -> Result<Output> {
-        self.lab.dut().run(&[&[self.program.as_str()], arguments].concat())
+        let environment = self.environment();
+        let program = [self.program.as_str()];
+        self.lab.dut().run(&[environment.as_slice(), &program, arguments].concat())
+    }
+
+    fn environment(&self) -> Vec<&str> {
+        self.environment.iter().map(String::as_str).collect()
     }
 
     /// Puts another site file in force.
@@ -281,6 +297,7 @@ impl Tally {
                 at.copied = minus(at.copied, earlier.copied)?;
                 at.refused = at.refused.checked_sub(earlier.refused).context(WENT_BACK)?;
                 at.parked = minus(at.parked, earlier.parked)?;
+                at.passed = minus(at.passed, earlier.passed)?;
             }
         }
         for (interface, packets) in &mut between.shared {

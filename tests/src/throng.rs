@@ -56,6 +56,7 @@ const ELSEWHERE: &[&str] = &[
     "198.18.0.1",
     "203.0.113.1",
     "198.51.100.2",
+    "198.51.100.5",
     "100.64.0.77",
     "100.65.0.77",
     "127.0.0.1",
@@ -73,6 +74,7 @@ const ELSEWHERE_V6: &[&str] = &[
     "2001:db8:64:1::5",
     "2001:db8:64:9::5",
     "2001:db8:ff::2",
+    "2001:db8:ff::5",
     "3fff::1",
     "fe80::1",
     "::1",
@@ -189,6 +191,12 @@ impl<'s> Throng<'s> {
         let peer = *self.chance.of(&self.peers);
         let to = if ip(peer.addr).is_ipv4() { ELSEWHERE } else { ELSEWHERE_V6 };
         let to = *self.chance.of(to);
+        // The host's own on the uplink.
+        let to = match (peer.is_nic && self.chance.once_in(4), ip(to).is_ipv4()) {
+            (true, true) => "198.51.100.5",
+            (true, false) => "2001:db8:ff::5",
+            _ => to,
+        };
         let frame = self.site.routed(peer.end).ip(peer.addr, to);
         let frame = match self.chance.below(6) {
             0 => frame.tcp(1000, 80, 2, 1, 0),

@@ -40,6 +40,19 @@ impl<'host> From<&'host Host> for Client<'host> {
     }
 }
 
+/// With the source address that the kernel chooses.
+impl<'host> From<&'host Namespace> for Client<'host> {
+    fn from(namespace: &'host Namespace) -> Self {
+        Self { namespace, source: None }
+    }
+}
+
+impl<'host> From<(&'host Namespace, IpAddr)> for Client<'host> {
+    fn from((namespace, source): (&'host Namespace, IpAddr)) -> Self {
+        Self { namespace, source: Some(source) }
+    }
+}
+
 /// Whether a socket with a timeout just has nothing yet. A socket call that has a timeout is
 /// interrupted when the process is stopped and continued, even without a handler (signal(7)).
 fn again(error: &io::Error) -> bool {

@@ -18,6 +18,7 @@ use dataplane_common::{
         route::{Route, kind as route_kind},
         zone::{FloodPort, Zone},
     },
+    work::flags,
 };
 use dataplane_user::tables::Image;
 
@@ -297,6 +298,27 @@ impl World {
         let (addr, bits) = prefix(addrs);
         let id = self.image.routes.len() as u32 + 1;
         self.image.routes.push((key(zone, addr), bits, Route { id, ..route }));
+    }
+
+    /// The host has these addresses on a link, and speaks all protocols of the link itself.
+    pub fn host(&mut self, link: End, addrs: &[&str], policy: u32) {
+        for addr in addrs {
+            self.route(link.zone, addr, to(route_kind::HOST, policy));
+        }
+        let of_the_link = flags::LACP | flags::LLDP;
+        let untagged = AttachmentKey { ifindex: link.ifindex, vlan: 0 };
+        let link_only = Attachment {
+            id: link.attachment,
+            kind: attachment_kind::LINK,
+            zone: link.zone,
+            host: of_the_link,
+            ..Attachment::default()
+        };
+        self.image.attachments.entry(untagged).or_insert(link_only);
+        let key = AttachmentKey { ifindex: link.ifindex, vlan: link.vlan.into() };
+        if let Some(attachment) = self.image.attachments.get_mut(&key) {
+            attachment.host |= flags::HOST | if link.vlan == 0 { of_the_link } else { 0 };
+        }
     }
 
     /// A policy of these rules.

@@ -25,7 +25,7 @@ use dataplane_common::{
 };
 use dataplane_user::{
     load::{
-        Attach, Dataplane, Error, Hook, Hooked, Interface, LogLevel, Options, Place, Role,
+        Attach, Dataplane, Error, Hook, Hooked, Interface, LogLevel, Options, Place, Role, Shared,
         StopCount, TestFrame, Warning,
         detach::{Done, detach},
         interface::Peer,
@@ -345,7 +345,7 @@ fn interfaces_are_told_apart() -> Result<()> {
     assert_eq!(find("here")??.peer, Peer::Here);
     assert_eq!(find("tap-a")??.kind, "tun");
     assert_eq!(find("dot.10")??.kind, "bridge");
-    assert!(matches!(find("lo")??.check("x"), Err(Error::Loopback { .. })));
+    assert!(matches!(find("lo")??.check("x", &Shared::default()), Err(Error::Loopback { .. })));
     Ok(())
 }
 
@@ -676,12 +676,24 @@ fn hop(id: u32, dst: Mac, src: Mac, tenant: u32) -> NextHop {
 
 fn port(interface: &str) -> Attach {
     let wanted_by = format!("port of {interface}");
-    Attach { interface: interface.into(), wanted_by, role: Role::Port, hook: Hook::Auto }
+    Attach {
+        interface: interface.into(),
+        wanted_by,
+        role: Role::Port,
+        hook: Hook::Auto,
+        shared: Shared::default(),
+    }
 }
 
 fn uplink(interface: &str, hook: Hook) -> Attach {
     let wanted_by = format!("uplink {interface}");
-    Attach { interface: interface.into(), wanted_by, role: Role::Uplink, hook }
+    Attach {
+        interface: interface.into(),
+        wanted_by,
+        role: Role::Uplink,
+        hook,
+        shared: Shared::default(),
+    }
 }
 
 fn attach(

@@ -4,7 +4,7 @@
 //! We never answer for an address of the port that asks: its duplicate detection
 //! (RFC 4862 section 5.4, RFC 5227) has to find nobody.
 
-use super::admit;
+use super::{admit, host};
 use crate::addr::{Addr, Mac};
 use crate::checksum::Sum;
 use crate::packet::Packet;
@@ -43,6 +43,14 @@ pub fn arp<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<(), S
     }
     let is_announced = w.is(flags::GROUP_FRAME) && sender == target;
     let is_answer = w.is(flags::ROUTED) && question.operation == arp::REPLY;
+    if sender != target && host::has(t, w, &target) {
+        // The daemon may have asked from the host's address, too.
+        if is_answer {
+            let _ = hear(p, t, w, &sender, question.sender_mac);
+        }
+        w.job = job::PASS;
+        return Ok(());
+    }
     if is_announced || is_answer {
         let told = hear(p, t, w, &sender, question.sender_mac)?;
         return told.ok_or(Stop::ArpUnanswered);
@@ -84,6 +92,13 @@ pub fn neighbour<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result
     if w.attachment_kind == attachment_kind::PORTS {
         claims(p, t, w, &target, is_solicitation)?;
     }
+    if is_hosts_neighbour(t, w, &target, is_solicitation) {
+        if !is_solicitation {
+            let _ = hear(p, t, w, &target, w.src_mac);
+        }
+        w.job = job::PASS;
+        return Ok(());
+    }
     if !is_solicitation {
         let mac = p.get::<LinkAddress>(end).filter(|option| {
             end + LINK_ADDRESS_BYTES <= w.l3 + w.l3_bytes
@@ -99,6 +114,16 @@ pub fn neighbour<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result
         return told.ok_or(Stop::NeighbourUnanswered);
     };
     advertise(p, w, &target, mac, is_router)
+}
+
+/// Is it a question for an address of the host's, or an answer to the host? The host asks
+/// from its link-local address, too, which nobody lists.
+#[inline(always)]
+fn is_hosts_neighbour<T: Tables>(t: &T, w: &Work, target: &Addr, is_solicitation: bool) -> bool {
+    let subject = if is_solicitation { *target } else { w.key.dst };
+    let is_link_local = w.is(flags::HOST) && subject.is_link_local();
+    let is_own = t.zone(w.link).is_some_and(|link| is_own_address(link, &subject));
+    host::has(t, w, &subject) || is_link_local && !is_own
 }
 
 /// What a port says of itself has to be true: its source, the target of an

@@ -1,5 +1,6 @@
 //! Where did the frame come in, and whose MAC sent it?
 
+use super::host;
 use crate::packet::Packet;
 use crate::stop::Stop;
 use crate::table::{AttachmentKey, StationKey, attachment_kind};
@@ -22,6 +23,11 @@ pub fn attach<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<[u
 
     let key = AttachmentKey { ifindex: p.ifindex(), vlan: w.vlan };
     let attachment = t.attachment(&key).ok_or(Stop::NoAttachment)?;
+    w.flags |= attachment.host;
+    let is_link_only = attachment.kind == attachment_kind::LINK;
+    if is_link_only && !host::is_of_the_link(p, w, ethertype) {
+        return Err(Stop::NoAttachment);
+    }
     w.attachment = attachment.id;
     w.attachment_kind = attachment.kind;
     w.link = attachment.zone;

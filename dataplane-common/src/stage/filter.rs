@@ -87,7 +87,7 @@ pub fn ingress<T: Tables>(t: &T, leg: &mut Leg) -> Result<(), Stop> {
 
 /// Does the rule permit it? `port` is the destination port, or ICMP type and code.
 #[inline(always)]
-fn matches<T: Tables>(
+pub(crate) fn matches<T: Tables>(
     t: &T,
     rule: &Rule,
     protocol: u8,

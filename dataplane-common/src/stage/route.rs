@@ -43,7 +43,7 @@ pub fn route<T: Tables>(t: &T, leg: &mut Leg) -> Result<(), Stop> {
         route_kind::OWN => return Err(own(sender, found)),
         route_kind::BLACKHOLE => return Err(Stop::Blackhole),
         // A line that is attached to the uplink sees the uplink's own routes.
-        route_kind::PROTECTED => return Err(Stop::ProtectedDestination),
+        route_kind::PROTECTED | route_kind::HOST => return Err(Stop::ProtectedDestination),
         _ => return Err(Stop::NoRoute),
     };
     leg.action = next_hop | action::ROUTED;
@@ -123,11 +123,13 @@ pub(crate) fn is_inside<T: Tables>(t: &T, uplink: u32, src: &Addr) -> bool {
         .is_some_and(|route| route.kind != route_kind::VIA && route.kind != route_kind::PROTECTED)
 }
 
-/// Does the provider keep the address out of tenants' reach? Our own on the link is, too.
+/// Does the provider keep the address out of tenants' reach? Our own on the link is, too,
+/// and the host's.
 #[inline(always)]
 fn is_protected<T: Tables>(t: &T, uplink: u32, addr: &Addr) -> bool {
-    t.route(uplink, addr)
-        .is_some_and(|route| matches!(route.kind, route_kind::PROTECTED | route_kind::OWN))
+    t.route(uplink, addr).is_some_and(|route| {
+        matches!(route.kind, route_kind::PROTECTED | route_kind::OWN | route_kind::HOST)
+    })
 }
 
 /// Does one of the route's next hops lead to this endpoint? Beyond the count they

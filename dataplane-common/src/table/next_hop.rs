@@ -56,4 +56,6 @@ pub mod output_kind {
     pub const DEVICE: u32 = 2;
     /// A NIC that has our XDP program.
     pub const NIC: u32 = 3;
+    /// No interface's: up to the host's stack.
+    pub const HOST: u32 = 4;
 }

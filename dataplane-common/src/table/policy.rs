@@ -28,6 +28,12 @@ pub mod flags {
     pub const STATELESS: u32 = 1;
 }
 
+/// What is special about a rule.
+pub mod rule_flags {
+    /// Of the host's: `low` and `high` are source ports, and no TCP connection is opened.
+    pub const ANSWERS: u32 = 1;
+}
+
 /// Rules of one policy and direction at most.
 pub const RULES_MAX: u32 = 1024;
 
@@ -53,8 +59,8 @@ pub struct Rule {
     pub prefix: Addr,
     /// Its length, counted in 128 bits.
     pub prefix_bits: u32,
-    /// Zero.
-    pub zero: u32,
+    /// [`rule_flags`].
+    pub flags: u32,
 }
 record!(Rule, 40);
 

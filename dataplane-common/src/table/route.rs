@@ -44,4 +44,7 @@ pub mod kind {
     pub const INSIDE: u32 = 8;
     /// In a network's zone: the broadcast address of a subnet.
     pub const BROADCAST: u32 = 9;
+    /// In an uplink's or access's zone: an address of the host that shares the NIC; what
+    /// may come to it is policy `zone`. Out of tenants' reach.
+    pub const HOST: u32 = 10;
 }

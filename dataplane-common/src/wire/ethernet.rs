@@ -8,6 +8,12 @@ pub const IPV4: [u8; 2] = [0x08, 0x00];
 pub const ARP: [u8; 2] = [0x08, 0x06];
 /// EtherType of IPv6.
 pub const IPV6: [u8; 2] = [0x86, 0xdd];
+/// EtherType of LACP and others that are slow (IEEE 802.3 annex 57A).
+pub const SLOW_PROTOCOLS: [u8; 2] = [0x88, 0x09];
+/// EtherType of LLDP (IEEE 802.1AB).
+pub const LLDP: [u8; 2] = [0x88, 0xcc];
+/// The beginning of the groups that no bridge forwards (IEEE 802.1Q section 8.6.3).
+pub const RESERVED_GROUP: [u8; 5] = [0x01, 0x80, 0xc2, 0x00, 0x00];
 /// Tag protocol of a customer tag (IEEE 802.1Q).
 pub const CUSTOMER_TAG: [u8; 2] = [0x81, 0x00];
 /// Tag protocol of a service tag (IEEE 802.1ad).

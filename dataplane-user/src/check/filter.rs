@@ -151,6 +151,16 @@ fn protocol(
     (Some(Some(number)), true)
 }
 
+/// The same protocol for an address of this family.
+pub(super) fn icmp_of_family(protocol: u8, is_v4: bool) -> u8 {
+    icmp_of(protocol, Some(if is_v4 { Ethertype::Ipv4 } else { Ethertype::Ipv6 }))
+}
+
+/// Have its packets ports?
+pub(super) fn has_ports(protocol: u8) -> bool {
+    WITH_PORTS.contains(&protocol)
+}
+
 /// The ICMP of the family instead of the other one.
 fn icmp_of(protocol: u8, ethertype: Option<Ethertype>) -> u8 {
     match (protocol, ethertype) {

@@ -37,5 +37,7 @@ limits! {
     PROTECTED_PER_UPLINK = 1024, "protected prefixes of an uplink";
     POOLS_PER_ACCESS = 64, "pools of an access";
     LINES_PER_LINE_GROUP = 100_000, "lines of a line group";
+    ENTRIES_PER_HOST = 16, "addresses of the host on a link";
+    SOURCES_PER_HOST_ENTRY = 32, "sources of an address of the host";
     ADDRESSES_PER_LINE = 8, "addresses of a line";
 }

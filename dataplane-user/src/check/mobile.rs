@@ -9,7 +9,7 @@ use super::names::{self, Within};
 use super::network::Segment;
 use super::router::Legs;
 use super::uplink::Outside;
-use super::{Context, Lists, Names, filter, limit, link, prefix};
+use super::{Context, Lists, Names, filter, host, limit, link, prefix};
 use crate::config::file::{self, File, Numbers};
 use crate::config::tree::NodeId;
 use crate::config::{At, Prefix};
@@ -61,6 +61,10 @@ pub(super) fn accesses(
             cx.error(later, "the pools of an access must not overlap", &help);
         }
         link::clear_of_link(cx, &pools, &own, hop.as_slice());
+        let hop_at = hop.and_then(|hop| hop.address.given());
+        let hop_at = hop_at.map(|at| (IpNetwork::from(at.value.0), at.node));
+        let taken: Vec<_> = pools.iter().copied().chain(hop_at).collect();
+        let share = host::share(cx, &access.host, &access.mac, &taken);
         let made = || {
             Some(Access {
                 name: access.name.value()?,
@@ -68,6 +72,7 @@ pub(super) fn accesses(
                 mac: access.mac.optional()?,
                 addresses: addresses?,
                 next_hop: next_hop?,
+                host: share?,
                 pools: pools.iter().map(|(pool, _)| *pool).collect(),
             })
         };

@@ -5,6 +5,7 @@
 
 mod attachment;
 mod filter;
+mod host;
 mod limit;
 mod link;
 mod mobile;

@@ -8,7 +8,7 @@ use super::attachment::Attachments;
 use super::mobile::Gate;
 use super::network::Segment;
 use super::router::Legs;
-use super::{Context, Names, limit, link, prefix, router};
+use super::{Context, Names, host, limit, link, prefix, router};
 use crate::config::file::{self, File};
 use crate::config::tree::NodeId;
 use crate::config::{At, Prefix};
@@ -63,6 +63,12 @@ pub(super) fn uplinks(
         let hops: Vec<_> = uplink.next_hops.items().iter().collect();
         link::clear_of_link(cx, &prefixes, &own, &hops);
         protected_apart(cx, uplink, &prefixes);
+        let hop_at = |hop: &file::Neighbour| {
+            hop.address.given().map(|at| (IpNetwork::from(at.value.0), at.node))
+        };
+        let taken: Vec<_> =
+            prefixes.iter().copied().chain(hops.iter().filter_map(|hop| hop_at(hop))).collect();
+        let share = host::share(cx, &uplink.host, &uplink.mac, &taken);
 
         let accesses: HashSet<_> = exports
             .iter()
@@ -81,6 +87,7 @@ pub(super) fn uplinks(
                 addresses: addresses?,
                 next_hops: next_hops?,
                 exports: super::all(exports.iter().copied())?,
+                host: share?,
                 protected: uplink.protected.items().iter().map(|at| at.value.0).collect(),
             })
         };

@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Args;
 
 use super::{daemon::Daemon, output::Output};
-use crate::view::Applied;
+use crate::{daemon::Asker, view::Applied};
 
 /// Put a site file in force; on any error nothing changes
 #[derive(Args)]
@@ -21,10 +21,19 @@ pub struct Options {
     /// Say what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
+    /// Take interfaces, too, that carry the host's default route or your own login
+    #[arg(long)]
+    force: bool,
 }
 
 pub fn run(options: &Options) -> anyhow::Result<()> {
     let mut path = format!("/v1/apply?dry_run={}", options.dry_run);
+    let asker = Asker::here(options.force);
+    path += &format!("&force={}", asker.force);
+    if let Some(login) = asker.ssh_connection {
+        path += "&ssh_connection=";
+        path.extend(form_urlencoded::byte_serialize(login.as_bytes()));
+    }
     let mut text = Vec::new();
     if let Some(file) = &options.file {
         let name = file.display().to_string();

@@ -38,10 +38,11 @@ fn show(counters: &Counters) -> String {
             row.copied.packets.to_string(),
             row.refused.to_string(),
             row.parked.packets.to_string(),
+            amount(row.passed),
         ]
     });
     let shared = counters.shared.iter().map(|row| {
-        let mut cells = [const { String::new() }; 11];
+        let mut cells = [const { String::new() }; 12];
         cells[0].clone_from(&row.interface);
         cells[1] = "(all VLANs)".to_owned();
         cells[9] = row.refused.to_string();
@@ -59,6 +60,7 @@ fn show(counters: &Counters) -> String {
         "COPIED",
         "REFUSED",
         "PARKED",
+        "TO THE HOST",
     ];
     let rules = counters.rules.iter().map(|row| [row.rule.clone(), amount(row.amount)]);
     format!(

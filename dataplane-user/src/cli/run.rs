@@ -20,7 +20,7 @@ use tokio::{
 use super::place::PlaceOptions;
 use crate::{
     api, client,
-    daemon::{self, Daemon},
+    daemon::{self, Asker, Daemon},
     load::{Changes, LogLevel},
     message,
 };
@@ -51,6 +51,9 @@ pub struct Options {
     /// Half-flows that one tenant may have [default: a quarter of --flows]
     #[arg(long, value_name = "N")]
     flows_per_tenant: Option<u32>,
+    /// Take interfaces, too, that carry the host's default route or your own login
+    #[arg(long)]
+    force: bool,
     /// Refuse a site file of which an interface is missing, instead of waiting for it
     #[arg(long)]
     require_interfaces: bool,
@@ -88,6 +91,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             flows_per_tenant,
             program_log: options.program_log,
             require_interfaces: options.require_interfaces,
+            asker: Asker::here(options.force),
         };
         // From before the first look on, so that nothing comes unseen.
         let changes = Changes::listen()?;
@@ -152,7 +156,11 @@ async fn reload(daemon: api::Shared, mut hangup: Signal) {
     while hangup.recv().await.is_some() {
         let daemon = daemon.clone();
         let applied = tokio::task::spawn_blocking(move || {
-            daemon.lock().unwrap_or_else(PoisonError::into_inner).apply(None, false)
+            daemon.lock().unwrap_or_else(PoisonError::into_inner).apply(
+                None,
+                false,
+                Asker::default(),
+            )
         });
         match applied.await {
             Ok(Ok(applied)) => {

@@ -1,15 +1,17 @@
 //! Security groups, as the rules of endpoints: which combinations there are, and who
 //! is a member of what.
 
+use std::net::IpAddr;
+
 use dataplane_common::table::{
     LocationKey,
-    policy::{ANY_PROTOCOL, MemberKey, Policy, Rule, family, flags, remote},
+    policy::{ANY_PROTOCOL, MemberKey, Policy, Rule, family, flags, remote, rule_flags},
 };
 
 use super::{Builder, Kind, prefix, put};
 use crate::model::{
-    self, AddressGroupIx, Direction, Ethertype, Group, GroupIx, LineGroupIx, LineIx, Match, Remote,
-    TenantIx,
+    self, AddressGroupIx, Direction, Ethertype, Group, GroupIx, HostMatch, HostShare, LineGroupIx,
+    LineIx, Match, Remote, TenantIx,
 };
 use crate::protocol;
 
@@ -51,6 +53,41 @@ pub(super) fn of(b: &mut Builder<'_>, tenant: TenantIx, groups: &[GroupIx]) -> u
         ingress_first,
         ingress_count,
     };
+    put(&mut b.image.policies, id, policy);
+    id
+}
+
+/// What may come to an address of the host's. Nothing is counted by these rules.
+pub(super) fn of_host(b: &mut Builder<'_>, name: &str, address: IpAddr, host: &HostShare) -> u32 {
+    let id = b.numbering.number(Kind::Policy, name);
+    let ingress_first = b.image.rules.len() as u32;
+    for entry in host.entries.iter().filter(|entry| entry.address == address) {
+        let (protocol, port, flags) = match entry.matches {
+            HostMatch::Any => (ANY_PROTOCOL, None, 0),
+            HostMatch::Protocol(protocol) => (protocol.into(), None, 0),
+            HostMatch::To(protocol, port) => (protocol.into(), Some(port), 0),
+            HostMatch::From(protocol, port) => (protocol.into(), Some(port), rule_flags::ANSWERS),
+        };
+        let rule = Rule {
+            protocol,
+            family: if address.is_ipv4() { family::V4 } else { family::V6 },
+            low: port.unwrap_or(0),
+            high: port.unwrap_or(u16::MAX),
+            flags,
+            ..Rule::default()
+        };
+        if entry.sources.is_empty() {
+            b.image.rules.push(rule);
+        }
+        for &source in &entry.sources {
+            let (prefix, bits) = prefix(source);
+            let prefix_bits = u32::from(bits);
+            b.image.rules.push(Rule { remote: remote::PREFIX, prefix, prefix_bits, ..rule });
+        }
+    }
+    let ingress_count = b.image.rules.len() as u32 - ingress_first;
+    let generation = b.generation(Kind::Policy, id, 0, format!("{:?}", host.entries));
+    let policy = Policy { generation, ingress_first, ingress_count, ..Policy::default() };
     put(&mut b.image.policies, id, policy);
     id
 }

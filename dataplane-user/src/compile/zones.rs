@@ -14,12 +14,12 @@ use dataplane_common::{
 };
 use ipnetwork::IpNetwork;
 
-use super::{Builder, Kind, endpoints, mac, prefix, put};
+use super::{Builder, Kind, endpoints, mac, policies, prefix, put};
 use crate::{
     address::addr,
     model::{
-        Access, AccessIx, Destination, Exporter, Network, NetworkIx, NextHop, Router, RouterIx,
-        Target, Uplink, UplinkIx,
+        Access, AccessIx, Destination, Exporter, HostShare, Network, NetworkIx, NextHop, Router,
+        RouterIx, Target, Uplink, UplinkIx,
     },
 };
 
@@ -212,12 +212,16 @@ fn uplink(b: &mut Builder<'_>, ix: UplinkIx, uplink: &Uplink) {
         let what = format!("lines of {}, not exported", b.access_name(access));
         routes.add(b, pool, &what, Route { kind: kind::INSIDE, ..Route::default() });
     }
-    for &protected in &uplink.protected {
+    let host = uplink.host.addresses();
+    let is_hosts = |prefix: IpNetwork| host.iter().any(|&own| IpNetwork::from(own) == prefix);
+    for &protected in uplink.protected.iter().filter(|&&prefix| !is_hosts(prefix)) {
         let route = Route { kind: kind::PROTECTED, ..Route::default() };
         routes.add(b, protected, "protected", route);
     }
     let addresses: Vec<_> = uplink.addresses.iter().map(IpNetwork::ip).collect();
-    for &address in &addresses {
+    host_addresses(b, &mut routes, &uplink.host);
+    // What both have, the host answers for.
+    for &address in addresses.iter().filter(|own| !host.contains(own)) {
         let route = Route { kind: kind::OWN, ..Route::default() };
         routes.add(b, address.into(), "our own address", route);
     }
@@ -249,7 +253,26 @@ fn access(b: &mut Builder<'_>, ix: AccessIx, access: &Access) {
     let id = b.access(ix);
     let addresses: Vec<_> = access.addresses.iter().map(IpNetwork::ip).collect();
     let zone = link(b.own_mac(access.mac, access.attachment), &addresses);
-    finish(b, id, 0, zone, String::new());
+    let mut routes = Routes { zone: id, zone_name: b.access_name(ix), content: String::new() };
+    if !access.host.entries.is_empty() {
+        // Only the host's packets are looked up here, and none of them is from a line.
+        for &pool in &access.pools {
+            let route = Route { kind: kind::INSIDE, ..Route::default() };
+            routes.add(b, pool, "its lines", route);
+        }
+        host_addresses(b, &mut routes, &access.host);
+    }
+    finish(b, id, 0, zone, routes.content);
+}
+
+/// The host's addresses on a link, each with a policy of what may come to it.
+fn host_addresses(b: &mut Builder<'_>, routes: &mut Routes, host: &HostShare) {
+    for address in host.addresses() {
+        let name = format!("host {address} at {}", routes.zone_name);
+        let zone = policies::of_host(b, &name, address, host);
+        let route = Route { kind: kind::HOST, zone, ..Route::default() };
+        routes.add(b, address.into(), "the host's own address", route);
+    }
 }
 
 fn link(mac: Mac, addresses: &[IpAddr]) -> Zone {

@@ -275,6 +275,36 @@ record! {
         optional exports: List<Export>,
         /// Prefixes that no tenant or line may reach here: hosts, NASes, tunnel ends.
         optional protected: List<At<Prefix>>,
+        /// What the host itself has on the NIC; it is passed up to it.
+        optional host: HostShare,
+    }
+}
+
+record! {
+    /// What is the host's own on a NIC that it shares; nothing else is passed up to it.
+    HostShare {
+        /// Its addresses, and what may come to them.
+        optional addresses: List<HostEntry>,
+        /// It speaks LACP there, as the member of a bond; false by default.
+        optional lacp: At<bool>,
+        /// It speaks LLDP there; false by default.
+        optional lldp: At<bool>,
+    }
+}
+
+record! {
+    /// What may come to an address of the host's.
+    HostEntry {
+        /// The address.
+        required address: At<Host>,
+        /// Only this protocol; all by default.
+        optional protocol: At<Protocol>,
+        /// Only to this port.
+        optional port: At<PortNumber>,
+        /// Only from this port, for answers to what the host asks for: they open no TCP connection.
+        optional source_port: At<PortNumber>,
+        /// Only from these prefixes; from anywhere by default.
+        optional sources: List<At<Block>>,
     }
 }
 
@@ -321,6 +351,8 @@ record! {
         required next_hop: Neighbour,
         /// The lines' addresses.
         required pools: List<At<Prefix>>,
+        /// What the host itself has on the NIC; it is passed up to it.
+        optional host: HostShare,
     }
 }
 

@@ -109,6 +109,7 @@ impl Daemon {
                 copied: amount(of.copied),
                 refused: of.refused.packets,
                 parked: amount(of.parked),
+                passed: amount(of.passed),
             });
         }
         let mut shared = Vec::new();

@@ -25,7 +25,7 @@ use dataplane_common::addr::Mac;
 use super::{
     Error,
     held::{self, Held},
-    hook::{Hook, Hooked, Role},
+    hook::{Hook, Hooked, Role, Shared},
     interface::{Interface, Interfaces},
     maps,
     place::Place,
@@ -45,6 +45,8 @@ pub struct Attach {
     pub role: Role,
     /// Where the program is to sit.
     pub hook: Hook,
+    /// What is left to the host.
+    pub shared: Shared,
 }
 
 impl Attach {
@@ -54,6 +56,17 @@ impl Attach {
             (Hook::Xdp, _) | (Hook::Auto, Role::Uplink | Role::Access) => Hooked::Xdp,
             (Hook::Tcx, _) | (Hook::Auto, Role::Port) => Hooked::Tcx,
         }
+    }
+
+    /// A bond lends its program to its members, whose packets we do not know for its own; at
+    /// tcx they are, and LACP has been taken out.
+    fn check_kind(&self, interface: &Interface) -> Result<(), Error> {
+        let kind = interface.kind.clone();
+        if self.hooked() == Hooked::Xdp && matches!(kind.as_str(), "bond" | "team") {
+            let (interface, wanted_by) = (self.interface.clone(), self.wanted_by.clone());
+            return Err(Error::XdpOnBond { interface, wanted_by, kind });
+        }
+        Ok(())
     }
 
     fn missing(&self) -> Error {
@@ -160,16 +173,22 @@ struct Plan {
 
 impl Plan {
     fn new(attach: &Attach, interface: &Interface) -> Result<Self, Error> {
-        // An offload that blinds XDP and cannot be switched off is a reason for tcx, too.
-        match settings::before(interface, attach.role, attach.hooked()) {
-            Ok(before) => Ok(Self { before, refusal: None }),
-            Err(refusal @ Error::FeatureFixed { .. }) if attach.hook == Hook::Auto => {
-                let mut before = settings::before(interface, attach.role, Hooked::Tcx)?;
-                before.fell_back = true;
-                Ok(Self { before, refusal: Some(refusal) })
+        let planned = attach
+            .check_kind(interface)
+            .and_then(|()| settings::before(interface, attach.role, attach.hooked()));
+        // What blinds XDP is a reason for tcx, too.
+        let (mut before, refusal) = match planned {
+            Ok(before) => (before, None),
+            Err(refusal @ (Error::FeatureFixed { .. } | Error::XdpOnBond { .. }))
+                if attach.hook == Hook::Auto =>
+            {
+                let before = settings::before(interface, attach.role, Hooked::Tcx)?;
+                (Before { fell_back: true, ..before }, Some(refusal))
             }
-            Err(error) => Err(error),
-        }
+            Err(error) => return Err(error),
+        };
+        before.shared = attach.shared.clone();
+        Ok(Self { before, refusal })
     }
 }
 
@@ -181,6 +200,12 @@ impl Attaching<'_> {
         let attached = self.all_found(wanted, found, &mut done);
         if attached.is_err() {
             for undo in done.iter().rev() {
+                if let Some(before) = &undo.before
+                    && self.is_as_before(&undo.name, before)
+                {
+                    let _ = self.share(&undo.name, before.clone());
+                    continue;
+                }
                 // What cannot be undone stays in the state file, for `detach`.
                 let _ = self.undo(&undo.name);
                 let attach = wanted.iter().find(|attach| attach.interface == undo.name);
@@ -259,20 +284,20 @@ impl Attaching<'_> {
                 Err(error) => wrong.push(error),
             }
         }
-        match wrong.len() {
-            0 => Ok(found),
-            1 => Err(wrong.remove(0)),
-            _ => Err(Error::Several { errors: wrong }),
-        }
+        Error::all(wrong).map(|()| found)
     }
 
     fn find_one(&self, now: &Interfaces, attach: &Attach) -> Result<Interface, Error> {
         let (name, wanted_by) = (&attach.interface, &attach.wanted_by);
         let interface = now.find(name, wanted_by)?;
         if self.is_ours(&interface)? {
+            let before = self.state.interfaces.get(name);
+            if before.is_some_and(|before| before.shared != attach.shared) {
+                interface.check_addresses(wanted_by, &attach.shared)?;
+            }
             return Ok(interface);
         }
-        interface.check(wanted_by)?;
+        interface.check(wanted_by, &attach.shared)?;
         if attach.hooked() == Hooked::Xdp && interface.xdp_program.is_some() {
             let id = interface.xdp_program;
             let (interface, wanted_by) = (name.clone(), wanted_by.clone());
@@ -311,6 +336,11 @@ impl Attaching<'_> {
         let is_fallen_back = attach.hook == Hook::Auto && before.fell_back;
         let is_same = attach.hooked() == before.hooked || is_fallen_back;
         if is_same && attach.role == before.role {
+            if before.shared != attach.shared {
+                done.push(Undo { name: name.clone(), before: Some(before.clone()) });
+                let shared = attach.shared.clone();
+                self.share(name, Before { shared, ..before.clone() })?;
+            }
             return Ok(Attached::new(attach, interface, before.hooked, None));
         }
         // At another hook than before: nothing passes in between.
@@ -320,10 +350,27 @@ impl Attaching<'_> {
         self.anew(attach, before.is_up)
     }
 
+    /// Leaves more or less to the host on an interface that stays attached.
+    fn share(&mut self, name: &str, before: Before) -> Result<(), Error> {
+        self.remember(name, &before)?;
+        settings::share(name, &before)
+    }
+
+    /// Is it attached as it was, whatever is left to the host?
+    fn is_as_before(&self, name: &str, before: &Before) -> bool {
+        let now = self.state.interfaces.get(name);
+        now.is_some_and(|now| {
+            Before { shared: before.shared.clone(), ..now.clone() } == *before
+                && held::held(self.place, name, now).is_ok_and(|held| held == Held::Yes)
+        })
+    }
+
     /// Attaches an interface as it was before something failed.
     fn put_back(&mut self, other: &Attach, before: &Before) -> Result<(), Error> {
         let hook = if before.hooked == Hooked::Xdp { Hook::Xdp } else { Hook::Tcx };
-        self.anew(&Attach { role: before.role, hook, ..other.clone() }, before.is_up).map(drop)
+        let (role, shared) = (before.role, before.shared.clone());
+        let attach = Attach { role, hook, shared, ..other.clone() };
+        self.anew(&attach, before.is_up).map(drop)
     }
 
     /// Attaches an interface that was given back just now, and was up or not when it was
@@ -546,5 +593,33 @@ fn renew_one(
             Err(Error::Attach { interface, wanted_by, program, source: Box::new(error) })
         }
         Err(source) => Err(Error::Link { interface, wanted_by, program, source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bond_has_no_xdp() {
+        let mut bond = Interface::find("lo", "a test").expect("every namespace has one");
+        let attach = |hook| Attach {
+            interface: "bond0".into(),
+            wanted_by: "uplink out".into(),
+            role: Role::Uplink,
+            hook,
+            shared: Shared::default(),
+        };
+        for (kind, hook, is_refused) in [
+            ("bond", Hook::Auto, true),
+            ("bond", Hook::Xdp, true),
+            ("team", Hook::Xdp, true),
+            ("bond", Hook::Tcx, false),
+            ("veth", Hook::Xdp, false),
+        ] {
+            bond.kind = kind.into();
+            let refused = attach(hook).check_kind(&bond);
+            assert_eq!(refused.is_err(), is_refused, "{kind} {hook:?}: {refused:?}");
+        }
     }
 }

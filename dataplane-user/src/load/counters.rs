@@ -35,6 +35,8 @@ pub struct AttachmentCounters {
     /// Fragments that the daemon keeps until their first one comes; sent in again, they are
     /// received again.
     pub parked: Tally,
+    /// Was passed up to the host.
+    pub passed: Tally,
 }
 
 /// How often a tenant's packets were stopped for a reason.
@@ -81,6 +83,7 @@ impl Counters {
             copied: self.tally(first + 6)?,
             refused: self.tally(first + 7)?,
             parked: self.tally(first + 8)?,
+            passed: self.tally(first + 9)?,
         })
     }
 

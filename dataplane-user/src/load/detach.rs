@@ -145,12 +145,15 @@ pub(super) fn release(
     leave_open: bool,
 ) -> Result<Vec<Done>, Error> {
     let Some(before) = state.interfaces.get(name).cloned() else { return Ok(Vec::new()) };
-    let now = held::name_now(place, name, &before)?;
+    let mut now = held::name_now(place, name, &before)?;
     let mut done = Vec::new();
-    if let Some(now) = now.as_ref().filter(|_| goes_down(&before, leave_open)) {
-        settings::set_up(now, before.ifindex, false)?;
-        if before.role == Role::Port {
-            done.push(Done::SetDown { interface: now.clone() });
+    if let Some(known) = now.clone().filter(|_| goes_down(&before, leave_open)) {
+        match settings::set_up(&known, before.ifindex, false) {
+            Ok(()) if before.role == Role::Port => done.push(Done::SetDown { interface: known }),
+            Ok(()) => {}
+            // It went just now.
+            Err(_) if held::name_now(place, name, &before)?.is_none() => now = None,
+            Err(error) => return Err(error),
         }
     }
     let interface = name.to_owned();

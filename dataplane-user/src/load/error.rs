@@ -140,12 +140,25 @@ pub enum Error {
     InterfaceMissing { interface: String, wanted_by: String, names: Vec<String> },
     #[error(
         "{wanted_by}: interface {interface} has the address {address}; an interface that is \
-         given to sekisho has none: `ip address flush dev {interface}`"
+         given to sekisho has none but those that `host:` lists: list it there, or \
+         `ip address del {address} dev {interface}`"
     )]
     HostAddress { interface: String, wanted_by: String, address: IpAddr },
     #[error(
-        "{wanted_by}: interface {interface} belongs to {master}; take it out: `ip link set \
-         {interface} nomaster`"
+        "{wanted_by}: interface {interface} carries the host's {family} default route: the host \
+         would be cut off. List its addresses there under `host:`, or take the interface all the \
+         same with --force"
+    )]
+    DefaultRoute { interface: String, wanted_by: String, family: &'static str },
+    #[error(
+        "{wanted_by}: you are logged in from {client} over interface {interface}: the connection \
+         would be cut. List {{address: {address}, protocol: tcp, port: {port}}} with that source \
+         under `host:`, or take the interface all the same with --force"
+    )]
+    OwnLogin { interface: String, wanted_by: String, address: IpAddr, port: u16, client: IpAddr },
+    #[error(
+        "{wanted_by}: interface {interface} belongs to {master}: name {master} itself if it is a \
+         bond, or take the interface out: `ip link set {interface} nomaster`"
     )]
     Master { interface: String, wanted_by: String, master: String },
     #[error("{wanted_by}: interface {interface} is a loopback, which carries nobody's packets")]
@@ -165,6 +178,11 @@ pub enum Error {
         xdp_reason(source)
     )]
     XdpRefused { interface: String, wanted_by: String, source: io::Error },
+    #[error(
+        "{wanted_by}: interface {interface} is a {kind}: at XDP its packets come under the numbers \
+         of its members; say `hook: tcx` or `hook: auto`"
+    )]
+    XdpOnBond { interface: String, wanted_by: String, kind: String },
     #[error("{wanted_by}: interface {interface}: attaching {program}: {source}")]
     Attach {
         interface: String,
@@ -230,6 +248,15 @@ fn xdp_reason(error: &io::Error) -> String {
 }
 
 impl Error {
+    /// One, or all of several; none if there is none.
+    pub fn all(mut errors: Vec<Self>) -> Result<(), Self> {
+        match errors.len() {
+            0 => Ok(()),
+            1 => Err(errors.remove(0)),
+            _ => Err(Self::Several { errors }),
+        }
+    }
+
     /// For `map_err` on a file operation.
     pub(super) fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();

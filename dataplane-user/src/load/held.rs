@@ -121,9 +121,10 @@ pub fn name_now(place: &Place, name: &str, before: &Before) -> Result<Option<Str
     if held(place, name, before)? == Held::Gone {
         return Ok(None);
     }
-    // Absent: it is gone, or in another namespace.
+    // Absent, or without a name: it is gone, on its way, or in another namespace.
     let now = if_indextoname(before.ifindex).ok();
-    Ok(now.map(|name| name.to_string_lossy().into_owned()))
+    let now = now.map(|name| name.to_string_lossy().into_owned());
+    Ok(now.filter(|name| !name.is_empty()))
 }
 
 /// Is an attached interface there under its name?

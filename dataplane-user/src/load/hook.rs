@@ -1,5 +1,7 @@
 //! What is an interface to us, and where do programs sit on it?
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 /// What is at the other end of an interface?
@@ -23,6 +25,23 @@ impl Role {
             Self::Uplink => "uplink",
             Self::Access => "access",
         }
+    }
+}
+
+/// What the host has on an interface that it shares.
+#[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Shared {
+    /// Its addresses on the interface itself; it has no other there.
+    pub addresses: Vec<IpAddr>,
+    /// It asks and answers by ARP, there or on a VLAN.
+    pub speaks_arp: bool,
+}
+
+impl Shared {
+    /// Does it need IPv6 on the interface itself?
+    #[must_use]
+    pub fn has_ipv6(&self) -> bool {
+        self.addresses.iter().any(IpAddr::is_ipv6)
     }
 }
 

@@ -15,7 +15,7 @@ use netlink_packet_route::{
 
 use super::{
     Error,
-    hook::{Hooked, Role},
+    hook::{Hooked, Role, Shared},
     netlink::Route,
 };
 
@@ -32,6 +32,8 @@ pub struct Interface {
     pub kind: String,
     /// Where the other end is, if it is one of a pair.
     pub peer: Peer,
+    /// The interface that it is a part of, as a VLAN device is.
+    pub below: Option<u32>,
     /// Largest packet, bytes.
     pub mtu_bytes: u32,
     /// Is it up?
@@ -72,6 +74,7 @@ impl Interface {
             mac: Mac::default(),
             kind: String::new(),
             peer: Peer::None,
+            below: None,
             mtu_bytes: 0,
             is_up: link.header.flags.contains(LinkFlags::Up),
             is_noarp: link.header.flags.contains(LinkFlags::Noarp),
@@ -90,7 +93,10 @@ impl Interface {
                     }
                 }
                 LinkAttribute::Mtu(bytes) => found.mtu_bytes = *bytes,
-                LinkAttribute::Link(_) => has_other_end = true,
+                LinkAttribute::Link(index) => {
+                    has_other_end = true;
+                    found.below = Some(*index);
+                }
                 LinkAttribute::LinkNetNsId(_) => is_elsewhere = true,
                 LinkAttribute::Controller(index) => {
                     let name = names.get(index).map(|&name| name.to_owned());
@@ -107,7 +113,11 @@ impl Interface {
                 _ => {}
             }
         }
-        if matches!(found.kind.as_str(), "veth" | "netkit") && has_other_end {
+        let is_pair = matches!(found.kind.as_str(), "veth" | "netkit");
+        if is_pair || is_elsewhere {
+            found.below = None;
+        }
+        if is_pair && has_other_end {
             found.peer = if is_elsewhere { Peer::Elsewhere } else { Peer::Here };
         }
         found
@@ -126,20 +136,25 @@ impl Interface {
         }
     }
 
-    /// Refuses an interface that is not ours to take.
-    pub fn check(&self, wanted_by: &str) -> Result<(), Error> {
-        let interface = self.name.clone();
-        let wanted_by = wanted_by.to_owned();
+    /// Refuses an interface that is not ours to take, but for what the host shares.
+    pub fn check(&self, wanted_by: &str, shared: &Shared) -> Result<(), Error> {
+        let (interface, wanted_by) = (self.name.clone(), wanted_by.to_owned());
         if self.is_loopback {
             return Err(Error::Loopback { interface, wanted_by });
         }
         if let Some(master) = self.master.clone() {
             return Err(Error::Master { interface, wanted_by, master });
         }
-        if let Some(&address) = self.addresses.first() {
-            return Err(Error::HostAddress { interface, wanted_by, address });
+        self.check_addresses(&wanted_by, shared)
+    }
+
+    /// Refuses addresses that the host does not share.
+    pub fn check_addresses(&self, wanted_by: &str, shared: &Shared) -> Result<(), Error> {
+        let (interface, wanted_by) = (self.name.clone(), wanted_by.to_owned());
+        match self.addresses.iter().find(|own| !shared.addresses.contains(own)) {
+            Some(&address) => Err(Error::HostAddress { interface, wanted_by, address }),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -180,10 +195,21 @@ impl Interfaces {
         self.by_name.get(name)
     }
 
-    /// The interface of this number.
+    /// An interface and all that are a part of it: its VLAN devices, and theirs.
     #[must_use]
-    pub fn at(&self, index: u32) -> Option<&Interface> {
-        self.by_name.values().find(|found| found.index == index)
+    pub fn with_parts(&self, of: &Interface) -> Vec<&Interface> {
+        let mut found: Vec<&Interface> =
+            self.by_name.values().filter(|other| other.index == of.index).collect();
+        let mut next = 0;
+        while let Some(below) = found.get(next).map(|below| below.index) {
+            let is_new = |other: &&Interface| {
+                other.below == Some(below) && found.iter().all(|known| known.index != other.index)
+            };
+            let above: Vec<_> = self.by_name.values().filter(is_new).collect();
+            found.extend(above);
+            next += 1;
+        }
+        found
     }
 
     /// The interface of this name, which `wanted_by` asks for.
@@ -308,7 +334,7 @@ mod tests {
     fn the_loopback_is_refused() {
         let lo = Interface::find("lo", "port blue/a").expect("every namespace has one");
         assert_eq!((lo.name.as_str(), lo.index, lo.peer), ("lo", 1, Peer::None));
-        assert!(matches!(lo.check("port blue/a"), Err(Error::Loopback { .. })));
+        assert!(matches!(lo.check("port blue/a", &Shared::default()), Err(Error::Loopback { .. })));
     }
 
     #[test]

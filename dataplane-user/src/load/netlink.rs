@@ -5,15 +5,16 @@
 //! needed.
 #![expect(clippy::wildcard_enum_match_arm, reason = "the kernel tells more than was asked")]
 
-use std::io;
+use std::{io, net::IpAddr};
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::{
-    RouteNetlinkMessage,
+    AddressFamily, RouteNetlinkMessage,
     address::AddressMessage,
     link::{LinkFlags, LinkMessage},
+    route::{RouteAttribute, RouteMessage},
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
@@ -50,6 +51,23 @@ impl Route {
                 _ => None,
             })
             .collect())
+    }
+
+    /// Every route, but for those that the kernel has only learned for a while.
+    pub fn routes(&self) -> io::Result<Vec<RouteMessage>> {
+        let all = RouteNetlinkMessage::GetRoute(RouteMessage::default());
+        Ok(routes(self.ask(all, NLM_F_DUMP)?))
+    }
+
+    /// The route that is taken to an address.
+    pub fn route_to(&self, address: IpAddr) -> io::Result<Vec<RouteMessage>> {
+        let mut route = RouteMessage::default();
+        let is_v4 = address.is_ipv4();
+        route.header.address_family =
+            if is_v4 { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        route.header.destination_prefix_length = if is_v4 { 32 } else { 128 };
+        route.attributes.push(RouteAttribute::Destination(address.into()));
+        Ok(routes(self.ask(RouteNetlinkMessage::GetRoute(route), 0)?))
     }
 
     /// Sets or clears a flag of an interface.
@@ -141,6 +159,14 @@ impl Changes {
 const DATAGRAM_BYTES: usize = 1 << 12;
 const ENOBUFS: i32 = 105;
 const MSG_DONTWAIT: i32 = 0x40;
+
+fn routes(answers: Vec<RouteNetlinkMessage>) -> Vec<RouteMessage> {
+    let routes = answers.into_iter().filter_map(|answer| match answer {
+        RouteNetlinkMessage::NewRoute(route) => Some(route),
+        _ => None,
+    });
+    routes.collect()
+}
 
 fn links(answers: Vec<RouteNetlinkMessage>) -> impl Iterator<Item = LinkMessage> {
     answers.into_iter().filter_map(|answer| match answer {

@@ -9,7 +9,7 @@ use aya::{
 };
 use dataplane_common::{
     table::flow::BUCKET_LINES,
-    tables::program::{ANSWER, FIRST, FLOOD, FRAGMENT},
+    tables::program::{ANSWER, FIRST, FLOOD, FRAGMENT, HOST},
 };
 
 use super::{
@@ -38,16 +38,18 @@ pub const REDIRECT_ERR: &str = "sekisho_xdp_redirect_err";
 pub const DEVMAP_XMIT: &str = "sekisho_xdp_devmap_xmit";
 
 /// Every program.
-pub const ALL: [&str; 14] = [
+pub const ALL: [&str; 16] = [
     XDP,
     "sekisho_xdp_first",
     "sekisho_xdp_answer",
     "sekisho_xdp_fragment",
+    "sekisho_xdp_host",
     TC,
     "sekisho_tc_first",
     "sekisho_tc_answer",
     "sekisho_tc_flood",
     "sekisho_tc_fragment",
+    "sekisho_tc_host",
     DELIVER,
     AGAIN,
     KFREE_SKB,
@@ -63,6 +65,7 @@ const STAGES: [(&str, &[(u32, &str)]); 2] = [
             (FIRST, "sekisho_xdp_first"),
             (ANSWER, "sekisho_xdp_answer"),
             (FRAGMENT, "sekisho_xdp_fragment"),
+            (HOST, "sekisho_xdp_host"),
         ],
     ),
     (
@@ -72,6 +75,7 @@ const STAGES: [(&str, &[(u32, &str)]); 2] = [
             (ANSWER, "sekisho_tc_answer"),
             (FLOOD, "sekisho_tc_flood"),
             (FRAGMENT, "sekisho_tc_fragment"),
+            (HOST, "sekisho_tc_host"),
         ],
     ),
 ];

@@ -7,7 +7,7 @@ use netlink_packet_route::link::LinkFlags;
 use super::{
     Error,
     features::{self, BLIND_XDP, LEFT_TO_HARDWARE},
-    hook::{Hooked, Role},
+    hook::{Hooked, Role, Shared},
     interface::{Interface, Interfaces},
     netlink::Route,
     state::Before,
@@ -31,6 +31,7 @@ pub fn before(interface: &Interface, role: Role, hooked: Hooked) -> Result<Befor
         ifindex: interface.index,
         role,
         hooked,
+        shared: Shared::default(),
         fell_back: false,
         is_up: interface.is_up,
         is_noarp: interface.is_noarp,
@@ -39,17 +40,23 @@ pub fn before(interface: &Interface, role: Role, hooked: Hooked) -> Result<Befor
     })
 }
 
-/// Keeps the host off the interface: no addresses of its own making, no ARP, and no
-/// offloads that are in the way.
+/// Keeps the host off the interface, but for what it shares: no addresses of its own
+/// making, no ARP, and no offloads that are in the way.
 pub fn take(name: &str, before: &Before) -> Result<(), Error> {
-    if before.disable_ipv6 == Some(false) {
-        write_disable_ipv6(name, true)?;
-    }
-    if !before.is_noarp {
-        set_flag(name, before.ifindex, LinkFlags::Noarp, true)?;
-    }
+    share(name, before)?;
     if !before.features.is_empty() {
         features::switch_off(name, &before.features)?;
+    }
+    Ok(())
+}
+
+/// Switches the host's IPv6 and ARP off, or on again as far as it shares the interface.
+pub fn share(name: &str, before: &Before) -> Result<(), Error> {
+    if before.disable_ipv6 == Some(false) {
+        write_disable_ipv6(name, !before.shared.has_ipv6())?;
+    }
+    if !before.is_noarp {
+        set_flag(name, before.ifindex, LinkFlags::Noarp, !before.shared.speaks_arp)?;
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Error,
-    hook::{Hooked, Role},
+    hook::{Hooked, Role, Shared},
     refused::Refused,
 };
 
@@ -48,6 +48,9 @@ pub struct Before {
     pub role: Role,
     /// By what it is attached.
     pub hooked: Hooked,
+    /// What is left to the host.
+    #[serde(default)]
+    pub shared: Shared,
     /// Is it at tcx since XDP was not to be had?
     #[serde(default)]
     pub fell_back: bool,
@@ -145,6 +148,7 @@ mod tests {
             ifindex: 7,
             role: Role::Port,
             hooked: Hooked::Tcx,
+            shared: Shared::default(),
             fell_back: false,
             is_up: true,
             is_noarp: false,

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use ipnetwork::IpNetwork;
 
 use super::{
-    AccessIx, AttachmentIx, GroupIx, LineIx, Mac, Name, Neighbour, NetworkIx, Number, RouterIx,
-    TenantIx, UplinkIx,
+    AccessIx, AttachmentIx, GroupIx, HostShare, LineIx, Mac, Name, Neighbour, NetworkIx, Number,
+    RouterIx, TenantIx, UplinkIx,
 };
 
 /// An attachment of the mobile network.
@@ -25,6 +25,8 @@ pub struct Access {
     pub next_hop: Neighbour,
     /// The lines' addresses; the pools do not overlap.
     pub pools: Vec<IpNetwork>,
+    /// What is the host's there.
+    pub host: HostShare,
 }
 
 /// Numbers that a tenant may register on an access. No two entitlements of an

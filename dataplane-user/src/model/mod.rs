@@ -5,6 +5,7 @@
 //! for the site it came from.
 
 mod filter;
+mod host;
 mod mac;
 mod mobile;
 mod name;
@@ -15,6 +16,7 @@ mod table;
 mod uplink;
 
 pub use filter::{AddressGroup, Direction, Ethertype, Group, Match, Remote, Rule};
+pub use host::{HostEntry, HostMatch, HostShare};
 pub use mac::{Mac, MacError};
 pub use mobile::{
     Access, Destination, Entitlement, Imsi, Line, LineGroup, LineState, NumberRange, Session,
@@ -60,4 +62,16 @@ pub struct Site {
     pub entitlements: Vec<Entitlement>,
     /// Static sessions.
     pub sessions: Vec<Session>,
+}
+
+impl Site {
+    /// What is the host's at an attachment; none on tenants' ports.
+    #[must_use]
+    pub fn host_at(&self, ix: AttachmentIx) -> Option<&HostShare> {
+        match self.attachments[ix].owner {
+            Owner::Uplink(uplink) => Some(&self.uplinks[uplink].host),
+            Owner::Access(access) => Some(&self.accesses[access].host),
+            Owner::Network(_) => None,
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
-use super::{AccessIx, AttachmentIx, Mac, Name, RouterIx};
+use super::{AccessIx, AttachmentIx, HostShare, Mac, Name, RouterIx};
 
 /// An external network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct Uplink {
     pub exports: Vec<Export>,
     /// What no tenant or line may reach here; no export overlaps them.
     pub protected: Vec<IpNetwork>,
+    /// What is the host's there.
+    pub host: HostShare,
 }
 
 /// A router outside.

@@ -18,8 +18,10 @@ use crate::{
 pub fn tell(site: &Compiled, packet: String, notes: &[Note]) -> Trace {
     let steps = notes.iter().filter_map(|note| step(site, note)).collect();
     let is_end = |note: &&Note| {
-        let ends = [note::EMIT, note::STOP, note::HEARD, note::FLOODED, note::EARLY];
-        ends.contains(&note.what)
+        matches!(
+            note.what,
+            note::EMIT | note::STOP | note::HEARD | note::FLOODED | note::EARLY | note::PASSED
+        )
     };
     let last = notes.iter().rev().find(is_end);
     let stop = notes
@@ -33,6 +35,7 @@ pub fn tell(site: &Compiled, packet: String, notes: &[Note]) -> Trace {
         Some(note::HEARD) => "heard by the daemon",
         Some(note::FLOODED) => "flooded",
         Some(note::EARLY) => "waits for its first fragment",
+        Some(note::PASSED) => "passed up to the host",
         Some(note::EMIT) => "forwarded",
         Some(_) => "stopped",
         None => "unknown",
@@ -84,6 +87,7 @@ fn step(site: &Compiled, note: &Note) -> Option<Step> {
             );
             ("fragment", decision)
         }
+        note::PASSED => ("host", "is the host's, which shares the NIC".to_owned()),
         note::STOP => {
             let stop = Stop::from_number(note.id);
             ("stop", format!("{}: {}", stop.name(), stop.sentence().trim()))

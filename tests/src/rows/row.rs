@@ -35,6 +35,7 @@ enum Expect {
     Heard,
     Flooded(Vec<(End, Frame)>),
     Parked,
+    Passed,
     Stopped(u32, Stop),
     Told(u32, Stop, Frame),
 }
@@ -111,6 +112,12 @@ impl Row {
         self
     }
 
+    /// The host gets it as it came.
+    pub fn passed(mut self) -> Self {
+        self.expect = Expect::Passed;
+        self
+    }
+
     /// It stops, counted under this tenant.
     pub fn stopped(mut self, tenant: u32, stop: Stop) -> Self {
         self.expect = Expect::Stopped(tenant, stop);
@@ -162,7 +169,8 @@ impl Row {
             | Expect::Answered(_)
             | Expect::Heard
             | Expect::Flooded(_)
-            | Expect::Parked => None,
+            | Expect::Parked
+            | Expect::Passed => None,
         }
     }
 
@@ -259,6 +267,14 @@ impl Row {
             Expect::Parked => {
                 count(&mut expected, self.from, Counter::Parked, 1, bytes);
                 if outcome.end != Ended::Parked {
+                    return Err(format!("{:?}", outcome.end));
+                }
+                (None, None)
+            }
+            Expect::Passed => {
+                let bytes = bytes + self.more_headers(segments);
+                count(&mut expected, self.from, Counter::Passed, segments, bytes);
+                if outcome.end != Ended::Passed {
                     return Err(format!("{:?}", outcome.end));
                 }
                 (None, None)

@@ -11,6 +11,7 @@
 //!             └ net 6: red_c         10.66.0.0/24, exported to the uplink
 //! lonely                             10.8.0.0/24, no router
 //! uplink line: line_up, attached to the uplink itself           100.65.0.0/24
+//! the host's own: .5 on the links of uplink and access
 //! ```
 
 use std::cell::RefCell;
@@ -20,7 +21,7 @@ use dataplane_common::{
     table::{
         endpoint::{Endpoint, flags},
         next_hop::state,
-        policy::{self, MemberKey, Rule, family, remote},
+        policy::{self, MemberKey, Rule, family, remote, rule_flags},
         route::kind,
     },
 };
@@ -211,6 +212,26 @@ impl Site {
         w.route(uplink.zone, "0.0.0.0/0", via(&[uplink.hop]));
         w.route(uplink.zone, "::/0", via(&[uplink.hop]));
         w.route(uplink.zone, "192.0.2.0/24", to(kind::PROTECTED, 0));
+        let answers = Rule { flags: rule_flags::ANSWERS, ..only(family::V4, TCP, 443, 443) };
+        let host = w.policy(
+            0,
+            &[],
+            &[
+                only(family::V4, TCP, 22, 22),
+                only(family::V4, UDP, 53, 53),
+                only(family::V4, 1, 0x0800, 0x08ff),
+                within(only(family::V4, UDP, 161, 161), "198.51.100.0/24"),
+                answers,
+                only(family::V6, TCP, 22, 22),
+                only(family::V6, UDP, 53, 53),
+                only(family::V6, 58, 0x8000, 0x80ff),
+            ],
+        );
+        w.host(uplink, &["198.51.100.5", "2001:db8:ff::5"], host);
+        w.host(access, &["100.127.0.5"], host);
+        for pool in ["100.64.0.0/24", "100.65.0.0/24", "2001:db8:64::/48"] {
+            w.route(access.zone, pool, to(kind::INSIDE, 0));
+        }
         w.route(uplink.zone, "10.66.0.0/24", to(kind::ROUTER, red_router));
         w.route(uplink.zone, "100.65.0.0/24", to(kind::POOL, access.zone));
         for exported in [

@@ -58,6 +58,7 @@ impl Histogram {
                 job::ECHO => "answered echo",
                 job::HEAR => "heard",
                 job::PARK => "parked",
+                job::PASS => "passed up",
                 _ => "told",
             };
             let family = if is_parsed { family } else { "no IP" };
@@ -213,6 +214,7 @@ fn route_name(of: u32) -> &'static str {
         kind::OWN => "own",
         kind::ROUTER => "router",
         kind::PROTECTED => "protected",
+        kind::HOST => "host",
         _ => "none",
     }
 }

@@ -40,6 +40,8 @@ mod fragments;
 
 mod interfaces;
 
+mod shared;
+
 mod counted;
 
 mod accounting;

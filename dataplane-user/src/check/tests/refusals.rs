@@ -392,6 +392,22 @@ pub(super) const ROWS: &[Row] = &[
     (WEB, "{prefix: 192.0.2.0/26, tenant: shop, router: edge}", "{prefix: 192.0.2.0/26, tenant: show, router: edge}", &[
         "93:40 uplinks.internet.exports.0.tenant: no tenant `show`",
     ]),
+    (WEB, "protected: [203.0.113.128/25]", "host: {addresses: [{address: 127.0.0.1}, {address: 192.0.2.7}, {address: 198.51.100.2, protocol: tcp, port: 22, source_port: 53}]}", &[
+        "95:34 uplinks.internet.host.addresses.0.address: `127.0.0.1` is not a machine's IPv4 or IPv6 address: it is a loopback address",
+        "95:56 uplinks.internet.host.addresses.1.address: 192.0.2.7 is the host's, and 192.0.2.0/26 is not",
+        "95:130 uplinks.internet.host.addresses.2.source_port: an entry has a port or a source_port",
+    ]),
+    (WEB, "protected: [203.0.113.128/25]", "host: {addresses: [{address: 198.51.100.9, port: 22}, {address: 198.51.100.9, protocol: icmp, port: 22}, {address: 198.51.100.9, sources: [\"2001:db8::/32\"]}, {protocol: tcp}], lcap: true}", &[
+        "95:54 uplinks.internet.host.addresses.0.port: port needs a protocol",
+        "95:105 uplinks.internet.host.addresses.1.port: protocol 1 has no ports",
+        "95:144 uplinks.internet.host.addresses.2.sources.0: 2001:db8::/32 is not of the address's family",
+        "95:163 uplinks.internet.host.addresses.3: missing field `address`",
+        "95:181 uplinks.internet.host.lcap: unknown field `lcap`",
+    ]),
+    (WEB, "protected: [203.0.113.128/25]", "mac: 02:00:00:00:00:99\n    host: {addresses: [{address: 198.51.100.9, protocol: tcp, port: 0}]}", &[
+        "95:10 uplinks.internet.mac: with addresses of the host the MAC is the interface's",
+        "96:69 uplinks.internet.host.addresses.0.port: 0 is not a port",
+    ]),
     (WEB, "protected: [203.0.113.128/25]", "protected: [192.0.2.0/24]", &[
         "95:17 uplinks.internet.protected.0: 192.0.2.0/24 is protected, and 192.0.2.0/26 is exported",
     ]),
