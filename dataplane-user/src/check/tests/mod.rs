@@ -5,9 +5,11 @@ mod refusals;
 use std::fmt::Write;
 use std::sync::LazyLock;
 
+use dataplane_common::limits::FLOOD_PORTS_OF_NETWORK;
 use proptest::prelude::*;
 
 use super::*;
+use crate::compile::{self, Compiled, Facts};
 use crate::config::Severity;
 use crate::config::diagnostic::{FINDINGS_MAX, render};
 use crate::config::tree::DEPTH_MAX;
@@ -203,6 +205,40 @@ fn policy_limit() {
             format!("{name}.rules.{max}: 1001 rules of a port's or line's security groups");
         assert!(found[0].ends_with(&message), "{found:?}");
     }
+}
+
+/// In a network of too many ports nothing is copied to anybody, and that is said.
+#[test]
+fn a_crowded_network_is_told_of() {
+    let crowd = |count: u32| {
+        let mut text = String::from(
+            "version: 1\ntenants:\n  - name: blue\n    networks: [{name: lan, subnets: \
+             [{cidr: 10.0.0.0/16}]}]\n    ports:\n",
+        );
+        for at in 0..count {
+            let [_, _, a, b] = at.to_be_bytes();
+            let _ = writeln!(
+                text,
+                "      - {{name: p{at}, network: lan, interface: v{at}, mac: \
+                 '02:00:00:00:{a:02x}:{b:02x}'}}"
+            );
+        }
+        text
+    };
+    let flooded = |text: &str| {
+        let site = check(text).site.expect("no error");
+        let image = compile::compile(&site, &Facts::default(), &Compiled::default()).image;
+        let counts: Vec<_> = image.zones.iter().map(|zone| zone.flood_count).collect();
+        (image.flood_ports.len(), counts)
+    };
+    let most = crowd(FLOOD_PORTS_OF_NETWORK);
+    assert_eq!(findings(&most), [""; 0]);
+    assert_eq!(flooded(&most), (1024, vec![0, 1024]));
+    let more = crowd(FLOOD_PORTS_OF_NETWORK + 1);
+    let found = findings(&more);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("broadcast and multicast are not forwarded"), "{found:?}");
+    assert_eq!(flooded(&more), (0, vec![0, 0]));
 }
 
 #[test]
