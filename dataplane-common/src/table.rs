@@ -13,6 +13,7 @@ pub mod flow;
 pub mod next_hop;
 pub mod policy;
 pub mod route;
+pub mod total;
 pub mod zone;
 
 macro_rules! record {

@@ -12,6 +12,9 @@ use crate::table::flow::FlowKey;
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub struct Work {
+    /// What a program of another version may have here.
+    #[cfg(feature = "control-other-work")]
+    pub other: [u64; 5],
     /// The version of the site that the packet is judged by (the binding).
     pub version: u32,
     /// [`flags`] (attach and parse).

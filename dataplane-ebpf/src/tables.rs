@@ -28,6 +28,7 @@ use dataplane_common::{
         next_hop::{NextHop, Output},
         policy::{self, MemberKey, Policy, Rule},
         route::Route,
+        total::{Intent, TOTALS_MAX, Total},
         zone::{FloodPort, Zone},
     },
     tables::{COUNTERS, Counter, Heard, NOTES_MAX, Note, Rate, SHARES, Share, Tally},
@@ -101,6 +102,11 @@ static DATAGRAMS: Array<Datagram> = Array::with_max_entries(limits::DATAGRAMS, M
 #[map]
 static SHARES_OF_TENANT: Array<Word64> =
     Array::with_max_entries(limits::TENANTS_MAX * SHARES, MAPPED);
+/// What flows have carried in all, and what of that is about to be written. No program asks.
+#[map]
+static TOTALS: Array<Total> = Array::with_max_entries(TOTALS_MAX, MAPPED);
+#[map]
+static INTENT: Array<Intent> = Array::with_max_entries(1, MAPPED);
 /// When each tenant's next ICMP error is due (see [`Rate`]).
 #[map]
 static REPORTS: Array<Word64> = Array::with_max_entries(limits::TENANTS_MAX, MAPPED);

@@ -18,6 +18,7 @@ use crate::{
     claims::Claims,
     compile::{self, Compiled, Facts, Interface, Link, ids::Kind},
     config::{self, diagnostic::render},
+    link::Sender,
     load::{self, Attach, Attached, Dataplane, Hook, Interfaces, Place, Role, Shared},
     message,
     model::{self, AttachmentIx, Owner, Site},
@@ -71,6 +72,8 @@ struct Neighbourhood {
     claims: Claims,
     /// What others are told of addresses of ours.
     announcer: Announcer,
+    /// By which all of that is said.
+    sender: Sender,
 }
 
 /// A site, and what became of it on this machine.
@@ -139,8 +142,12 @@ impl Daemon {
         }
         let mut watch = Watch::default();
         watch.follow(questions(&site, &[]), &neighbours);
-        let mut neighbours =
-            Neighbourhood { watch, claims: Claims::new(held), announcer: Announcer::default() };
+        let mut neighbours = Neighbourhood {
+            watch,
+            claims: Claims::new(held),
+            announcer: Announcer::default(),
+            sender: Sender::default(),
+        };
         let put = Put { options: &options, dataplane: &mut dataplane, neighbours: &mut neighbours };
         match put.in_force(&compiled, site, file, &BTreeMap::new(), options.asker.clone()) {
             Ok((in_force, _)) => {
@@ -230,7 +237,12 @@ impl Daemon {
 
     /// Asks next hops that are due, hears what they say, and tells of our own addresses.
     pub fn attend(&mut self) -> anyhow::Result<()> {
-        self.neighbours.announcer.tell();
+        let Neighbourhood { announcer, sender, .. } = &mut self.neighbours;
+        let attached = &self.in_force.attached;
+        announcer.tell(sender, |index| {
+            let at = attached.iter().find(|at| at.interface.index == index)?;
+            Some(at.interface.name.as_str())
+        });
         self.hear();
         if self.is_behind { self.renew() } else { Ok(()) }
     }
@@ -272,10 +284,15 @@ impl Daemon {
             }
         }
         self.is_behind |= self.neighbours.claims.due(Instant::now());
-        for dead in self.neighbours.watch.ask() {
+        let Neighbourhood { watch, sender, .. } = &mut self.neighbours;
+        for dead in watch.ask(sender) {
             let Question { target, interface, .. } = dead;
             warn(format_args!("next hop {target} ({interface}) does not answer any more"));
             self.is_behind = true;
+        }
+        // Its counters have them as well, and nobody's packet was lost.
+        for interface in self.neighbours.sender.take_refused() {
+            self.dataplane.not_refused(&interface);
         }
     }
 
@@ -520,6 +537,8 @@ impl Put<'_> {
         // What does not fit is refused before anything is touched.
         let tried = compile::compile(&site, &neighbours.facts(options, &[]), before);
         dataplane.may_install(&tried.image)?;
+        // What was refused belongs to whose interfaces they were.
+        dataplane.fold_refused(|ifindex| before.tenant_at(ifindex))?;
         let known: Vec<_> = dataplane.attached().map(str::to_owned).collect();
         let attached = Self::attach(options, dataplane, &site, refused, &asker)?;
         attached.iter().filter_map(|at| at.warning.as_ref()).for_each(warn);

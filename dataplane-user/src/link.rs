@@ -1,6 +1,7 @@
 //! How is a whole frame sent on an interface? By a packet socket that hears nothing.
 
 use std::{
+    collections::HashMap,
     io,
     mem::size_of_val,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
@@ -8,13 +9,44 @@ use std::{
 
 use nix::{libc, net::if_::if_nametoindex};
 
-/// Sends a frame on an interface of the calling thread's namespace.
-pub fn send(interface: &str, frame: &[u8]) -> io::Result<()> {
-    send_at(if_nametoindex(interface)?, frame)
+/// Sends frames of our own, and counts them: they are in no counter of the programs.
+#[derive(Default)]
+pub struct Sender {
+    /// By interface and VLAN.
+    sent: HashMap<(String, u16), u64>,
+    /// Interfaces that refused a frame, once for each.
+    refused: Vec<String>,
 }
 
-/// The same, to the interface of this number.
-pub fn send_at(index: u32, frame: &[u8]) -> io::Result<()> {
+impl Sender {
+    /// Sends a frame. By an interface that is down or gone nobody is reached.
+    pub fn send(&mut self, interface: &str, vlan: u16, frame: &[u8]) {
+        /// What a device that takes no frame makes of sending (asm-generic/errno.h).
+        const ENOBUFS: i32 = 105;
+        match send(interface, frame) {
+            Ok(()) => *self.sent.entry((interface.to_owned(), vlan)).or_default() += 1,
+            Err(error) if error.raw_os_error() == Some(ENOBUFS) => {
+                self.refused.push(interface.to_owned());
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// How many frames were sent there.
+    #[must_use]
+    pub fn sent(&self, interface: &str, vlan: u16) -> u64 {
+        self.sent.get(&(interface.to_owned(), vlan)).copied().unwrap_or(0)
+    }
+
+    /// Interfaces that refused a frame since the last call, once for each frame.
+    pub fn take_refused(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.refused)
+    }
+}
+
+/// Sends a frame on an interface of the calling thread's namespace.
+fn send(interface: &str, frame: &[u8]) -> io::Result<()> {
+    let index = if_nametoindex(interface)?;
     let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     #[expect(unsafe_code, reason = "nix knows no packet socket without a protocol")]
     // SAFETY: no pointer is passed; the descriptor is open, and nobody else's.

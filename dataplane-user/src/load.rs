@@ -37,6 +37,7 @@ mod records;
 pub mod refused;
 mod settings;
 mod state;
+mod totals;
 mod ways;
 
 use std::{os::fd::OwnedFd, time::Instant};
@@ -50,8 +51,9 @@ use dataplane_common::{
     table::{
         datagram::Datagram,
         flow::{FlowCold, FlowLine},
+        total::{Intent, Total},
     },
-    tables::{Heard, Share},
+    tables::{Heard, Share, Tally},
     word::Word64,
 };
 
@@ -69,6 +71,7 @@ use self::{
     refused::Refusals,
     state::State,
     testrun::Twin,
+    totals::{Index, Ink, Totals},
 };
 pub use self::{
     attach::{Attach, Attached, Warning},
@@ -82,7 +85,7 @@ pub use self::{
     netlink::Changes,
     place::Place,
     refused::RefusedAt,
-    sweep::{FlowTable, Swept, Totals},
+    sweep::{FlowTable, Swept},
     testrun::{TestFrame, Trace, Verdict},
     ways::Ways,
 };
@@ -129,7 +132,9 @@ pub struct Dataplane {
     flows_cold: Mapping<FlowCold>,
     flows_of_tenant: Mapping<Word64>,
     counters: Counters,
-    totals: Totals,
+    totals: Mapping<Total>,
+    intent: Mapping<Intent>,
+    index: Index,
     kernel: Kernel,
     refusals: Refusals,
     unseen: Vec<String>,
@@ -203,7 +208,7 @@ impl Dataplane {
         // A process may have ended between any two steps of this, so a number is taken
         // that no attached program has.
         let before = place.generations()?;
-        let own = before.iter().max().map_or(1, |last| last.wrapping_add(1));
+        let own = before.iter().max().map_or(0, |last| last.wrapping_add(1));
         let kernel = Kernel::running();
         let mut ebpf = programs::load(&place, &state, Purpose::Packets(own), log, kernel)?;
         let log = (log != LogLevel::Off).then(|| ProgramLog::of(&mut ebpf)).flatten();
@@ -226,8 +231,16 @@ impl Dataplane {
         let mut take = |name| ebpf.take_map(name).ok_or(Error::MapMissing { name });
         let tables = VersionedTables::new(&mut take)?;
         let flows = mapped("FLOWS", &take("FLOWS")?)?;
-        let flows_cold = mapped("FLOWS_COLD", &take("FLOWS_COLD")?)?;
+        let flows_cold: Mapping<FlowCold> = mapped("FLOWS_COLD", &take("FLOWS_COLD")?)?;
         let flows_of_tenant = mapped("FLOWS_OF_TENANT", &take("FLOWS_OF_TENANT")?)?;
+        let totals: Mapping<Total> = mapped("TOTALS", &take("TOTALS")?)?;
+        let intent: Mapping<Intent> = mapped("INTENT", &take("INTENT")?)?;
+        let mut index = Index::of(totals.shared());
+        if let Some(intent) = intent.shared().first() {
+            let index = &mut index;
+            Totals { totals: totals.shared(), intent, index, pen: &Ink }
+                .recover(flows_cold.shared());
+        }
         let counters = Counters::new(take("COUNTS")?, take("STOPS")?)?;
         let ear = Ear::new(take(maps::HEARD)?)?;
         let datagrams = mapped("DATAGRAMS", &take("DATAGRAMS")?)?;
@@ -252,7 +265,9 @@ impl Dataplane {
             flows_cold,
             flows_of_tenant,
             counters,
-            totals: Totals::default(),
+            totals,
+            intent,
+            index,
             kernel,
             refusals,
             unseen,
@@ -417,6 +432,11 @@ impl Dataplane {
         Ok(())
     }
 
+    /// One that an interface refused was no packet of a tenant's.
+    pub fn not_refused(&mut self, interface: &str) {
+        refused::forgive(interface, &mut self.state);
+    }
+
     /// What of refused packets this kernel does not tell.
     #[must_use]
     pub fn unseen(&self) -> &[String] {
@@ -436,14 +456,14 @@ impl Dataplane {
             self.state.write(&self.place.state_file())?;
         }
         for tenant in tenants {
-            self.totals.tenants.remove(tenant);
+            self.write_totals(|totals| totals.forget_tenant(*tenant));
         }
         self.counters.begin(tenants, attachments)
     }
 
     /// Forgets what the flows of these rules have carried.
     pub fn forget_rules(&mut self, is_gone: impl Fn(u32) -> bool) {
-        self.totals.rules.retain(|rule, _| !is_gone(*rule));
+        self.write_totals(|totals| totals.forget_rules(is_gone));
     }
 
     /// Every half-flow in force.
@@ -479,7 +499,10 @@ impl Dataplane {
             of_tenant: self.flows_of_tenant.shared(),
         };
         self.datagram_table().sweep(&is_tenant, flows::now_ticks());
-        sweep::sweep(table, &mut self.totals, is_tenant, flows::now_ticks(), grace::wait)
+        let Some(intent) = self.intent.shared().first() else { return Ok(Swept::default()) };
+        let totals = self.totals.shared();
+        let totals = &mut Totals { totals, intent, index: &mut self.index, pen: &Ink };
+        sweep::sweep(table, totals, is_tenant, flows::now_ticks(), grace::wait)
     }
 
     /// The datagrams under way, as programs and userland share them.
@@ -515,10 +538,23 @@ impl Dataplane {
         self.ear.listen()
     }
 
-    /// What flows have carried, as far as it was folded.
+    fn write_totals(&mut self, change: impl FnOnce(&mut Totals<'_, Ink>)) {
+        if let Some(intent) = self.intent.shared().first() {
+            let (totals, index) = (self.totals.shared(), &mut self.index);
+            change(&mut Totals { totals, intent, index, pen: &Ink });
+        }
+    }
+
+    /// What flows of this rule have carried, as far as it was folded.
     #[must_use]
-    pub const fn totals(&self) -> &Totals {
-        &self.totals
+    pub fn total_of_rule(&self, rule: u32) -> Tally {
+        self.index.of_rule(self.totals.shared(), rule)
+    }
+
+    /// What flows have carried that this tenant pays for, as far as it was folded.
+    #[must_use]
+    pub fn total_of_tenant(&self, tenant: u32) -> Tally {
+        self.index.of_tenant(self.totals.shared(), tenant)
     }
 
     /// Runs the programs that packets meet on a frame; tables change as by a packet.

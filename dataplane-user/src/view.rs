@@ -106,6 +106,10 @@ pub struct AttachmentCounters {
     /// Was passed up to the host, which shares the NIC.
     #[serde(default)]
     pub passed: Amount,
+    /// Frames of the daemon's own, since it runs: questions for next hops' MACs, and what it
+    /// tells of ours. They are in no other counter.
+    #[serde(default)]
+    pub own: u64,
 }
 
 /// What is counted for an interface as a whole: that it is shared by several attachments hides

@@ -56,7 +56,7 @@ pub enum End {
 /// More tenants than any site here has.
 const TENANTS: u32 = 8;
 /// Tail calls of a packet at most, and the program that it enters.
-const PROGRAMS_MAX: u32 = 4;
+const PROGRAMS_MAX: u32 = 5;
 
 /// Runs the packet through the pipeline.
 pub fn run(tables: &HostTables, packet: HostPacket) -> Outcome {

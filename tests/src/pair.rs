@@ -274,7 +274,8 @@ impl Pair {
         };
         ensure!(verdict.code == expected, "verdict {}, not {expected}", verdict.code);
         let metadata = if expected == XDP_PASS && hook == Hook::Xdp {
-            [output.ifindex.to_ne_bytes(), (DELIVERY_MARK | output.kind).to_ne_bytes()].concat()
+            let mark = DELIVERY_MARK | output.kind;
+            [output.ifindex, mark, passed.work.output].map(u32::to_ne_bytes).concat()
         } else {
             Vec::new()
         };

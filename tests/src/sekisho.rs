@@ -109,9 +109,21 @@ impl<'lab> Sekisho<'lab> {
     /// Runs the daemon (again) on the site file that is there.
     pub fn start_again(&mut self) -> Result<()> {
         let process = self.spawn(&self.socket)?;
-        process.wait_for_line(READY)?;
+        if let Err(error) = process.wait_for_line(READY) {
+            // The story is told why, and fails of it.
+            self.unbalanced("it did not start");
+            return Err(error);
+        }
         self.process = Some(process);
         Ok(())
+    }
+
+    /// Ends the daemon as an operator would, and runs this program in its place.
+    pub fn upgrade(&mut self, program: &str) -> Result<()> {
+        let ended = self.stop().and_then(Output::ok);
+        ended.inspect_err(|_| self.unbalanced("it did not end"))?;
+        program.clone_into(&mut self.program);
+        self.start_again()
     }
 
     /// Runs the daemon for so long, ready or not, and kills it.
@@ -191,6 +203,14 @@ impl<'lab> Sekisho<'lab> {
     /// `sekisho flows`.
     pub fn flows(&self) -> Result<Vec<Flow>> {
         self.ask("flows")
+    }
+
+    /// What the flows of a rule have carried.
+    pub fn rule(&self, name: &str) -> Result<Amount> {
+        let counters: Counters = self.ask("counters")?;
+        let rule = counters.rules.iter().find(|rule| rule.rule == name);
+        let known = || counters.rules.iter().map(|rule| rule.rule.as_str()).collect::<Vec<_>>();
+        Ok(rule.with_context(|| format!("no rule {name} among {:?}", known()))?.amount)
     }
 
     /// What `sekisho counters` and `sekisho drops` say now.
@@ -295,6 +315,8 @@ impl Tally {
                 at.heard = minus(at.heard, earlier.heard)?;
                 at.flooded = minus(at.flooded, earlier.flooded)?;
                 at.copied = minus(at.copied, earlier.copied)?;
+                // A daemon that was started anew has sent nothing before.
+                at.own = at.own.checked_sub(earlier.own).unwrap_or(at.own);
                 at.refused = at.refused.checked_sub(earlier.refused).context(WENT_BACK)?;
                 at.parked = minus(at.parked, earlier.parked)?;
                 at.passed = minus(at.passed, earlier.passed)?;
@@ -328,6 +350,13 @@ impl Tally {
         refused
     }
 
+    /// Frames of the running daemon's own at an interface.
+    #[must_use]
+    pub fn own(&self, interface: &str) -> u64 {
+        let here = self.attachments.iter().filter(|at| at.interface == interface);
+        here.map(|at| at.own).sum()
+    }
+
     /// All stops: tenant, reason, packets.
     pub fn stops(&self) -> impl Iterator<Item = (&str, &str, u64)> {
         self.stops.iter().map(|((tenant, reason), count)| (&**tenant, &**reason, *count))
@@ -358,6 +387,21 @@ fn minus(now: Amount, before: Amount) -> Result<Amount> {
         packets: less(now.packets, before.packets)?,
         bytes: less(now.bytes, before.bytes)?,
     })
+}
+
+/// A program whose working state of a packet is another one: `SEKISHO_OTHER_BIN`, or what
+/// `cargo xtask test` built and put aside.
+pub fn other_program() -> Result<String> {
+    if let Ok(program) = std::env::var("SEKISHO_OTHER_BIN") {
+        return Ok(program);
+    }
+    let here = std::env::current_exe()?;
+    let aside = "controls/control-other-work";
+    let found = here.ancestors().map(|folder| folder.join(aside)).find(|file| file.is_file());
+    Ok(found
+        .with_context(|| format!("no {aside}: `cargo xtask controls --build other-work` makes it"))?
+        .display()
+        .to_string())
 }
 
 /// The program under test: `SEKISHO_BIN`, or what cargo built beside this one.

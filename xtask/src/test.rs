@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::{exec, privilege, setup};
+use crate::{controls, exec, privilege, setup};
 
 /// Set up, then run every test: those that need no privilege, then the kernel's
 #[derive(clap::Args)]
@@ -24,8 +24,8 @@ pub fn run(options: &Options) -> Result<()> {
     }
     privilege::require_for_kernel()?; // before minutes of compiling
     setup::run(&setup::Options::default())?;
-    // The stories run the command itself, which no test depends on.
-    exec::run(with_bpf(exec::cargo("build").args(["--package", "dataplane-user"])))?;
+    // The stories run the command itself, which no test depends on, and one upgrades to another.
+    controls::put_aside("other-work")?;
     let which =
         if options.kernel { ["--package", "sekisho-tests"].as_slice() } else { &["--workspace"] };
     // One of the ignored is a process that another one starts, and waits to be ended.

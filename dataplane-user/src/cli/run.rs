@@ -127,27 +127,20 @@ async fn serve(
     }
     tokio::spawn(now_and_then(daemon.clone(), SWEEP_EVERY, "sweeping", Daemon::sweep));
     tokio::spawn(now_and_then(daemon.clone(), ATTEND_EVERY, "next hops", Daemon::attend));
-    let signal = daemon.lock().unwrap_or_else(PoisonError::into_inner).parked_signal()?;
+    let parked = daemon.lock().unwrap_or_else(PoisonError::into_inner).parked_signal()?;
     let parking = daemon.clone();
-    thread::spawn(move || send_parked(&parking, &signal));
+    thread::spawn(move || send_parked(&parking, &parked));
     tokio::spawn(reload(daemon.clone(), hangup));
+    // Whoever reads that it is ready may end it at once.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     println!("sekisho: ready");
     tokio::select! {
         served = axum::serve(listener, api::routes(daemon)) => served?,
-        ended = ended() => ended?,
-    }
-    eprintln!("sekisho: ended; packets go on being forwarded (`sekisho detach` ends that)");
-    Ok(())
-}
-
-/// Asked to end.
-async fn ended() -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
+    eprintln!("sekisho: ended; packets go on being forwarded (`sekisho detach` ends that)");
     Ok(())
 }
 

@@ -110,6 +110,7 @@ impl Daemon {
                 refused: of.refused.packets,
                 parked: amount(of.parked),
                 passed: amount(of.passed),
+                own: self.neighbours.sender.sent(at.interface.as_str(), vlan),
             });
         }
         let mut shared = Vec::new();
@@ -117,15 +118,15 @@ impl Daemon {
             let mut here = attachments.iter_mut().filter(|at| at.interface == interface);
             match (here.next(), here.next()) {
                 (Some(only), None) => only.refused += packets,
-                _ if packets > 0 => shared.push(SharedCounters { interface, refused: packets }),
-                _ => {}
+                (Some(_), Some(_)) => shared.push(SharedCounters { interface, refused: packets }),
+                // Of a site before.
+                (None, _) => {}
             }
         }
         attachments.sort_by(|a, b| (&a.interface, a.vlan).cmp(&(&b.interface, b.vlan)));
-        let totals = self.dataplane.totals();
         let rules = self.in_force.compiled.ids.all(Kind::Rule).map(|(name, id)| RuleCounters {
             rule: name.to_owned(),
-            amount: totals.rules.get(&id).copied().map(amount).unwrap_or_default(),
+            amount: amount(self.dataplane.total_of_rule(id)),
         });
         Ok(Counters { attachments, shared, rules: rules.collect() })
     }

@@ -13,6 +13,7 @@ use dataplane_common::{
         next_hop::{NextHop, Output},
         policy::{MemberKey, Policy, Rule},
         route::Route,
+        total::{Intent, TOTALS_MAX, Total},
         zone::{FloodPort, Zone},
     },
     tables::{COUNTERS, Refused, SHARES, Tally},
@@ -45,7 +46,7 @@ const fn array<V>(name: &'static str, max_entries: u32) -> Shape {
 
 /// Every shared map, for a flow table of this size.
 #[must_use]
-pub const fn shared(flow_lines: u32) -> [Shape; 32] {
+pub const fn shared(flow_lines: u32) -> [Shape; 34] {
     [
         array::<u64>("ROOT", 1),
         keyed::<Versioned<AttachmentKey>, Attachment>("ATTACHMENTS", limits::ATTACHMENTS_MAX),
@@ -69,6 +70,8 @@ pub const fn shared(flow_lines: u32) -> [Shape; 32] {
         array::<u64>("FLOWS_OF_TENANT", limits::TENANTS_MAX),
         array::<Datagram>("DATAGRAMS", limits::DATAGRAMS),
         array::<u64>("SHARES_OF_TENANT", limits::TENANTS_MAX * SHARES),
+        array::<Total>("TOTALS", TOTALS_MAX),
+        array::<Intent>("INTENT", 1),
         array::<u64>("REPORTS", limits::TENANTS_MAX),
         array::<u64>("COPIES", limits::TENANTS_MAX),
         array::<u64>("CLAIMS", limits::TENANTS_MAX),

@@ -117,7 +117,7 @@ pub fn load(
     let fields = kernel.fields.unwrap_or_default();
     let (redirect_start, redirect_bytes) = kernel.redirect.unwrap_or((0, 0));
     let generation = match purpose {
-        Purpose::Packets(generation) => generation,
+        Purpose::Packets(generation) => charge(generation),
         Purpose::Trace => 0,
     };
     let [secret_low, secret_high] = state.secret;
@@ -153,6 +153,7 @@ pub fn load(
         let loaded = match ebpf.program_mut(name) {
             Some(Program::Xdp(program)) => program.load(),
             Some(Program::SchedClassifier(program)) => program.load(),
+            Some(Program::RawTracePoint(_)) if purpose == Purpose::Trace => Ok(()),
             Some(Program::RawTracePoint(program)) => program.load(),
             _ => return Err(Error::ProgramMissing { name }),
         };
@@ -160,6 +161,12 @@ pub fn load(
     }
     fill_stages(&mut ebpf)?;
     Ok(ebpf)
+}
+
+/// How a generation is called where it is told that it counts; 0: nobody is.
+#[must_use]
+pub const fn charge(generation: u32) -> u32 {
+    generation.wrapping_add(1)
 }
 
 fn fill_stages(ebpf: &mut Ebpf) -> Result<(), Error> {

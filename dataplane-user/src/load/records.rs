@@ -12,6 +12,7 @@ use dataplane_common::{
         next_hop::{NextHop, Output},
         policy::{MemberKey, Policy, Rule},
         route::Route,
+        total::{Intent, Total},
         zone::{FloodPort, Zone},
     },
     tables::{NOTES_MAX, Note, Tally},
@@ -52,6 +53,10 @@ unsafe impl Shared for Word64 {}
 unsafe impl Shared for FlowLine {}
 // SAFETY: as above.
 unsafe impl Shared for FlowCold {}
+// SAFETY: as above.
+unsafe impl Shared for Total {}
+// SAFETY: as above.
+unsafe impl Shared for Intent {}
 
 // SAFETY: as above.
 unsafe impl Shared for Datagram {}

@@ -30,6 +30,9 @@ pub struct Refused {
     packets: u64,
 }
 
+/// The number of no interface.
+const NONE: u32 = 0;
+
 /// Packets that an interface did not take.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RefusedAt {
@@ -70,6 +73,13 @@ pub(super) fn watch(place: &Place, ebpf: &mut Ebpf, generation: u32) -> Vec<Stri
     unseen
 }
 
+/// One of the packets that the interface's counters have, or will have, is not to be counted.
+pub(super) fn forgive(interface: &str, state: &mut State) {
+    if let Some(at) = state.refused.get_mut(interface) {
+        at.seen += 1;
+    }
+}
+
 /// The counters of refusals.
 pub struct Refusals {
     at_nics: HashTable<MapData, u32, Record<[u64; 2]>>,
@@ -89,7 +99,7 @@ impl Refusals {
     /// From now on this generation's programs count, and no other's.
     pub fn give_charge(&self, generation: u32) {
         if let Some(own) = self.in_charge.shared().first() {
-            own.store(u64::from(generation));
+            own.store(u64::from(programs::charge(generation)));
         }
     }
 
@@ -111,10 +121,11 @@ impl Refusals {
         Ok(())
     }
 
-    /// Forgets an interface, whose rest has been folded.
+    /// Looks at an interface no more. Its sum stays: it may come again.
     pub fn end(&mut self, name: &str, state: &mut State) {
-        if let Some(at) = state.refused.remove(name) {
+        if let Some(at) = state.refused.get_mut(name) {
             let _ = self.at_nics.remove(&at.ifindex);
+            at.ifindex = NONE;
         }
     }
 
@@ -129,10 +140,9 @@ impl Refusals {
             state.refused_of_tenants.remove(tenant);
         }
         let now = interface::tx_dropped()?;
-        for name in interfaces {
-            if let (Some(at), Some(found)) = (state.refused.get_mut(name), now.get(name)) {
-                *at = Refused { seen: self.reading(*found), packets: 0, ..*at };
-            }
+        for (name, at) in state.refused.iter_mut().filter(|(name, _)| interfaces.contains(name)) {
+            let seen = now.get(name).map_or(at.seen, |found| self.reading(*found));
+            *at = Refused { seen, packets: 0, ..*at };
         }
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! Which flows are over, and what have they carried?
 //!
 //! A pass through the flow table has three parts. It *folds*: what a half-flow has
-//! forwarded since the last pass is added to its rules' and its tenant's totals. It
+//! forwarded since the last pass is added to its rules' and its tenant's totals
+//! (`totals.rs`). It
 //! *marks*: a pair that saw no packet for as long as its state allows becomes dead. And
 //! after a grace period, when no packet holds a dead line's index any more, it
 //! *empties*: the rest is folded, the counters start from zero, the tenant's quota is
@@ -9,16 +10,16 @@
 //!
 //! All of it works on plain memory, the kernel's or a test's.
 
-use std::collections::HashMap;
-
 use dataplane_common::{
     stage::conntrack,
     table::flow::{FlowCold, FlowLine, status},
-    tables::Tally,
     word::Word64,
 };
 
-use super::flows::since;
+use super::{
+    flows::since,
+    totals::{Pen, Totals},
+};
 
 /// The flow table: lines, their cold parts, and how many lines each tenant has.
 #[derive(Clone, Copy)]
@@ -29,15 +30,6 @@ pub struct FlowTable<'t> {
     pub cold: &'t [FlowCold],
     /// By tenant.
     pub of_tenant: &'t [Word64],
-}
-
-/// What flows have carried since this process began to fold.
-#[derive(Clone, Default, PartialEq, Eq, Debug)]
-pub struct Totals {
-    /// By rule. A packet counts for the sender's rule and for the receiver's.
-    pub rules: HashMap<u32, Tally>,
-    /// By the tenant that pays for the flow.
-    pub tenants: HashMap<u32, Tally>,
 }
 
 /// What a pass found.
@@ -53,9 +45,9 @@ pub struct Swept {
 
 /// One pass. Flows of whoever is no `is_tenant` are over. `grace` waits until no packet is under way that was under way at its
 /// call; if it fails, dead lines stay dead until the next pass.
-pub fn sweep<E>(
+pub fn sweep<P: Pen, E>(
     table: FlowTable<'_>,
-    totals: &mut Totals,
+    totals: &mut Totals<'_, P>,
     is_tenant: impl Fn(u32) -> bool,
     now_ticks: u32,
     grace: impl FnOnce() -> Result<(), E>,
@@ -66,9 +58,9 @@ pub fn sweep<E>(
         let seen = line.status.load();
         match seen & status::LIFE {
             status::LIVE => {
-                fold(cold, totals);
+                totals.fold(table.cold, index);
                 let is_over = !is_tenant(cold.tenant.load()) || is_over(table, index, now_ticks);
-                if is_over && mark(line, seen) {
+                if is_over && mark(line, seen, totals.pen) {
                     swept.expired += 1;
                     dead.push(index);
                 } else {
@@ -84,38 +76,9 @@ pub fn sweep<E>(
     }
     grace()?;
     for index in dead {
-        if let (Some(line), Some(cold)) = (table.lines.get(index), table.cold.get(index)) {
-            empty(line, cold, table.of_tenant, totals);
-            swept.emptied += 1;
-        }
+        swept.emptied += usize::from(empty(table, index, totals));
     }
     Ok(swept)
-}
-
-/// Adds to the totals what the half-flow has forwarded since it was last folded.
-fn fold(cold: &FlowCold, totals: &mut Totals) {
-    let packets = cold.packets.load();
-    let bytes = cold.bytes.load();
-    // The low words differ by less than 2^32 packets a pass.
-    let more = Tally {
-        packets: u64::from((packets as u32).wrapping_sub(cold.folded_packets.load())),
-        bytes: bytes.wrapping_sub(cold.folded_bytes.load()),
-    };
-    if more == Tally::default() {
-        return;
-    }
-    cold.folded_packets.store(packets as u32);
-    cold.folded_bytes.store(bytes);
-    let rules = [cold.rule_egress.load(), cold.rule_ingress.load()];
-    for rule in rules.into_iter().filter(|&rule| rule != 0) {
-        add(totals.rules.entry(rule).or_default(), more);
-    }
-    add(totals.tenants.entry(cold.tenant.load()).or_default(), more);
-}
-
-fn add(total: &mut Tally, more: Tally) {
-    total.packets += more.packets;
-    total.bytes += more.bytes;
 }
 
 /// Has the line been idle for too long, and its other half too? The programs ask the
@@ -145,35 +108,49 @@ fn idle_max(line: &FlowLine) -> u32 {
 }
 
 /// Gives the line up, unless a packet has rewritten it since its status was `seen`.
-fn mark(line: &FlowLine, seen: u32) -> bool {
-    line.status.swap(seen, (seen & !status::LIFE) | status::DEAD)
+fn mark(line: &FlowLine, seen: u32, pen: &impl Pen) -> bool {
+    pen.swap32(&line.status, seen, (seen & !status::LIFE) | status::DEAD)
 }
 
-/// Frees a line that nobody uses any more. The sequence stays, so that whoever takes
-/// the line next goes on counting.
-fn empty(line: &FlowLine, cold: &FlowCold, of_tenant: &[Word64], totals: &mut Totals) {
-    fold(cold, totals);
-    cold.packets.store(0);
-    cold.bytes.store(0);
-    cold.folded_packets.store(0);
-    cold.folded_bytes.store(0);
-    if let Some(count) = of_tenant.get(cold.tenant.load() as usize)
+/// Frees a line that nobody uses any more, if its counters could be taken over. The sequence
+/// stays, so that whoever takes the line next goes on counting.
+fn empty<P: Pen>(table: FlowTable<'_>, index: usize, totals: &mut Totals<'_, P>) -> bool {
+    let (Some(line), Some(cold)) = (table.lines.get(index), table.cold.get(index)) else {
+        return false;
+    };
+    totals.fold(table.cold, index);
+    if cold.packets.load() as u32 != cold.folded_packets.load() {
+        return false;
+    }
+    totals.clear(table.cold, index);
+    // Dying here gives the quota back twice: a tenant may then have a half-flow more. The other
+    // way round it would have one less for ever.
+    if let Some(count) = table.of_tenant.get(cold.tenant.load() as usize)
         && count.load() > 0
     {
-        count.add(u64::MAX); // one less
+        totals.pen.add(count, u64::MAX); // one less
     }
-    line.status.store(line.status.load() & !(status::SEQUENCE - 1));
+    totals.pen.put32(&line.status, line.status.load() & !(status::SEQUENCE - 1));
+    true
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{convert::Infallible, sync::RwLock, thread};
+    use std::{cell::Cell, convert::Infallible, sync::RwLock, thread};
 
     use dataplane_common::{
-        stage::conntrack::state, table::flow::FlowKey, wire::protocol, word::Word32,
+        stage::conntrack::state,
+        table::{
+            flow::FlowKey,
+            total::{Intent, Total},
+        },
+        tables::Tally,
+        wire::protocol,
+        word::Word32,
     };
 
     use super::*;
+    use crate::load::totals::{Index, Ink};
 
     const TENANT: u32 = 3;
     const UNREPLIED_TICKS: u32 = 30_000;
@@ -187,7 +164,138 @@ mod tests {
         lines: Vec<FlowLine>,
         cold: Vec<FlowCold>,
         of_tenant: Vec<Word64>,
-        totals: Totals,
+        books: Books,
+    }
+
+    /// Totals for a test.
+    struct Books {
+        totals: Vec<Total>,
+        intent: Intent,
+        index: Index,
+    }
+
+    impl Books {
+        fn new() -> Self {
+            let totals: Vec<_> = (0..16).map(|_| Total::default()).collect();
+            let index = Index::of(&totals);
+            Self { totals, intent: Intent::default(), index }
+        }
+
+        fn with<'t, P>(&'t mut self, pen: &'t P) -> Totals<'t, P> {
+            let Self { totals, intent, index } = self;
+            Totals { totals, intent, index, pen }
+        }
+
+        fn of_rule(&self, rule: u32) -> Tally {
+            self.index.of_rule(&self.totals, rule)
+        }
+
+        fn of_tenant(&self) -> Tally {
+            self.index.of_tenant(&self.totals, TENANT)
+        }
+    }
+
+    /// The pen of a process that is killed after so many strokes: what it writes then is never
+    /// written.
+    struct Dying(Cell<u32>);
+
+    impl Dying {
+        fn lives(&self) -> bool {
+            let left = self.0.get();
+            self.0.set(left.saturating_sub(1));
+            left > 0
+        }
+    }
+
+    impl Pen for Dying {
+        fn put(&self, word: &Word64, value: u64) {
+            if self.lives() {
+                word.store(value);
+            }
+        }
+
+        fn put32(&self, word: &Word32, value: u32) {
+            if self.lives() {
+                word.store(value);
+            }
+        }
+
+        fn swap32(&self, word: &Word32, old: u32, new: u32) -> bool {
+            self.lives() && word.swap(old, new)
+        }
+
+        fn add(&self, word: &Word64, value: u64) {
+            if self.lives() {
+                word.add(value);
+            }
+        }
+    }
+
+    #[test]
+    fn whenever_the_process_dies_each_packet_is_counted_once() {
+        // Three pairs: one that is over, one that lives, and one whose ends have one rule.
+        let begin = || {
+            let memory = Memory::new(8);
+            memory.open(0, 1, state::UNREPLIED, 0);
+            memory.open(2, 3, state::REPLIED, UNREPLIED_TICKS);
+            memory.open(4, 5, state::REPLIED, UNREPLIED_TICKS);
+            memory.cold[4].rule_ingress.store(11);
+            for (line, packets) in [(0, 3), (1, 5), (2, 7), (3, 11), (4, 13)] {
+                memory.forward(line, packets, packets * 60);
+            }
+            memory
+        };
+        let tally = |packets| Tally { packets, bytes: packets * 60 };
+        let mut strokes = 0;
+        loop {
+            let mut memory = begin();
+            let (lines, cold, of_tenant) = (&memory.lines, &memory.cold, &memory.of_tenant);
+            let table = FlowTable { lines, cold, of_tenant };
+            let grace = || Ok::<_, Infallible>(());
+            let pen = Dying(Cell::new(strokes));
+            sweep(table, &mut memory.books.with(&pen), anybody, UNREPLIED_TICKS, grace).unwrap();
+            let is_whole = pen.0.get() > 0;
+
+            // Packets go on; another process finds what is there.
+            memory.lines[2].seen_ticks.store(UNREPLIED_TICKS);
+            cold[2].packets.add(1);
+            cold[2].bytes.add(60);
+            memory.books.index = Index::of(&memory.books.totals);
+            memory.books.with(&Ink).recover(cold);
+            for _ in 0..2 {
+                let totals = &mut memory.books.with(&Ink);
+                sweep(table, totals, anybody, UNREPLIED_TICKS, grace).unwrap();
+            }
+            let Books { totals, index, .. } = &memory.books;
+            let when = format!("killed after {strokes} strokes");
+            assert_eq!(index.of_tenant(totals, TENANT), tally(40), "{when}");
+            assert_eq!(index.of_rule(totals, 11), tally(40 + 13), "{when}");
+            assert_eq!(index.of_rule(totals, 22), tally(40 - 13), "{when}");
+            let halves = of_tenant[TENANT as usize].load();
+            assert!((3..=4).contains(&halves), "{halves} after {strokes} strokes");
+            assert_eq!(lines[0].status.load() & status::LIFE, status::EMPTY);
+            if is_whole {
+                break;
+            }
+            strokes += 1;
+        }
+        assert!(strokes > 50, "{strokes} strokes");
+    }
+
+    #[test]
+    fn a_total_without_room_waits() {
+        let mut memory = Memory::new(4);
+        memory.books.totals.truncate(2);
+        memory.books.index = Index::of(&memory.books.totals);
+        memory.open(0, 1, state::UNREPLIED, 0);
+        memory.forward(0, 7, 700);
+        let swept = memory.sweep(UNREPLIED_TICKS);
+        assert_eq!((swept.expired, swept.emptied), (2, 1));
+        assert_eq!(memory.lines[0].status.load() & status::LIFE, status::DEAD);
+        memory.books.with(&Ink).forget_rules(|rule| rule == 11);
+        memory.cold[0].rule_egress.store(0);
+        assert_eq!(memory.sweep(UNREPLIED_TICKS).emptied, 1);
+        assert_eq!(memory.books.of_tenant(), Tally { packets: 7, bytes: 700 });
     }
 
     #[test]
@@ -211,14 +319,14 @@ mod tests {
         let cold = &memory.cold[0];
         assert_eq!((cold.packets.load(), cold.bytes.load()), (0, 0));
         assert_eq!((cold.folded_packets.load(), cold.folded_bytes.load()), (0, 0));
-        assert_eq!(memory.totals.tenants[&TENANT], Tally { packets: 7, bytes: 700 });
+        assert_eq!(memory.books.of_tenant(), Tally { packets: 7, bytes: 700 });
     }
 
     #[test]
     fn flows_of_a_tenant_that_is_no_more_are_over() {
-        let memory = Memory::new(4);
+        let (memory, mut books) = (Memory::new(4), Books::new());
         memory.open(0, 1, state::ESTABLISHED, 0);
-        let (table, totals) = (memory.table(), &mut Totals::default());
+        let (table, totals) = (memory.table(), &mut books.with(&Ink));
         let swept = sweep(table, totals, |tenant| tenant != TENANT, 1, || Ok::<_, Infallible>(()));
         assert_eq!(swept, Ok(Swept { live: 0, expired: 2, emptied: 2 }));
         assert_eq!(memory.of_tenant[TENANT as usize].load(), 0);
@@ -228,9 +336,9 @@ mod tests {
     fn without_grace_a_dead_line_stays() {
         let mut memory = Memory::new(4);
         memory.open(0, 1, state::UNREPLIED, 0);
-        let table = memory.table();
+        let (table, mut books) = (memory.table(), Books::new());
         let refused: Result<Swept, u8> =
-            sweep(table, &mut Totals::default(), anybody, UNREPLIED_TICKS, || Err(7));
+            sweep(table, &mut books.with(&Ink), anybody, UNREPLIED_TICKS, || Err(7));
         assert_eq!(refused, Err(7));
         assert_eq!(memory.lines[0].status.load() & status::LIFE, status::DEAD);
         assert_eq!(memory.of_tenant[TENANT as usize].load(), 2);
@@ -253,7 +361,7 @@ mod tests {
         memory.open(0, 1, state::UNREPLIED, 0);
         let seen = memory.lines[0].status.load();
         memory.lines[0].status.store(seen + status::SEQUENCE);
-        assert!(!mark(&memory.lines[0], seen));
+        assert!(!mark(&memory.lines[0], seen, &Ink));
         assert_eq!(memory.lines[0].status.load(), seen + status::SEQUENCE);
     }
 
@@ -276,14 +384,15 @@ mod tests {
         memory.forward(0, 1, 100);
         let (lines, cold, of_tenant) = (&memory.lines, &memory.cold, &memory.of_tenant);
         let table = FlowTable { lines, cold, of_tenant };
-        let swept = sweep(table, &mut memory.totals, anybody, UNREPLIED_TICKS, || {
+        let totals = &mut memory.books.with(&Ink);
+        let swept = sweep(table, totals, anybody, UNREPLIED_TICKS, || {
             cold[0].packets.add(2);
             cold[0].bytes.add(200);
             Ok::<_, Infallible>(())
         });
         assert_eq!(swept.map(|swept| swept.emptied), Ok(2));
-        assert_eq!(memory.totals.rules[&11], Tally { packets: 3, bytes: 300 });
-        assert_eq!(memory.totals.rules[&22], Tally { packets: 3, bytes: 300 });
+        assert_eq!(memory.books.of_rule(11), Tally { packets: 3, bytes: 300 });
+        assert_eq!(memory.books.of_rule(22), Tally { packets: 3, bytes: 300 });
     }
 
     /// Whatever comes in whatever order, every packet is counted once.
@@ -315,8 +424,8 @@ mod tests {
         }
         memory.sweep(now + 10 * UNREPLIED_TICKS);
         assert!(forwarded.packets > 100_000, "{forwarded:?}");
-        assert_eq!(memory.totals.tenants[&TENANT], forwarded);
-        assert_eq!(memory.totals.rules[&11], forwarded);
+        assert_eq!(memory.books.of_tenant(), forwarded);
+        assert_eq!(memory.books.of_rule(11), forwarded);
         assert_eq!(memory.of_tenant[TENANT as usize].load(), 0);
     }
 
@@ -329,7 +438,8 @@ mod tests {
         let memory = Memory::new(512);
         let under_way = RwLock::new(());
         let (now, done) = (Word32::default(), Word32::default());
-        let mut totals = Totals::default();
+        let mut books = Books::new();
+        let mut totals = books.with(&Ink);
         let grace = || {
             drop(under_way.write());
             Ok::<_, Infallible>(())
@@ -364,7 +474,7 @@ mod tests {
             workers.into_iter().map(|worker| worker.join().expect("no panic")).sum::<u64>()
         });
         sweep(memory.table(), &mut totals, anybody, now.load() + UNREPLIED_TICKS, grace).unwrap();
-        assert_eq!(totals.tenants[&TENANT], Tally { packets: forwarded, bytes: forwarded * 60 });
+        assert_eq!(books.of_tenant(), Tally { packets: forwarded, bytes: forwarded * 60 });
         assert_eq!(memory.of_tenant[TENANT as usize].load(), 0);
     }
 
@@ -374,7 +484,7 @@ mod tests {
                 lines: (0..lines).map(|_| FlowLine::default()).collect(),
                 cold: (0..lines).map(|_| FlowCold::default()).collect(),
                 of_tenant: (0..8).map(|_| Word64::default()).collect(),
-                totals: Totals::default(),
+                books: Books::new(),
             }
         }
 
@@ -385,7 +495,8 @@ mod tests {
         fn sweep(&mut self, now_ticks: u32) -> Swept {
             let (lines, cold, of_tenant) = (&self.lines, &self.cold, &self.of_tenant);
             let table = FlowTable { lines, cold, of_tenant };
-            sweep(table, &mut self.totals, anybody, now_ticks, || Ok::<_, Infallible>(())).unwrap()
+            let totals = &mut self.books.with(&Ink);
+            sweep(table, totals, anybody, now_ticks, || Ok::<_, Infallible>(())).unwrap()
         }
 
         /// As the programs do it.

@@ -16,7 +16,7 @@ use dataplane_common::{
     wire::{arp, ethernet, icmp::v6},
 };
 
-use crate::{frame, link, tables::Image};
+use crate::{frame, link::Sender, tables::Image};
 
 /// One address at one place.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -64,16 +64,17 @@ impl Announcer {
         }
     }
 
-    /// Tells a portion of what is due.
-    pub fn tell(&mut self) {
+    /// Tells a portion of what is due; `name` is what the interface of a number is called.
+    pub fn tell<'n>(&mut self, sender: &mut Sender, name: impl Fn(u32) -> Option<&'n str>) {
         let now = Instant::now();
         for _ in 0..PORTION {
             let Some(next) = self.waiting.first_entry().filter(|next| next.key().0 <= now) else {
                 return;
             };
             let one = next.remove();
-            // By an interface that is down or gone nobody is told, and nobody is there.
-            let _ = link::send_at(one.at.0, &announcement(&one));
+            if let Some(interface) = name(one.at.0) {
+                sender.send(interface, one.at.1 as u16, &announcement(&one));
+            }
         }
     }
 }
@@ -294,7 +295,7 @@ mod tests {
         let mut announcer = Announcer::default();
         announcer.follow(&Image::default(), &image());
         assert_eq!(announcer.waiting.len(), 6);
-        announcer.tell();
+        announcer.tell(&mut Sender::default(), |_| None);
         assert_eq!(announcer.waiting.len(), 3);
         announcer.follow(&image(), &Image::default());
         assert_eq!(announcer.waiting.len(), 0);

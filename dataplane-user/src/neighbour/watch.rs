@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     compile::{Link, Neighbours},
-    link,
+    link::Sender,
 };
 
 /// Every next hop without a stated MAC.
@@ -61,7 +61,7 @@ impl Watch {
     }
 
     /// Asks whoever is due; answers who died.
-    pub fn ask(&mut self) -> Vec<&Question> {
+    pub fn ask(&mut self, sender: &mut Sender) -> Vec<&Question> {
         let now = Instant::now();
         let mut dead = Vec::new();
         for (question, probe) in self.probes.values_mut() {
@@ -73,8 +73,7 @@ impl Watch {
                     None
                 }
             };
-            // By an interface that is down or gone nobody is asked, and nobody answers.
-            let _ = link::send(&question.interface, &ask(question, to));
+            sender.send(&question.interface, question.vlan, &ask(question, to));
         }
         dead
     }

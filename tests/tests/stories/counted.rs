@@ -13,7 +13,7 @@ fn nobody_inherits_counters() -> Result<()> {
     let lab = Lab::new("counted")?;
     let town = Town::build(&lab)?;
     let all = Site::town();
-    let sekisho = Sekisho::start(&lab, &all.0)?;
+    let mut sekisho = Sekisho::start(&lab, &all.0)?;
     let _server = TcpEchoServer::start(&town.blue_b, 7000)?;
     tcp_exchange(&town.blue_a, (ip(B_ADDRESSES[0]), 7000).into(), 100_000, PATIENCE)?;
     ensure!(!ping(&town.red_a, ip("10.0.0.77"), 1, &[])?.all_answered(), "nobody is there");
@@ -21,6 +21,9 @@ fn nobody_inherits_counters() -> Result<()> {
     let tally = sekisho.tally()?;
     ensure!(tally.stopped("red", "arp_unanswered") > 0, "{tally:?}");
     ensure!(tally.at("red-a")?.answered.packets > 0, "{tally:?}");
+
+    sekisho.balance()?;
+    sekisho.unbalanced("a tenant goes, and its attachments with their counters");
 
     // A rule and a tenant go, time passes by, and others come.
     let rules = all.without(&["blue-tcp-v4", "blue-tcp-v6"]);

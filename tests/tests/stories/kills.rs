@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use sekisho_tests::build::Frame;
@@ -16,6 +16,10 @@ use crate::town::{A, A_ADDRESSES, B_ADDRESSES, ROUTER, Site, Town, contains, jud
 const KILLS: usize = 20;
 /// Longer than a start takes on a busy machine, so that some kills come after it.
 const LIFE_MS_MAX: usize = 3000;
+/// What permits the datagrams.
+const RULE: &str = "blue/server/blue-udp-v4";
+/// How often the daemon takes counters over.
+const SWEEP: Duration = Duration::from_secs(1);
 const DATAGRAMS_MAX: u32 = 50_000;
 const MARKER: &[u8] = b"one of many ";
 
@@ -74,5 +78,18 @@ fn twenty_kills_lose_nothing() -> Result<()> {
     };
     let flow = flows.iter().find(of).context("the datagrams' flow")?;
     ensure!(flow.amount.packets == u64::from(sent), "{sent} sent, counted {flow:?}");
+    // The rule's counter took them over from the flow, each once, in whichever life; and what was
+    // answered to them, ICMP errors that nobody listens.
+    let of_rule = flows.iter().filter(|flow| flow.ingress_rule.as_deref() == Some(RULE));
+    let carried: u64 = of_rule.map(|flow| flow.amount.packets).sum();
+    ensure!(carried >= u64::from(sent), "{sent} sent, {carried} carried");
+    let deadline = Instant::now() + PATIENCE;
+    while sekisho.rule(RULE)?.packets < carried && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(100));
+    }
+    thread::sleep(2 * SWEEP);
+    let counted = sekisho.rule(RULE)?.packets;
+    println!("{carried} carried by the rule's flows, {counted} counted by the rule");
+    ensure!(counted == carried, "{carried} carried, the rule counted {counted}");
     judged(at_b)
 }

@@ -48,4 +48,6 @@ mod accounting;
 
 mod refused;
 
+mod upgrade;
+
 mod tracing;

@@ -200,6 +200,7 @@ fn the_daemon_may_be_killed_at_any_time() -> Result<()> {
     let ended = sekisho.stop()?;
     ensure!(ended.status.success(), "{ended:?}");
     connections.alive().context("after its end")?;
+    sekisho.start_again().context("after its end")?;
     captures.into_iter().try_for_each(judged)
 }
 
@@ -217,11 +218,13 @@ fn an_interface_that_cannot_be_given_back_whole_holds_nothing_up() -> Result<()>
     let lab = Lab::new("giveback")?;
     let town = Town::build(&lab)?;
     let site = Site::town();
-    let sekisho = Sekisho::start(&lab, &site.0)?;
+    let mut sekisho = Sekisho::start(&lab, &site.0)?;
     let mut connections = Connections::open(&town)?;
     // Below the least MTU of IPv6 the interface has no IPv6 that could be switched on again.
     lab.dut().run(&["ip", "link", "set", "blue-c", "mtu", "1200"])?.ok()?;
     let without = site.without(&["interface: blue-c"]);
+    sekisho.balance()?;
+    sekisho.unbalanced("an attachment goes with its counters");
     sekisho.change(&without.0)?;
     ensure!(!sekisho.status()?.attachments.iter().any(|at| at.interface == "blue-c"), "blue-c");
     connections.alive()?;
@@ -326,6 +329,8 @@ fn detach_gives_everything_back() -> Result<()> {
             );
         }
         assert!(during[3].features != before[3].features, "the NIC has its offloads still");
+        sekisho.balance()?;
+        sekisho.unbalanced("it is detached");
         sekisho.stop()?;
         assert_eq!(look()?, during, "the end of the daemon changed something");
 

@@ -1,43 +1,31 @@
 //! Does the loader put into the kernel what it is given, and take all of it away again?
 
+mod image;
+mod site;
+
 use std::{
-    collections::HashSet,
     fs,
-    net::IpAddr,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
 use dataplane_common::{
     Stop,
-    addr::{Addr, Mac, V4_PREFIX_OFFSET_BITS as V4},
+    addr::Mac,
     limits,
-    table::{
-        Attachment, AttachmentKey, Location, LocationKey, PermitKey, Station, StationKey, Tenant,
-        attachment_kind,
-        endpoint::{Endpoint, kind},
-        next_hop::{self, NextHop, Output, output_kind},
-        policy::{MemberKey, Policy, Rule},
-        route::{self, Route},
-        zone::Zone,
-    },
-    tables::{Tally, note},
+    table::{next_hop::output_kind, policy::Rule},
+    tables::{Delivery, Tally, note},
 };
-use dataplane_user::{
-    load::{
-        Attach, Dataplane, Error, Hook, Hooked, Interface, LogLevel, Options, Place, Role, Shared,
-        StopCount, TestFrame, Warning,
-        detach::{Done, detach},
-        interface::Peer,
-    },
-    tables::Image,
+use dataplane_user::load::{
+    Attach, Dataplane, Error, Hook, Hooked, Interface, LogLevel, Options, Place, Role, Shared,
+    StopCount, TestFrame, Warning,
+    detach::{Done, detach},
+    interface::Peer,
 };
-use sekisho_tests::{
-    Host, Lab,
-    build::Frame,
-    process::PATIENCE,
-    traffic::{TcpEchoServer, ping, tcp_exchange},
-};
+use sekisho_tests::{Lab, build::Frame, process::PATIENCE, traffic::ping};
+
+use image::any_image;
+use site::{Site, mac};
 
 const FLOW_LINES: u32 = 1 << 12;
 const XDP_DROP: u32 = 1;
@@ -191,9 +179,9 @@ fn packets_go_from_port_to_port_and_through_a_nic() -> Result<()> {
     let swept = dataplane.sweep(|_| true)?;
     assert_eq!((swept.live, swept.expired), (flows.len(), 0));
     let carried: u64 = flows.iter().map(|flow| flow.packets).sum();
-    assert_eq!(dataplane.totals().tenants[&1].packets, carried);
+    assert_eq!(dataplane.total_of_tenant(1).packets, carried);
     dataplane.sweep(|_| true)?;
-    assert_eq!(dataplane.totals().tenants[&1].packets, carried);
+    assert_eq!(dataplane.total_of_tenant(1).packets, carried);
 
     let spoofed = udp(mac(&site.blue_b), mac(&site.blue_a), [10, 0, 1, 99], [10, 0, 1, 11]);
     site.blue_b.send_frame(&spoofed)?;
@@ -388,7 +376,7 @@ fn frames_are_tried_and_traced() -> Result<()> {
 
         let out = udp(mac(&site.internet), site.nic_mac, [192, 0, 2, 9], [10, 0, 1, 11]);
         let verdict = dataplane.test_run(TestFrame::new(Hooked::Xdp, uplink, &out))?;
-        assert_eq!((verdict.code, verdict.metadata.len()), (XDP_PASS, 8));
+        assert_eq!((verdict.code, verdict.metadata.len()), (XDP_PASS, size_of::<Delivery>()));
         assert_eq!(&verdict.frame[..6], &mac(&site.blue_a).0);
         let verdict = dataplane.test_run(TestFrame::new(Hooked::Xdp, 1, &out))?;
         assert_eq!(verdict.code, XDP_DROP);
@@ -512,7 +500,7 @@ fn expired_flows_are_swept_from_the_kernels_table() -> Result<()> {
     let swept = dataplane.sweep(|_| true)?;
     eprintln!("{} lines, {} live: {:?}", options.flow_lines, swept.live, start.elapsed());
     assert_eq!((swept.live as u32, swept.expired), (2 * FLOWS, 0));
-    let total = dataplane.totals().tenants[&1];
+    let total = dataplane.total_of_tenant(1);
     assert_eq!(
         (total.packets, total.bytes),
         (u64::from(FLOWS), u64::from(FLOWS) * frame.len() as u64)
@@ -526,152 +514,8 @@ fn expired_flows_are_swept_from_the_kernels_table() -> Result<()> {
     assert_eq!((swept.expired, swept.emptied), (old, old));
     assert_eq!(dataplane.flows().count(), swept.live);
     assert_eq!(flows_of_tenant(&options.place)?, swept.live as u64);
-    assert_eq!(dataplane.totals().tenants[&1], total);
+    assert_eq!(dataplane.total_of_tenant(1), total);
     Ok(())
-}
-
-/// Two ports of one network, its router, and an uplink.
-struct Site {
-    blue_a: Host,
-    blue_b: Host,
-    internet: Host,
-    indexes: [u32; 3],
-    nic_mac: Mac,
-}
-
-const GATEWAY: Mac = Mac([2, 0, 0, 0, 1, 1]);
-const NETWORK: u32 = 1;
-const ROUTER: u32 = 2;
-const UPLINK: u32 = 3;
-
-impl Site {
-    fn build(lab: &Lab) -> Result<Self> {
-        let gateway = IpAddr::from([10, 0, 1, 1]);
-        let blue_a = lab.host("blue-a").address("10.0.1.11/24").gateway(gateway).build()?;
-        let blue_b = lab.host("blue-b").address("10.0.1.12/24").gateway(gateway).build()?;
-        let next = IpAddr::from([192, 0, 2, 1]);
-        let internet = lab
-            .nic("internet")
-            .interface("uplink")
-            .address("192.0.2.9/24")
-            .gateway(next)
-            .build()?;
-        let find = |name: &'static str| lab.dut().in_ns(move || Interface::find(name, "a test"));
-        let nic = find("uplink")??;
-        let indexes = [find("blue-a")??.index, find("blue-b")??.index, nic.index];
-        Ok(Self { blue_a, blue_b, internet, indexes, nic_mac: nic.mac })
-    }
-
-    fn attach(
-        &self,
-        lab: &Lab,
-        dataplane: &mut Dataplane,
-        hook: Hook,
-    ) -> Result<Vec<dataplane_user::load::Attached>, Error> {
-        attach(lab, dataplane, &[port("blue-a"), port("blue-b"), uplink("uplink", hook)])
-    }
-
-    fn works(&self) -> Result<()> {
-        let _servers = [
-            TcpEchoServer::start(&self.blue_b, 7000)?,
-            TcpEchoServer::start(&self.internet, 7000)?,
-        ];
-        for to in [self.blue_b.v4()?, self.internet.v4()?] {
-            assert!(ping(&self.blue_a, to, 3, &[])?.all_answered(), "{to}");
-            tcp_exchange(&self.blue_a, (to, 7000).into(), 300_000, PATIENCE)?;
-        }
-        Ok(())
-    }
-
-    fn image(&self, uplink_kind: u32) -> Image {
-        let mut image = Image::default();
-        let ports = [(1, &self.blue_a, [10, 0, 1, 11]), (2, &self.blue_b, [10, 0, 1, 12])];
-        let key = |addr: [u8; 4], zone| LocationKey { addr: Addr::v4(addr), zone, zero: 0 };
-        image.tenants = vec![Tenant { epoch: 1, flows_max: 1000 }; 2];
-        image.policies = vec![Policy::default()];
-        image.zones = vec![
-            Zone::default(),
-            Zone {
-                own_v4: [10, 0, 1, 1],
-                tenant: 1,
-                generation: 1,
-                router: ROUTER,
-                mac: GATEWAY,
-                ..Zone::default()
-            },
-            Zone { tenant: 1, generation: 1, mac: GATEWAY, ..Zone::default() },
-            Zone { own_v4: [192, 0, 2, 1], generation: 1, mac: self.nic_mac, ..Zone::default() },
-        ];
-        image.endpoints = vec![Endpoint::default(); 4];
-        image.next_hops = vec![NextHop::default(); 4];
-        image.outputs = vec![Output::default(); 4];
-        for (id, host, addr) in ports {
-            let mac = mac(host);
-            let ifindex = self.indexes[id as usize - 1];
-            let at = AttachmentKey { ifindex, vlan: 0 };
-            let kind = attachment_kind::PORTS;
-            let attachment =
-                Attachment { id, kind, zone: NETWORK, tenant: 1, ..Attachment::default() };
-            image.attachments.insert(at, attachment);
-            let station = StationKey { attachment: id, mac, ..StationKey::default() };
-            image.stations.insert(station, Station { endpoint: id, owner: id });
-            let location = Location { endpoint: id, next_hop: id, mac, flags: 0 };
-            image.locations.insert(key(addr, NETWORK), location);
-            let permit = PermitKey { endpoint: id, mac, zero: [0; 2], addr: Addr::v4(addr) };
-            image.permits.push((permit, 128));
-            image.endpoints[id as usize] = Endpoint {
-                kind: kind::PORT,
-                tenant: 1,
-                generation: 1,
-                network: NETWORK,
-                arrival: ROUTER,
-                next_hop: id,
-                ..Endpoint::default()
-            };
-            image.next_hops[id as usize] = hop(id, mac, GATEWAY, 1);
-            image.outputs[id as usize] =
-                Output { ifindex, kind: output_kind::PEER, ..Output::default() };
-        }
-        let gateway = Location { mac: GATEWAY, ..Location::default() };
-        image.locations.insert(key([10, 0, 1, 1], NETWORK), gateway);
-        let ifindex = self.indexes[2];
-        let at = AttachmentKey { ifindex, vlan: 0 };
-        let attachment = Attachment {
-            id: 3,
-            kind: attachment_kind::UPLINK,
-            zone: UPLINK,
-            endpoint: 3,
-            ..Attachment::default()
-        };
-        image.attachments.insert(at, attachment);
-        image.endpoints[3] = Endpoint {
-            kind: kind::UPLINK,
-            generation: 1,
-            arrival: UPLINK,
-            next_hop: 3,
-            owner: 3,
-            ..Endpoint::default()
-        };
-        image.next_hops[3] = hop(3, mac(&self.internet), self.nic_mac, 0);
-        image.outputs[3] = Output { ifindex, kind: uplink_kind, ..Output::default() };
-        let mut hops = [0; 16];
-        hops[0] = 3;
-        let connected =
-            Route { kind: route::kind::CONNECTED, id: 1, zone: NETWORK, ..Route::default() };
-        let default = Route { kind: route::kind::VIA, id: 2, hops_count: 1, hops, zone: 0 };
-        let inwards = Route { kind: route::kind::ROUTER, id: 3, zone: ROUTER, ..Route::default() };
-        image.routes = vec![
-            (key([10, 0, 1, 0], ROUTER), V4 + 24, connected),
-            (key([0; 4], ROUTER), V4, default),
-            (key([10, 0, 1, 0], UPLINK), V4 + 24, inwards),
-        ];
-        image
-    }
-}
-
-fn hop(id: u32, dst: Mac, src: Mac, tenant: u32) -> NextHop {
-    let state = next_hop::state::READY;
-    NextHop { attachment: id, endpoint: id, mtu_bytes: 1500, state, dst, src, tenant }
 }
 
 fn port(interface: &str) -> Attach {
@@ -712,14 +556,6 @@ fn options(lab: &Lab) -> Result<Options> {
 fn other_options(lab: &Lab) -> Result<Options> {
     let place = Place { pin: lab.bpffs()?.join("other"), state: lab.folder().join("other") };
     Ok(Options { place, flow_lines: FLOW_LINES, log: LogLevel::Off })
-}
-
-fn mac(host: &Host) -> Mac {
-    let mut bytes = [0; 6];
-    for (byte, text) in bytes.iter_mut().zip(host.mac().split(':')) {
-        *byte = u8::from_str_radix(text, 16).expect("hexadecimal");
-    }
-    Mac(bytes)
 }
 
 fn udp(src_mac: Mac, dst_mac: Mac, src: [u8; 4], dst: [u8; 4]) -> Vec<u8> {
@@ -799,81 +635,4 @@ fn fill_stations(place: &Place) -> Result<usize> {
         }
     }
     anyhow::bail!("the table is never full")
-}
-
-/// Records without meaning, `size` of each kind, none of them the last of its vector
-/// and empty.
-fn any_image(seed: u32, size: u32) -> Image {
-    let mut random = Random(u64::from(seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-    let mut image =
-        Image { tenants: vec![Tenant { epoch: 1, flows_max: seed }], ..Image::default() };
-    let tenants = size.clamp(1, 1000);
-    image.tenants.resize(tenants as usize, Tenant { epoch: seed, flows_max: 9 });
-    let small = size.min(8000);
-    let mut seen = HashSet::new();
-    for id in 0..size {
-        let zone = id / 8;
-        let addr = random.addr();
-        let mac = Mac([2, 0, seed as u8, (id >> 16) as u8, (id >> 8) as u8, id as u8]);
-        let at = LocationKey { addr, zone, zero: 0 };
-        if id < small {
-            let attachment =
-                Attachment { id, kind: random.below(9), zone, ..Attachment::default() };
-            image.attachments.insert(AttachmentKey { ifindex: id, vlan: seed }, attachment);
-            image.outputs.push(Output {
-                ifindex: id + 1,
-                kind: random.below(9),
-                vlan: 3,
-                tenant: 0,
-            });
-            image.zones.push(Zone { own_v6: addr, generation: seed, mac, ..Zone::default() });
-            image.policies.push(Policy { generation: random.below(99) + 1, ..Policy::default() });
-        }
-        let station = StationKey { attachment: id, mac, ..StationKey::default() };
-        image.stations.insert(station, Station { endpoint: id, owner: random.below(99) });
-        let location = Location { endpoint: id, next_hop: random.below(99), mac, flags: 0 };
-        image.locations.insert(at, location);
-        image.members.insert(MemberKey { set: zone, endpoint: id });
-        let bits = random.below(129) as u8;
-        let masked = mask(addr, bits);
-        // Two of the same prefix are one.
-        if seen.insert((zone, masked, bits)) {
-            let at = LocationKey { addr: masked, zone, zero: 0 };
-            let permit = PermitKey { endpoint: zone, mac, zero: [0; 2], addr: masked };
-            image.permits.push((permit, bits));
-            image.sessions.push((at, bits, random.below(1000)));
-            let via = Route { kind: 2, id, hops_count: 16, hops: [id; 16], zone };
-            image.routes.push((at, bits, via));
-            image.group_prefixes.push((at, bits));
-        }
-        image.endpoints.push(Endpoint { generation: id + 1, owner: seed, ..Endpoint::default() });
-        image.next_hops.push(hop(id, mac, mac, id));
-        image.rules.push(Rule { id: id + 1, set: random.below(1000), ..Rule::default() });
-    }
-    image
-}
-
-fn mask(addr: Addr, bits: u8) -> Addr {
-    let number = u128::from_be_bytes(addr.bytes());
-    let kept = if bits == 0 { 0 } else { number & (u128::MAX << (128 - bits)) };
-    Addr::v6(kept.to_be_bytes())
-}
-
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, end: u32) -> u32 {
-        (self.next() % u64::from(end)) as u32
-    }
-
-    fn addr(&mut self) -> Addr {
-        Addr::from_words([self.next(), self.next()])
-    }
 }
