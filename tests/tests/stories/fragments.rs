@@ -74,6 +74,9 @@ const LINE: [&str; 2] = ["100.64.0.1", "fd00:64::1"];
 const DIRECT: [&str; 2] = ["100.64.1.1", "fd00:64:1::1"];
 const VM_ADDRESSES: [&str; 2] = ["10.0.0.40", "fd00::40"];
 
+/// How a frame goes in: its name, by whom, its MACs, and from and to whom it is.
+type Way<'w> = (&'w str, &'w dyn Fn(&[u8]) -> Result<()>, Frame, &'w str, &'w Host, &'w str);
+
 /// The hosts of that site.
 struct Everywhere {
     a: Host,
@@ -181,62 +184,25 @@ fn pieces_that_come_before_their_first_wait_for_it() -> Result<()> {
     // NICs know their next hops, and the hosts behind them nobody's MAC: frames are ours.
     let [nic_o, nic_m] = ["nic-o", "nic-m"].map(|name| mac_of(&lab, name));
     let (nic_o, nic_m) = (nic_o?, nic_m?);
-    let by = |host: &'_ Host| mac(host);
     let before = quiet(&sekisho)?;
     let mut parked = 0;
     for at in 0..2 {
-        let sends = |host: &Host, frame: &[u8]| host.send_frame(frame);
-        let send: [(&str, &dyn Fn(&[u8]) -> Result<()>, Frame, &str, &Host, &str); 6] = [
-            (
-                "from a veth",
-                &|f| sends(a, f),
-                Frame::new(A, ROUTER),
-                A_ADDRESSES[at],
-                b,
-                B_ADDRESSES[at],
-            ),
-            (
-                "from a VLAN",
-                &|f| sends(c, f),
-                Frame::new(C, ROUTER),
-                C_ADDRESSES[at],
-                b,
-                B_ADDRESSES[at],
-            ),
-            (
-                "from a tap",
-                &|f| vm.send(VnetHeader::default(), f),
-                Frame::new(VM, ROUTER),
-                VM_ADDRESSES[at],
-                b,
-                B_ADDRESSES[at],
-            ),
-            (
-                "from the uplink",
-                &|f| sends(outside, f),
-                Frame::new(by(outside)?, nic_o),
-                OUTSIDE[at],
-                b,
-                B_ADDRESSES[at],
-            ),
-            (
-                "to the uplink",
-                &|f| sends(b, f),
-                Frame::new(B, ROUTER),
-                B_ADDRESSES[at],
-                outside,
-                OUTSIDE[at],
-            ),
-            (
-                "from a line to the uplink",
-                &|f| sends(mobile, f),
-                Frame::new(by(mobile)?, nic_m),
-                DIRECT[at],
-                outside,
-                OUTSIDE[at],
-            ),
+        let (from_c, from_vm) = (C_ADDRESSES[at], VM_ADDRESSES[at]);
+        let (from_a, at_b) = (A_ADDRESSES[at], B_ADDRESSES[at]);
+        let (far, line) = (OUTSIDE[at], DIRECT[at]);
+        let [tenant_a, tenant_b, tenant_c, tenant_vm] =
+            [A, B, C, VM].map(|mac| Frame::new(mac, ROUTER));
+        let by_outside = Frame::new(mac(outside)?, nic_o);
+        let by_mobile = Frame::new(mac(mobile)?, nic_m);
+        let ways: [Way<'_>; 6] = [
+            ("from a veth", &|f| a.send_frame(f), tenant_a, from_a, b, at_b),
+            ("from a VLAN", &|f| c.send_frame(f), tenant_c, from_c, b, at_b),
+            ("from a tap", &|f| vm.send(VnetHeader::default(), f), tenant_vm, from_vm, b, at_b),
+            ("from the uplink", &|f| outside.send_frame(f), by_outside, far, b, at_b),
+            ("to the uplink", &|f| b.send_frame(f), tenant_b, at_b, outside, far),
+            ("from a line", &|f| mobile.send_frame(f), by_mobile, line, outside, far),
         ];
-        for (what, send, frame, from, server, to) in send {
+        for (what, send, frame, from, server, to) in ways {
             let told = listen(server, 7003)?;
             let payload: Vec<_> = what.bytes().cycle().take(4000).collect();
             let pieces = pieces(&frame.ip(from, to).udp(5000, 7003).payload(&payload), 77);
@@ -244,7 +210,7 @@ fn pieces_that_come_before_their_first_wait_for_it() -> Result<()> {
             for piece in pieces.iter().rev() {
                 send(&piece.build())?;
             }
-            expect(&told, &payload).context(what)?;
+            expect(&told, &payload).context(what.to_owned())?;
             parked += pieces.len() as u64 - 1;
         }
     }
