@@ -272,6 +272,8 @@ fn what_is_revoked_while_nobody_looks_stays_revoked() -> Result<()> {
 
     sekisho.change(&with.0)?;
     ensure!(arrives()?, "given again");
+    sekisho.balance()?;
+    sekisho.unbalanced("a port goes and another comes, each with its own counters");
     // The port goes, the daemon dies, and another port of that name comes without the pair.
     sekisho.change(&absent.0)?;
     sekisho.kill()?;
