@@ -105,11 +105,10 @@ fn all_pieces_take_one_of_several_next_hops() {
         for number in 0..30 {
             let to = format!("11.0.{number}.9");
             let whole = s.routed(from).ip(own, &to).udp(1000, 53).payload(&[7; 96]);
-            let way = |frame: &Frame| match s.send(from, frame).end {
-                Ended::Left { output, frame, .. } => (output, frame[..12].to_vec()),
-                other @ (Ended::Heard | Ended::Parked | Ended::Stopped(_)) => {
-                    panic!("{to}: {other:?}")
-                }
+            let way = |frame: &Frame| {
+                let end = s.send(from, frame).end;
+                let Ended::Left { output, frame, .. } = end else { panic!("{to}: {end:?}") };
+                (output, frame[..12].to_vec())
             };
             let first = way(&whole.piece(number, 0, 48));
             assert_eq!(way(&whole.piece(number, 96, 104)), first);
