@@ -107,7 +107,11 @@ pub fn balance(before: &Moment, after: &Moment) -> Result<Tally> {
         };
         let here =
             |what: &str| format!("{what} {interface}: {then:?} then, {now:?} now, {tally:?}");
-        let came = counted(&|at| [at.received.packets, at.received.bytes]);
+        // What was parked comes in again.
+        let came = counted(&|at| {
+            let (once, again) = (at.received, at.parked);
+            [once.packets.saturating_sub(again.packets), once.bytes.saturating_sub(again.bytes)]
+        });
         let sent = less(now.sent, then.sent).with_context(|| here("a counter went back at"))?;
         if came[0] < sent[0] && unattached > 0 {
             missing += sent[0] - came[0];

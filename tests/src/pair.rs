@@ -275,7 +275,8 @@ impl Pair {
         ensure!(verdict.code == expected, "verdict {}, not {expected}", verdict.code);
         let metadata = if expected == XDP_PASS && hook == Hook::Xdp {
             let mark = DELIVERY_MARK | output.kind;
-            [output.ifindex, mark, passed.work.output].map(u32::to_ne_bytes).concat()
+            let id = if is_passed { 0 } else { passed.work.output };
+            [output.ifindex, mark, id].map(u32::to_ne_bytes).concat()
         } else {
             Vec::new()
         };

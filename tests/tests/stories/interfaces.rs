@@ -120,7 +120,8 @@ fn a_site_starts_without_interfaces_and_they_come_one_by_one() -> Result<()> {
 fn an_interface_is_attached_as_soon_as_it_comes() -> Result<()> {
     let lab = Lab::new("soon")?;
     let mut town = Town::build(&lab)?;
-    let sekisho = Sekisho::start(&lab, &Site::town().0)?;
+    let mut sekisho = Sekisho::start(&lab, &Site::town().0)?;
+    sekisho.unbalanced("interfaces and hosts go, and their counters with them");
     let mut delays = Vec::new();
     for _ in 0..5 {
         dut(&lab, "ip link del blue-b")?;
@@ -198,6 +199,7 @@ fn whoever_gets_a_number_gets_nothing_of_who_had_it() -> Result<()> {
     let town = Town::build(&lab)?;
     let stranger = lab.host("stranger").address("192.0.2.9/24").build()?;
     let mut sekisho = Sekisho::start(&lab, &Site::town().0)?;
+    sekisho.unbalanced("interfaces and hosts go, and their counters with them");
     let mut connection =
         TcpConn::open(&town.blue_a, &town.blue_b, (ip(B_ADDRESSES[0]), 7000).into())?;
     connection.expect_alive()?;
@@ -295,7 +297,8 @@ fn whoever_gets_a_number_gets_nothing_of_who_had_it() -> Result<()> {
 fn names_are_changed_to_and_fro() -> Result<()> {
     let lab = Lab::new("names")?;
     let town = Town::build(&lab)?;
-    let sekisho = Sekisho::start(&lab, &Site::town().0)?;
+    let mut sekisho = Sekisho::start(&lab, &Site::town().0)?;
+    sekisho.unbalanced("interfaces and hosts go, and their counters with them");
     let reaches = |from: &Host| {
         Ok::<_, anyhow::Error>(ping(from, ip(B_ADDRESSES[0]), 2, &[])?.all_answered())
     };
@@ -333,7 +336,8 @@ fn what_is_refused_when_it_comes_waits_for_its_reason_to_go() -> Result<()> {
     let lab = Lab::new("reason")?;
     let town = Town::build(&lab)?;
     dut(&lab, "ip link set blue-b down name later")?;
-    let sekisho = Sekisho::start(&lab, &Site::town().0)?;
+    let mut sekisho = Sekisho::start(&lab, &Site::town().0)?;
+    sekisho.unbalanced("interfaces and hosts go, and their counters with them");
     dut(&lab, "ip address add 192.0.2.1/24 dev later")?;
     dut(&lab, "ip link set later name blue-b up")?;
     sekisho.process()?.wait_for_line("blue-b has the address 192.0.2.1")?;
@@ -377,6 +381,7 @@ fn a_nic_that_comes_later_is_followed_and_given_back_as_it_was() -> Result<()> {
     let lab = Lab::new("later")?;
     let town = Town::build(&lab)?;
     let mut sekisho = Sekisho::start(&lab, &with_nic(&Site::town()).0)?;
+    sekisho.unbalanced("interfaces and hosts go, and their counters with them");
     let nic = || {
         lab.nic("nic")
             .mac("02:00:00:00:ff:01")

@@ -120,7 +120,8 @@ fn next_hops_move_die_and_are_added() -> Result<()> {
 fn an_interface_goes_and_comes_again() -> Result<()> {
     let lab = Lab::new("gone")?;
     let mut town = Town::build(&lab)?;
-    let sekisho = Sekisho::start(&lab, &Site::town().0)?;
+    let mut sekisho = Sekisho::start(&lab, &Site::town().0)?;
+    sekisho.unbalanced("interfaces and hosts go, and their counters with them");
     let hook = |sekisho: &Sekisho<'_>| -> Result<String> {
         let attachments = sekisho.status()?.attachments;
         let of = attachments.into_iter().find(|at| at.interface == "blue-b");

@@ -102,7 +102,8 @@ fn share(hook: &str, name: &str) -> Result<()> {
     ensure!(refused.stderr.contains("has the address 198.51.100.5"), "{refused:?}");
     ensure!(Interface::look(&lab, "nic")? == before, "a refusal changed the NIC");
 
-    let sekisho = Sekisho::start(&lab, &site(hook, HOST))?;
+    let mut sekisho = Sekisho::start(&lab, &site(hook, HOST))?;
+    sekisho.unbalanced("what the host itself sends there passes no program of ours");
     let during = Interface::look(&lab, "nic")?;
     ensure!(!during.is_noarp && during.disable_ipv6 == "0", "{during:?}");
     let counted = sekisho.tally()?;
