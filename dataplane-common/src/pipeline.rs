@@ -4,8 +4,7 @@
 //! flows; [`host`] looks what is for the host that shares a NIC; [`first`] judges what
 //! no flow answers for; [`fragment`] keeps the pieces of datagrams together; [`flood`]
 //! copies broadcast and multicast; [`answer`] makes what we say ourselves. Each ends
-//! with a [`Next`]; the binding at the hook (or the host,
-//! in a test) does what it says.
+//! with a [`Next`]; the binding at the hook (or the host, in a test) does what it says.
 
 use crate::packet::Packet;
 use crate::stage::{
@@ -156,10 +155,7 @@ fn unknown<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<(), S
     let judged = judge(t, w);
     let verdict = w.blur(judged);
     flow::charge(t, w);
-    // No flow begins in the middle of a datagram. (Without a branch, of which the verifier
-    // would follow both ways through all that comes.)
-    const _: () = assert!(flags::LATER == status::LIVE && leg::STATELESS == 1);
-    w.leg.flags |= (w.flags & !w.flow_status & flags::LATER) / flags::LATER;
+    fragments::begin_no_flow(w);
     let is_stateless = verdict.is_ok() && w.leg.flags & leg::STATELESS != 0;
     if w.is(flags::ICMP_ERROR) {
         // An error uses its flow and changes nothing about it; one that belongs to no

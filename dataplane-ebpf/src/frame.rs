@@ -439,8 +439,9 @@ impl Packet for TcFrame<'_> {
 
     #[inline(always)]
     fn copy_to(&mut self, ifindex: u32) -> bool {
+        // What the device drops is positive, and in its own counters.
         // SAFETY: the context is the kernel's own; the frame is as before.
-        unsafe { bpf_clone_redirect(self.raw(), ifindex, 0) == 0 }
+        unsafe { bpf_clone_redirect(self.raw(), ifindex, 0) >= 0 }
     }
 
     #[inline(always)]

@@ -244,7 +244,12 @@ impl Daemon {
             Some(at.interface.name.as_str())
         });
         self.hear();
-        if self.is_behind { self.renew() } else { Ok(()) }
+        if self.is_behind {
+            let start = Instant::now();
+            self.renew()?;
+            self.neighbours.claims.rest(start.elapsed());
+        }
+        Ok(())
     }
 
     /// Can be read when a fragment came before its first one.
@@ -613,8 +618,9 @@ impl Put<'_> {
         let facts = Facts { claims: held.clone(), ..neighbours.facts(options, attached) };
         let mut compiled = compile::compile(site, &facts, before);
         dataplane.may_install(&compiled.image)?;
-        let is_same =
-            in_force != 0 && compiled.image.clone().normal() == before.image.clone().normal();
+        let is_same = in_force != 0
+            && dataplane.is_whole()
+            && compiled.image.clone().normal() == before.image.clone().normal();
         if is_same {
             // As it is in force already, in the kernel and not only in our memory.
             compiled.version = in_force;

@@ -309,6 +309,12 @@ impl Dataplane {
         self.tables.version()
     }
 
+    /// Is the version in force as it was installed, or did interfaces go since?
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        self.tables.is_whole()
+    }
+
     /// The image in force, as the kernel has it.
     pub fn read_back(&self) -> Result<Image, Error> {
         self.tables.read_back()
@@ -356,25 +362,26 @@ impl Dataplane {
     /// is left for whoever gets their name or number.
     pub fn release_gone(&mut self) -> Result<(), Error> {
         held::check_namespace(&self.place, &self.state)?;
-        let mut gone = Vec::new();
+        let (mut gone, mut released) = (Vec::new(), Ok(()));
         for (name, before) in &self.state.interfaces {
-            if !held::is_there(&self.place, name, before)? {
-                gone.push((name.clone(), before.ifindex));
+            match held::is_there(&self.place, name, before) {
+                Ok(true) => {}
+                Ok(false) => gone.push((name.clone(), before.ifindex)),
+                // One that cannot be asked keeps no other from being taken out.
+                Err(error) => released = Err(error),
             }
         }
         if gone.is_empty() {
-            return Ok(());
+            return released;
         }
         let numbers: Vec<_> = gone.iter().map(|(_, index)| *index).collect();
         self.tables.purge(&numbers)?;
-        let mut released = Ok(());
         for (name, index) in &gone {
             // An absent interface has left the map by itself.
             let _ = self.nics.remove(*index);
             self.refusals.end(name, &mut self.state);
-            released = detach::release(&self.place, &mut self.state, name, false).map(drop);
-            if released.is_err() {
-                break;
+            if let Err(error) = detach::release(&self.place, &mut self.state, name, false) {
+                released = Err(error);
             }
         }
         self.state.write(&self.place.state_file())?;

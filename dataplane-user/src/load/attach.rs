@@ -138,6 +138,10 @@ impl Attached {
 
     /// Notes how the interface is now; answers whether that is news to the tables.
     pub fn follow(&mut self, now: &Interface) -> bool {
+        if now.index != self.interface.index {
+            // Another one by that name, on which nothing of ours is yet.
+            return false;
+        }
         let output_kind = now.output_kind(self.role, self.hooked);
         let known = (self.interface.mac, self.interface.mtu_bytes, self.output_kind);
         let is_news = known != (now.mac, now.mtu_bytes, output_kind);

@@ -70,6 +70,8 @@ pub struct VersionedTables {
     installed: Option<Image>,
     /// Are there records of versions that nobody uses any more?
     is_littered: bool,
+    /// Does the version in force lack what was taken out in place?
+    is_purged: bool,
 }
 
 impl VersionedTables {
@@ -95,6 +97,7 @@ impl VersionedTables {
             flood_ports: Halves::new("FLOOD_PORTS", &take("FLOOD_PORTS")?)?,
             installed: None,
             is_littered: false,
+            is_purged: false,
         };
         // Another process may have ended between its store and its removal.
         tables.is_littered = tables.version() != 0;
@@ -128,6 +131,7 @@ impl VersionedTables {
 
         // From here on the image is in force, and nothing is an error of installing it.
         self.is_littered = true;
+        self.is_purged = false;
         let before = self.installed.replace(image.clone());
         let is_quiet = grace::wait().is_ok();
         let waiting = start.elapsed() - writing;
@@ -154,6 +158,7 @@ impl VersionedTables {
             None => self.attachments.read(version)?.into_keys().collect(),
         };
         for key in keys.iter().filter(|key| gone.contains(&key.ifindex)) {
+            self.is_purged = true;
             self.attachments.remove(version, key)?;
         }
         for output in self.outputs.half_mut(version) {
@@ -162,6 +167,11 @@ impl VersionedTables {
             }
         }
         Ok(())
+    }
+
+    /// Is the version in force as it was installed?
+    pub const fn is_whole(&self) -> bool {
+        !self.is_purged
     }
 
     fn write(&mut self, version: u32, image: &Image) -> Result<(), Error> {
