@@ -16,7 +16,11 @@ use dataplane_common::{
     wire::{arp, ethernet, icmp::v6},
 };
 
-use crate::{frame, link::Sender, tables::Image};
+use crate::{
+    frame,
+    link::Sender,
+    tables::{Image, host::Prefixes},
+};
 
 /// One address at one place.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -136,16 +140,16 @@ fn answered(now: &Image, key: &AttachmentKey, at: &Attachment, due: &mut Vec<Ann
     own.into_iter().filter(|own| !own.is_unspecified()).for_each(&mut tell);
     let router_of = |network: u32| now.zones.get(network as usize).map_or(0, |zone| zone.router);
     let routes = now.routes.iter().filter(|(key, ..)| key.zone == at.zone);
-    let exports =
-        Longest::of(routes.map(|(key, bits, route)| (key.addr, *bits, (route.kind, route.zone))));
+    let exports: Prefixes<(), _> =
+        routes.map(|(key, bits, route)| ((), key.addr, *bits, (route.kind, route.zone))).collect();
     for (key, location) in &now.locations {
         let by_router = Some((kind::ROUTER, router_of(key.zone)));
-        if location.endpoint != 0 && exports.find(key.addr) == by_router {
+        if location.endpoint != 0 && exports.longest(&(), &key.addr).copied() == by_router {
             tell(key.addr);
         }
     }
     for (key, bits, _) in &now.sessions {
-        if *bits == HOST_BITS && exports.find(key.addr) == Some((kind::POOL, key.zone)) {
+        if *bits == HOST_BITS && exports.longest(&(), &key.addr) == Some(&(kind::POOL, key.zone)) {
             tell(key.addr);
         }
     }
@@ -153,33 +157,6 @@ fn answered(now: &Image, key: &AttachmentKey, at: &Attachment, due: &mut Vec<Ann
 
 /// The prefix length of one address.
 const HOST_BITS: u8 = 128;
-
-/// Prefixes of one zone, and what they lead to.
-struct Longest<V> {
-    /// By length, the longest last.
-    by_bits: BTreeMap<u8, HashMap<u128, V>>,
-}
-
-impl<V: Copy> Longest<V> {
-    fn of(prefixes: impl Iterator<Item = (Addr, u8, V)>) -> Self {
-        let mut by_bits = BTreeMap::<u8, HashMap<u128, V>>::new();
-        for (addr, bits, value) in prefixes {
-            by_bits.entry(bits).or_default().insert(network(addr, bits), value);
-        }
-        Self { by_bits }
-    }
-
-    fn find(&self, addr: Addr) -> Option<V> {
-        let longest_first = self.by_bits.iter().rev();
-        longest_first.filter_map(|(&bits, of)| of.get(&network(addr, bits)).copied()).next()
-    }
-}
-
-fn network(addr: Addr, bits: u8) -> u128 {
-    let host_bits = u32::from(HOST_BITS.saturating_sub(bits));
-    let mask = u128::MAX.checked_shl(host_bits).unwrap_or(0);
-    u128::from_be_bytes(addr.bytes()) & mask
-}
 
 /// An ARP announcement, or an unsolicited neighbour advertisement to all nodes.
 #[must_use]

@@ -191,7 +191,7 @@ fn element<T>(records: &[T], id: u32, max: u32) -> Option<&T> {
 
 /// Prefixes by what has to be equal besides, the family included (`::/0` holds no
 /// address of IPv4); within that, the longest first.
-struct Prefixes<K, V>(HashMap<(K, bool), Vec<Prefix<V>>>);
+pub(crate) struct Prefixes<K, V>(HashMap<(K, bool), Vec<Prefix<V>>>);
 type Prefix<V> = (Addr, u8, V);
 
 impl<K, V> Default for Prefixes<K, V> {
@@ -201,7 +201,8 @@ impl<K, V> Default for Prefixes<K, V> {
 }
 
 impl<K: Hash + Eq + Copy, V> Prefixes<K, V> {
-    fn longest(&self, key: &K, addr: &Addr) -> Option<&V> {
+    /// What the longest prefix leads to that holds the address.
+    pub(crate) fn longest(&self, key: &K, addr: &Addr) -> Option<&V> {
         let prefixes = self.0.get(&(*key, addr.is_v4()))?;
         let found = prefixes.iter().find(|(net, bits, _)| addr.is_within(net, *bits));
         found.map(|(_, _, value)| value)
