@@ -6,7 +6,7 @@ use dataplane_common::{
     Stop, limits, stage::conntrack::state, table::flow::FlowKey, tables::Tally, wire,
 };
 
-use super::{Daemon, InForce, owner};
+use super::{Daemon, InForce, needs};
 use crate::{
     address,
     compile::{self, ids::Kind},
@@ -290,7 +290,7 @@ impl Daemon {
 
     /// What is plugged in there.
     fn owner(&self, ix: AttachmentIx) -> String {
-        owner(&self.in_force.site, ix)
+        needs::owner(&self.in_force.site, ix)
     }
 }
 

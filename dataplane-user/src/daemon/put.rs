@@ -1,0 +1,179 @@
+//! How is a site put in force on this machine?
+
+use std::collections::BTreeMap;
+
+use anyhow::bail;
+
+use super::{Asker, File, InForce, Lifeline, Neighbourhood, Options, needs, warn};
+use crate::{
+    compile::{self, Compiled, Facts, Interface, ids::Kind},
+    load::{self, Attach, Attached, Dataplane, Interfaces},
+    model::Site,
+    numbers,
+};
+
+/// What putting a site in force works with.
+pub struct Put<'d> {
+    pub options: &'d Options,
+    pub dataplane: &'d mut Dataplane,
+    pub neighbours: &'d mut Neighbourhood,
+}
+
+impl Put<'_> {
+    /// New interfaces are attached first: the version in force knows nothing of them, so
+    /// nothing passes there. Those that are no longer named are given back last; what is
+    /// done to them is answered.
+    pub fn in_force(
+        self,
+        before: &Compiled,
+        site: Site,
+        file: File,
+        refused: &BTreeMap<String, String>,
+        asker: Asker,
+    ) -> anyhow::Result<(InForce, Vec<String>)> {
+        let Self { options, dataplane, neighbours } = self;
+        // What does not fit is refused before anything is touched.
+        let tried = compile::compile(&site, &neighbours.facts(options, &[]), before);
+        dataplane.may_install(&tried.image)?;
+        // What was refused belongs to whose interfaces they were.
+        dataplane.fold_refused(|ifindex| before.tenant_at(ifindex))?;
+        let known: Vec<_> = dataplane.attached().map(str::to_owned).collect();
+        let attached = Self::attach(options, dataplane, &site, refused, &asker)?;
+        attached.iter().filter_map(|at| at.warning.as_ref()).for_each(warn);
+        let asked = neighbours.watch.clone();
+        neighbours.watch.follow(needs::questions(&site, &attached), &asked.known());
+        let put = Put { options, dataplane: &mut *dataplane, neighbours: &mut *neighbours };
+        let version = put.version(&site, &attached, before);
+        let compiled = match version {
+            Ok(compiled) => compiled,
+            Err(error) => {
+                neighbours.watch = asked;
+                let is_new = |at: &&Attached| !known.contains(&at.interface.name);
+                for at in attached.iter().filter(is_new) {
+                    // What cannot be given back now is by `detach`.
+                    let _ = dataplane.release(&at.interface.name, true);
+                }
+                return Err(error);
+            }
+        };
+        let is_wanted = |name: &String| attached.iter().any(|at| at.interface.name == *name);
+        let mut released = Vec::new();
+        // The version is in force: nothing is an error of putting it there any more.
+        for name in known.iter().filter(|name| !is_wanted(name)) {
+            match dataplane.release(name, false) {
+                Ok(done) => released.extend(done.iter().map(ToString::to_string)),
+                Err(error) => released.push(format!("{name} is not given back: {error}")),
+            }
+        }
+        let is_named =
+            |name: &str| site.attachments.values().any(|at| at.interface.as_str() == name);
+        let mut refused = refused.clone();
+        refused.retain(|name, _| is_named(name));
+        Ok((InForce { site, file, compiled, attached, refused, asker }, released))
+    }
+
+    /// Attaches what is there. What goes between the look and the attaching is not there.
+    fn attach(
+        options: &Options,
+        dataplane: &mut Dataplane,
+        site: &Site,
+        refused: &BTreeMap<String, String>,
+        asker: &Asker,
+    ) -> Result<Vec<Attached>, load::Error> {
+        const TRIES: u32 = 3;
+        let mut tries = 1;
+        loop {
+            let now = Interfaces::look()?;
+            let wanted = needs::now(options, site, &now, refused);
+            check_lifeline(site, &wanted, &now, asker)?;
+            match dataplane.attach(&wanted) {
+                Err(_) if tries < TRIES && has_gone(&wanted, &now)? => tries += 1,
+                attached => return attached,
+            }
+        }
+    }
+
+    /// Puts the next version in force. Objects that are new under their number begin to be
+    /// counted from zero.
+    pub fn version(
+        self,
+        site: &Site,
+        attached: &[Attached],
+        before: &Compiled,
+    ) -> anyhow::Result<Compiled> {
+        let Self { options, dataplane, neighbours } = self;
+        let in_force = dataplane.version();
+        if before.version != in_force {
+            // Numbers and epochs would be given away twice.
+            bail!("version {in_force} is in force, not {}: start the daemon anew", before.version);
+        }
+        let held = neighbours.claims.held_in(site);
+        let facts = Facts { claims: held.clone(), ..neighbours.facts(options, attached) };
+        let mut compiled = compile::compile(site, &facts, before);
+        dataplane.may_install(&compiled.image)?;
+        let is_same = in_force != 0
+            && dataplane.is_whole()
+            && compiled.image.clone().normal() == before.image.clone().normal();
+        if is_same {
+            // As it is in force already, in the kernel and not only in our memory.
+            compiled.version = in_force;
+        }
+        let known = neighbours.watch.known();
+        numbers::write(&options.place, compiled.version, &compiled.ids, &known, &held)?;
+        let tenants: Vec<_> = compiled.ids.new_since(&before.ids, Kind::Tenant).collect();
+        let new = compiled.new_attachments(before);
+        dataplane.begin_counting(&tenants, &new, &compiled.interfaces_of(&new))?;
+        dataplane.forget_rules(|rule| !compiled.ids.has(Kind::Rule, rule));
+        if !is_same {
+            dataplane.install(&compiled.image)?;
+        }
+        neighbours.claims.follow(site);
+        neighbours.announcer.follow(&before.image, &compiled.image);
+        Ok(compiled)
+    }
+}
+
+impl Neighbourhood {
+    /// What the compiler is told.
+    pub fn facts(&self, options: &Options, attached: &[Attached]) -> Facts {
+        let interfaces = attached.iter().map(|at| (at.interface.name.clone(), fact(at)));
+        Facts {
+            interfaces: interfaces.collect(),
+            neighbours: self.watch.known(),
+            claims: self.claims.held().clone(),
+            flows_per_tenant: options.flows_per_tenant,
+        }
+    }
+}
+
+/// Refuses all that would cut the host off.
+pub fn check_lifeline(
+    site: &Site,
+    wanted: &[Attach],
+    now: &Interfaces,
+    asker: &Asker,
+) -> Result<(), load::Error> {
+    let Some(lifeline) = Lifeline::look(asker)? else { return Ok(()) };
+    let refused = wanted.iter().filter_map(|attach| lifeline.check(site, attach, now).err());
+    load::Error::all(refused.collect())
+}
+
+/// Has one of these gone that was there?
+fn has_gone(wanted: &[Attach], before: &Interfaces) -> Result<bool, load::Error> {
+    let now = Interfaces::look()?;
+    let index = |of: &Interfaces, name: &str| of.get(name).map(|found| found.index);
+    let is_gone = |attach: &Attach| {
+        let name = &attach.interface;
+        index(before, name).is_some_and(|was| index(&now, name) != Some(was))
+    };
+    Ok(wanted.iter().any(is_gone))
+}
+
+fn fact(at: &Attached) -> Interface {
+    Interface {
+        ifindex: at.interface.index,
+        mac: at.mac(),
+        output_kind: at.output_kind,
+        mtu_bytes: at.interface.mtu_bytes,
+    }
+}
