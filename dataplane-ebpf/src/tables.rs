@@ -33,6 +33,7 @@ use dataplane_common::{
     },
     tables::{COUNTERS, Counter, Heard, NOTES_MAX, Note, Rate, SHARES, Share, Tally},
     word::Word64,
+    work::job,
 };
 
 /// BPF_F_MMAPABLE: userland reads and writes the array through a mapping.
@@ -176,10 +177,13 @@ impl KernelTables {
     }
 
     /// The packet does not leave after all, for this reason: what it was counted as is taken
-    /// back.
+    /// back, but for its flow, which counts what was let pass and may be folded already. The
+    /// packet that an error is about has its reason.
     #[inline(always)]
     pub fn stays(&self, work: &Work, bytes: u32, stop: Stop) {
-        self.count_stop(work.tenant, stop, 1);
+        if work.job != job::ERROR {
+            self.count_stop(work.tenant, stop, 1);
+        }
         let index = work.output * COUNTERS as u32 + Counter::of_job(work.job) as u32;
         if let Some(tally) = COUNTS.get_ptr_mut(index)
             && !self.is_tracing()

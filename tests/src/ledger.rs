@@ -109,8 +109,8 @@ pub fn balance(before: &Moment, after: &Moment) -> Result<Tally> {
             |what: &str| format!("{what} {interface}: {then:?} then, {now:?} now, {tally:?}");
         // What was parked comes in again.
         let came = counted(&|at| {
-            let (once, again) = (at.received, at.parked);
-            [once.packets.saturating_sub(again.packets), once.bytes.saturating_sub(again.bytes)]
+            let (all, again) = (at.received, at.parked);
+            [all.packets - again.packets, all.bytes - again.bytes]
         });
         let sent = less(now.sent, then.sent).with_context(|| here("a counter went back at"))?;
         if came[0] < sent[0] && unattached > 0 {
@@ -121,7 +121,8 @@ pub fn balance(before: &Moment, after: &Moment) -> Result<Tally> {
         let given = GIVEN.map(|of| counted(&of)).into_iter();
         let mut given = given.fold([0; 2], |[a, b], [c, d]| [a + c, b + d]);
         let refused = tally.refused().get(interface).copied().unwrap_or(0);
-        given[0] = given[0].saturating_sub(refused);
+        given[0] =
+            given[0].checked_sub(refused).with_context(|| here("more was refused than sent to"))?;
         let arrived =
             less(now.received, then.received).with_context(|| here("a counter went back at"))?;
         // The daemon's own frames go to the host, too; those of one before it are forgotten.

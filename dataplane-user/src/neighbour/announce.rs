@@ -7,6 +7,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    ops::Bound,
     time::{Duration, Instant},
 };
 
@@ -36,12 +37,19 @@ pub struct Announcement {
 }
 
 /// What waits to be told. Each is told twice, since a link that has just come up loses the
-/// first; a large site's in small portions.
+/// first; a large site's in small portions, of which every tenant has its part.
 #[derive(Default)]
 pub struct Announcer {
-    waiting: BTreeMap<(Instant, u64), Announcement>,
+    /// By the tenant that it is told, in the order in which it is due.
+    waiting: BTreeMap<u32, Waiting>,
+    /// Numbers what is due at one time.
     last: u64,
+    /// Whose turn it was last.
+    turn: u32,
 }
+
+/// By when it is due, and a number of its own.
+type Waiting = BTreeMap<(Instant, u64), Announcement>;
 
 /// Between the two times (RFC 5227 section 1.1, ANNOUNCE_INTERVAL).
 const AGAIN: Duration = Duration::from_secs(2);
@@ -56,14 +64,19 @@ impl Announcer {
             now.attachments.contains_key(&AttachmentKey { ifindex: at.0, vlan: at.1 })
         };
         let renewed: HashMap<_, _> = due.iter().map(|one| ((one.at, one.addr), one.mac)).collect();
-        self.waiting.retain(|_, one| {
-            is_there(one.at) && renewed.get(&(one.at, one.addr)).is_none_or(|mac| *mac == one.mac)
-        });
+        for waiting in self.waiting.values_mut() {
+            waiting.retain(|_, one| {
+                let mac = renewed.get(&(one.at, one.addr));
+                is_there(one.at) && mac.is_none_or(|mac| *mac == one.mac)
+            });
+        }
+        self.waiting.retain(|_, waiting| !waiting.is_empty());
         let start = Instant::now();
-        for time in [start, start + AGAIN] {
-            for one in &due {
+        for one in due {
+            let waiting = self.waiting.entry(tenant(now, one.at)).or_default();
+            for time in [start, start + AGAIN] {
                 self.last += 1;
-                self.waiting.insert((time, self.last), *one);
+                waiting.insert((time, self.last), one);
             }
         }
     }
@@ -72,15 +85,30 @@ impl Announcer {
     pub fn tell<'n>(&mut self, sender: &mut Sender, name: impl Fn(u32) -> Option<&'n str>) {
         let now = Instant::now();
         for _ in 0..PORTION {
-            let Some(next) = self.waiting.first_entry().filter(|next| next.key().0 <= now) else {
-                return;
-            };
-            let one = next.remove();
+            let Some(one) = self.next(now) else { return };
             if let Some(interface) = name(one.at.0) {
                 sender.send(interface, one.at.1 as u16, &announcement(&one));
             }
         }
     }
+
+    /// The next that is due, of whom it is the turn.
+    fn next(&mut self, now: Instant) -> Option<Announcement> {
+        let is_due = |(_, waiting): &(&u32, &Waiting)| {
+            waiting.first_key_value().is_some_and(|(key, _)| key.0 <= now)
+        };
+        let (until, after) = (..=self.turn, (Bound::Excluded(self.turn), Bound::Unbounded));
+        let next = self.waiting.range(after).find(is_due);
+        let (&tenant, _) = next.or_else(|| self.waiting.range(until).find(is_due))?;
+        self.turn = tenant;
+        Some(self.waiting.get_mut(&tenant)?.pop_first()?.1)
+    }
+}
+
+/// Whose network or uplink is there?
+fn tenant(image: &Image, (ifindex, vlan): (u32, u32)) -> u32 {
+    let at = image.attachments.get(&AttachmentKey { ifindex, vlan });
+    at.and_then(|at| image.zones.get(at.zone as usize)).map_or(0, |zone| zone.tenant)
 }
 
 /// What has to be told after `before` when `now` is in force.
@@ -271,11 +299,30 @@ mod tests {
     fn each_is_told_twice_and_what_is_gone_not_at_all() {
         let mut announcer = Announcer::default();
         announcer.follow(&Image::default(), &image());
-        assert_eq!(announcer.waiting.len(), 6);
+        assert_eq!(announcer.waiting[&0].len(), 6);
         announcer.tell(&mut Sender::default(), |_| None);
-        assert_eq!(announcer.waiting.len(), 3);
+        assert_eq!(announcer.waiting[&0].len(), 3);
         announcer.follow(&image(), &Image::default());
-        assert_eq!(announcer.waiting.len(), 0);
+        assert!(announcer.waiting.is_empty());
+    }
+
+    #[test]
+    fn nobody_waits_for_all_that_another_is_told() {
+        let mut now = image();
+        now.zones[NETWORK as usize].tenant = 7;
+        for last in 0..=255 {
+            let location = Location { mac: OLD, ..Location::default() };
+            now.locations.insert(key(Addr::v4([10, 0, 1, last])), location);
+        }
+        let mut moved = now.clone();
+        moved.locations.values_mut().for_each(|location| location.mac = NEW);
+        let mut announcer = Announcer::default();
+        announcer.follow(&now, &moved);
+        announcer.follow(&Image::default(), &image());
+        let due = Instant::now();
+        let first: Vec<_> = (0..4).filter_map(|_| announcer.next(due)).collect();
+        let at_uplink = first.iter().filter(|one| one.at.0 == 13).count();
+        assert_eq!((first.len(), at_uplink), (4, 2), "{first:?}");
     }
 
     #[test]
