@@ -468,15 +468,17 @@ fn a_nic_that_comes_later_is_followed_and_given_back_as_it_was() -> Result<()> {
 
 #[test]
 #[ignore = "needs root and BPF: cargo xtask test"]
-fn a_thousand_taps_are_a_few_versions() -> Result<()> {
-    const TAPS: usize = 1000;
+fn hundreds_of_taps_are_a_few_versions() -> Result<()> {
+    // A thousand take minutes, since each is a change for all before it.
+    let taps = std::env::var("SEKISHO_TAPS").ok().and_then(|count| count.parse().ok());
+    let taps: usize = taps.unwrap_or(250);
     let lab = Lab::new("crowd")?;
     let mut site = String::from(
         "version: 1\ntenants:\n  - name: crowd\n    networks:\n      - {name: n, subnets: [{cidr: 10.0.0.0/16}]}\n    ports:\n",
     );
     let mut come = String::new();
     let mut go = String::new();
-    for number in 0..TAPS {
+    for number in 0..taps {
         let (high, low) = (number / 250, number % 250 + 1);
         writeln!(
             site,
@@ -487,7 +489,7 @@ fn a_thousand_taps_are_a_few_versions() -> Result<()> {
     }
     let sekisho = Sekisho::start(&lab, &site)?;
     let said = sekisho.process()?.wait_for_line("more interfaces are waited for")?;
-    ensure!(said.contains("990 more"), "{said}");
+    ensure!(said.contains(&format!("{} more", taps - 10)), "{said}");
     let waiting = || -> Result<usize> {
         Ok(sekisho.status()?.attachments.iter().filter(|at| at.hook == "waiting").count())
     };
@@ -497,7 +499,7 @@ fn a_thousand_taps_are_a_few_versions() -> Result<()> {
         let path = path.display().to_string();
         lab.dut().run_within(&["ip", "-batch", &path], 4 * PATIENCE)?.ok().map(drop)
     };
-    for (what, text, left) in [("come", &come, 0), ("go", &go, TAPS)] {
+    for (what, text, left) in [("come", &come, 0), ("go", &go, taps)] {
         let first = sekisho.status()?.site_version;
         let start = Instant::now();
         batch(what, text)?;
@@ -507,7 +509,7 @@ fn a_thousand_taps_are_a_few_versions() -> Result<()> {
         }
         let versions = sekisho.status()?.site_version - first;
         println!("{what}: made in {made:?}, done after {:?}, {versions} versions", start.elapsed());
-        ensure!(versions < 200, "{versions} versions for {TAPS} taps");
+        ensure!((versions as usize) < taps / 5, "{versions} versions for {taps} taps");
     }
     Ok(())
 }
