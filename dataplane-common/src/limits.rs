@@ -60,11 +60,15 @@ pub const FLOOD_PORTS_MAX: u32 = ENDPOINTS_MAX;
 /// Ports of a network in which broadcast and multicast are forwarded.
 pub const FLOOD_PORTS_OF_NETWORK: u32 = 1024;
 /// Copies of a tenant's broadcast and multicast frames a second; a frame counts as one for
-/// each port of its network, whether that gets it or not.
+/// each port of its network, whether that gets it or not, and for the rules that are looked at.
 pub const COPIES_PER_SECOND: u32 = 10_000;
-/// Copies at once: more than a network has ports.
+/// Copies at once, and what a frame may cost at most: more than a network has ports.
 pub const COPIES_BURST: u32 = 2048;
 const _: () = assert!(COPIES_BURST > FLOOD_PORTS_OF_NETWORK);
+/// So many rules count as one copy, but each that asks an address group counts as one by itself.
+/// On Linux 6.18 a copy to a veth took 0.9 µs, a look at a rule 0.01 to 0.04, the longest prefix
+/// of 100,000 that were alike 0.35.
+pub const RULES_PER_COPY: u32 = 16;
 
 /// ICMP errors a second that are made for a tenant.
 pub const REPORTS_PER_SECOND: u32 = 100;

@@ -31,7 +31,9 @@ pub fn flood<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<u32
     w.leg = Leg { key: w.key, sender: w.sender, ..Leg::default() };
     let who = if w.job == job::ANNOUNCE { ALL } else { judge(t, w)? };
     let network = *t.zone(w.link).ok_or(Stop::TableMissing)?;
-    if !t.may_copy(w.tenant, network.flood_count.saturating_mul(p.segments())) {
+    let rules = if who == RULED { u32::from(network.flood_rules) } else { 0 };
+    let cost = network.flood_count.saturating_mul(p.segments()).saturating_add(rules);
+    if !t.may_copy(w.tenant, cost) {
         return Err(Stop::FloodRate);
     }
     let copies = copies(p, t, w, who, (network.flood_first, network.flood_count));
@@ -112,10 +114,13 @@ fn copies<P: Packet, T: Tables>(
     who: u32,
     (first, count): (u32, u32),
 ) -> u32 {
-    let (mut copies, mut served) = (0, w.attachment);
+    let (mut copies, mut served, mut judged) = (0, w.attachment, UNFILTERED);
     t.each_flood_port(first, count, |port| {
         let is_served = port.attachment == w.attachment || port.attachment == served;
-        if !is_served && takes(t, w, who, port.endpoint) && copy(p, t, w, port.attachment).is_ok() {
+        if !is_served
+            && takes(t, w, who, port.endpoint, &mut judged)
+            && copy(p, t, w, port.attachment).is_ok()
+        {
             let (id, detail) = (port.attachment, port.endpoint);
             t.note(Note { what: note::COPIED, id, detail, zero: 0 });
             served = port.attachment;
@@ -125,16 +130,27 @@ fn copies<P: Packet, T: Tables>(
     copies
 }
 
-/// Does the port get it?
+/// A policy, and whether it permits the frame.
+type Judged = (u32, bool);
+/// Whoever has no policy takes everything.
+const UNFILTERED: Judged = (0, true);
+
+/// Does the port get it? Of what a rule sees of the receiver there is nothing but its policy, so
+/// each policy is asked once for the ports next to each other that have it.
 #[inline(always)]
-fn takes<T: Tables>(t: &T, w: &mut Work, who: u32, endpoint: u32) -> bool {
-    w.leg.receiver = endpoint;
+fn takes<T: Tables>(t: &T, w: &mut Work, who: u32, endpoint: u32, judged: &mut Judged) -> bool {
+    let Some(port) = t.endpoint(endpoint) else { return false };
     match who {
         ALL => true,
-        SERVERS => {
-            t.endpoint(endpoint).is_some_and(|port| port.flags & port_flags::DHCP_SERVER != 0)
+        SERVERS => port.flags & port_flags::DHCP_SERVER != 0,
+        _ if cfg!(feature = "control-flood-ingress") => true,
+        _ => {
+            if judged.0 != port.policy {
+                w.leg.receiver = endpoint;
+                *judged = (port.policy, filter::ingress(t, &mut w.leg).is_ok());
+            }
+            judged.1
         }
-        _ => cfg!(feature = "control-flood-ingress") || filter::ingress(t, &mut w.leg).is_ok(),
     }
 }
 

@@ -19,8 +19,9 @@ pub struct Zone {
     pub router: u32,
     /// Our MAC on that link.
     pub mac: Mac,
-    /// Zero.
-    pub zero: [u8; 2],
+    /// Networks: what it costs at most to look at the rules of its [`FloodPort`]s, in copies.
+    /// `u16::MAX` is more than anybody may make.
+    pub flood_rules: u16,
     /// Networks: where its [`FloodPort`]s begin.
     pub flood_first: u32,
     /// How many they are; 0: broadcast and multicast are not forwarded.
@@ -29,7 +30,8 @@ pub struct Zone {
 record!(Zone, 48);
 
 /// A port of a network, as a flood looks for it. Those behind one attachment stand next to
-/// each other.
+/// each other; of those next to each other that have the same policy the first one's rules are
+/// looked at.
 #[repr(C)]
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct FloodPort {

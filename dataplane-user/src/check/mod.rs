@@ -114,6 +114,7 @@ fn site(cx: &mut Context<'_>, file: &File) -> Option<Site> {
         sessions: all(sessions)?,
     };
     router::next_hops_known(cx, &lists, &site);
+    network::floods_affordable(cx, &lists, &site);
     Some(site)
 }
 

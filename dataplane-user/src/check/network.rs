@@ -1,10 +1,12 @@
 //! Which addresses does a segment have?
 
+use dataplane_common::limits::{COPIES_BURST, FLOOD_PORTS_OF_NETWORK, RULES_PER_COPY};
+
 use super::router::Legs;
 use super::{Context, Lists, limit, prefix};
 use crate::config::tree::NodeId;
 use crate::config::{Ordinal, file};
-use crate::model::{Ix, Network, NetworkIx, Subnet};
+use crate::model::{Ix, Network, NetworkIx, Site, Subnet};
 
 /// A network, as far as it could be made out.
 pub(super) struct Segment {
@@ -53,6 +55,25 @@ pub(super) fn segments(cx: &mut Context<'_>, lists: &Lists<'_>, legs: &Legs) -> 
         segments.push(Segment { network, subnets, whole, mec_only: mec_only == Some(true) });
     }
     segments
+}
+
+/// Warns of networks whose ports' rules cost more than a frame may. With too many ports they are
+/// told of where those are.
+pub(super) fn floods_affordable(cx: &mut Context<'_>, lists: &Lists<'_>, site: &Site) {
+    for ((_, written), (ix, _)) in lists.networks.iter().zip(site.networks.iter()) {
+        let order = site.flood_order(ix);
+        let (ports, rules) = (order.len() as u32, site.flood_rules(&order));
+        if ports <= FLOOD_PORTS_OF_NETWORK && ports + rules > COPIES_BURST {
+            let message = "broadcast and multicast that need a rule are not forwarded here";
+            let help = format!(
+                "a frame costs {}, at most {COPIES_BURST}: {ports} for the ports, {rules} for \
+                 their ingress rules; use fewer combinations of security groups, or fewer rules \
+                 with address groups, each of which costs 1, as {RULES_PER_COPY} others do",
+                ports + rules
+            );
+            cx.out.warning(written.node, message).help(help);
+        }
+    }
 }
 
 fn subnet(cx: &mut Context<'_>, subnet: &file::Subnet) -> Option<Subnet> {

@@ -69,25 +69,24 @@ fn network(b: &mut Builder<'_>, ix: NetworkIx, network: &Network) {
     flood_ports(b, ix, id);
 }
 
-/// The network's ports as a flood looks for them, those behind one attachment together. A
-/// network of too many has none. No judgement rests on them, so they are of no generation.
+/// The network's ports as a flood looks for them. A network of too many has none. No judgement
+/// rests on them, so they are of no generation.
 fn flood_ports(b: &mut Builder<'_>, ix: NetworkIx, id: u32) {
-    let site = b.site;
-    let ports = site.ports.iter().filter(|(_, port)| port.network == ix);
-    let mut ports: Vec<_> = ports
-        .map(|(port_ix, port)| {
-            let name = b.port_name(port_ix);
-            let endpoint = b.numbering.number(Kind::Endpoint, &name);
-            FloodPort { attachment: b.attachment_number(port.attachment), endpoint }
-        })
-        .collect();
-    ports.sort_unstable_by_key(|port| (port.attachment, port.endpoint));
-    let zone = &mut b.image.zones[id as usize];
-    if ports.len() <= limits::FLOOD_PORTS_OF_NETWORK as usize {
-        zone.flood_first = b.image.flood_ports.len() as u32;
-        zone.flood_count = ports.len() as u32;
-        b.image.flood_ports.extend(ports);
+    let order = b.site.flood_order(ix);
+    if order.len() > limits::FLOOD_PORTS_OF_NETWORK as usize {
+        return;
     }
+    let flood_first = b.image.flood_ports.len() as u32;
+    for &port in &order {
+        let name = b.port_name(port);
+        let endpoint = b.numbering.number(Kind::Endpoint, &name);
+        let attachment = b.attachment_number(b.site.ports[port].attachment);
+        b.image.flood_ports.push(FloodPort { attachment, endpoint });
+    }
+    let zone = &mut b.image.zones[id as usize];
+    zone.flood_first = flood_first;
+    zone.flood_count = order.len() as u32;
+    zone.flood_rules = b.site.flood_rules(&order).try_into().unwrap_or(u16::MAX);
 }
 
 /// Our addresses on the link: the first of each family.

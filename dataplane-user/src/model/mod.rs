@@ -5,6 +5,7 @@
 //! for the site it came from.
 
 mod filter;
+mod flood;
 mod host;
 mod mac;
 mod mobile;

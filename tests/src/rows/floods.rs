@@ -15,7 +15,7 @@ const GROUP: [u8; 6] = [0x01, 0, 0x5e, 0x01, 0x02, 0x03];
 const GROUP_V6: [u8; 6] = [0x33, 0x33, 0, 0, 0, 0xfb];
 
 pub fn rows(s: &Site) -> Vec<Row> {
-    [copied(s), attachments(s), stopped(s), exempt(s)].concat()
+    [copied(s), attachments(s), stopped(s), ruled(s), exempt(s)].concat()
 }
 
 /// A datagram to a group's address in a frame to a group's MAC.
@@ -198,6 +198,54 @@ fn stopped(s: &Site) -> Vec<Row> {
         .at_tc()
         .after(|s| assert!(s.tables.may_copy(s.blue, limits::COPIES_BURST)))
         .flooded(&[s.red_b]),
+    ]
+}
+
+/// A frame costs so much, ports and rules, if rules are looked at for it.
+fn cost(site: &mut Site, cost: u32) {
+    let net = site.net.zone as usize;
+    site.change(|w| {
+        let zone = &mut w.image.zones[net];
+        zone.flood_rules = (cost - zone.flood_count) as u16;
+    });
+}
+
+/// Ports' policies.
+fn policies(site: &mut Site, policies: &[(End, u32)]) {
+    site.change(|w| {
+        for (port, policy) in policies {
+            w.touch_endpoint(port.id).policy = *policy;
+        }
+    });
+}
+
+/// What rules cost, and of whom they are asked.
+fn ruled(s: &Site) -> Vec<Row> {
+    let all = |name, port| {
+        row(name, s.a, to(s, s.a, BROADCAST, "10.1.0.10", "255.255.255.255", port)).at_tc()
+    };
+    vec![
+        all("broadcast that costs as much as may be at once", 53)
+            .after(|s| cost(s, limits::COPIES_BURST))
+            .flooded(&[s.b, s.free, s.stateless, s.trunk]),
+        all("broadcast that costs more than may be at once", 53)
+            .after(|s| cost(s, limits::COPIES_BURST + 1))
+            .stopped(s.blue, Stop::FloodRate),
+        row("a DHCP client where rules cost too much", s.a, {
+            s.frame(s.a, BROADCAST).ip("0.0.0.0", "255.255.255.255").udp(68, 67)
+        })
+        .at_tc()
+        .after(|s| {
+            serving(s);
+            cost(s, limits::COPIES_BURST + 1);
+        })
+        .flooded(&[s.b]),
+        all("broadcast to ports of one policy, which permits it", 53)
+            .after(|s| policies(s, &[(s.free, s.server), (s.stateless, s.server)]))
+            .flooded(&[s.b, s.free, s.stateless, s.trunk]),
+        all("broadcast to ports of one policy, which does not", 9)
+            .after(|s| policies(s, &[(s.pair, s.server), (s.stateless, s.server), (s.trunk, 0)]))
+            .flooded(&[s.free, s.trunk]),
     ]
 }
 

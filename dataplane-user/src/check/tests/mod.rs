@@ -5,7 +5,8 @@ mod refusals;
 use std::fmt::Write;
 use std::sync::LazyLock;
 
-use dataplane_common::limits::FLOOD_PORTS_OF_NETWORK;
+use dataplane_common::limits::{COPIES_BURST, FLOOD_PORTS_OF_NETWORK};
+use dataplane_common::table::zone::FloodPort;
 use proptest::prelude::*;
 
 use super::*;
@@ -239,6 +240,110 @@ fn a_crowded_network_is_told_of() {
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].contains("broadcast and multicast are not forwarded"), "{found:?}");
     assert_eq!(flooded(&more), (0, vec![0, 0]));
+}
+
+/// A network of so many ports, the first half of them in one group and the others in two, where
+/// the two groups have so many rules with an address group each.
+fn ruled(ports: usize, rules: usize) -> String {
+    let mut text = String::from(
+        "version: 1\ntenants:\n  - name: blue\n    networks:\n      - {name: lan, subnets: \
+         [{cidr: 10.0.0.0/16}]}\n    address_groups: [{name: known, addresses: [10.0.0.0/8]}]\n    \
+         security_groups:\n",
+    );
+    for group in ["one", "two"] {
+        let _ = writeln!(
+            text,
+            "      - name: {group}\n        rules:\n          - {{direction: egress}}"
+        );
+        for port in 1..=rules {
+            let _ = writeln!(
+                text,
+                "          - {{direction: ingress, protocol: tcp, port_range_min: {port}, \
+                 port_range_max: {port}, remote_address_group: known}}"
+            );
+        }
+    }
+    text.push_str("    ports:\n");
+    for at in 0..ports {
+        let groups = if at % 2 == 0 { "one" } else { "one, two" };
+        let [.., a, b] = at.to_be_bytes();
+        let _ = writeln!(
+            text,
+            "      - {{name: p{at}, network: lan, interface: v{at}, mac: \
+             '02:00:00:00:{a:02x}:{b:02x}', security_groups: [{groups}]}}"
+        );
+    }
+    text
+}
+
+/// Where a frame would cost more than may be at once, none that needs a rule is copied, and that
+/// is said at the network.
+#[test]
+fn a_network_of_too_many_rules_is_told_of() {
+    let cost = |text: &str| {
+        let site = check(text).site.expect("no error");
+        let image = compile::compile(&site, &Facts::default(), &Compiled::default()).image;
+        image.zones.iter().map(|zone| zone.flood_count + u32::from(zone.flood_rules)).sum::<u32>()
+    };
+    // 998 rules of the ports in both groups, and 499 of the others.
+    let most = ruled(551, 499);
+    assert_eq!((findings(&most), cost(&most)), (vec![], COPIES_BURST));
+    let more = ruled(552, 499);
+    assert_eq!(
+        findings(&more),
+        ["5:9 tenants.blue.networks.lan: broadcast and multicast that need a rule are not \
+             forwarded here"]
+    );
+    let found = check(&more).diagnostics;
+    let help = found[0].help.as_deref().unwrap_or_default();
+    assert!(help.contains("costs 2049, at most 2048: 552 for the ports, 1497 for"), "{help}");
+    assert_eq!(cost(&more), COPIES_BURST + 1);
+}
+
+/// Each policy is asked once, however the ports stand in the file; what is said to be its cost is
+/// that of the records.
+#[test]
+fn ports_with_the_same_groups_are_asked_together() {
+    let site = check(&ruled(40, 3)).site.expect("no error");
+    let image = compile::compile(&site, &Facts::default(), &Compiled::default()).image;
+    let policy = |port: &FloodPort| image.endpoints[port.endpoint as usize].policy;
+    let mut asked: Vec<_> = image.flood_ports.iter().map(policy).collect();
+    assert_eq!(asked.len(), 40);
+    asked.dedup();
+    let rules = |id: &u32| image.policies[*id as usize].ingress_count;
+    assert_eq!(asked.iter().map(rules).collect::<Vec<_>>(), [3, 6]);
+    assert_eq!(image.zones.iter().map(|zone| zone.flood_rules).max(), Some(9));
+
+    // Those behind one attachment stay together, and are asked again.
+    let text = ruled(40, 3).replace("interface: v7,", "interface: v6,").replace("v21,", "v20,");
+    let site = check(&text).site.expect("no error");
+    let image = compile::compile(&site, &Facts::default(), &Compiled::default()).image;
+    let mut attachments: Vec<_> = image.flood_ports.iter().map(|port| port.attachment).collect();
+    attachments.dedup();
+    assert_eq!(attachments.len(), 38);
+    let mut asked: Vec<_> = image
+        .flood_ports
+        .iter()
+        .map(|port| image.endpoints[port.endpoint as usize].policy)
+        .collect();
+    asked.dedup();
+    let rules: u32 = asked.iter().map(|id| image.policies[*id as usize].ingress_count).sum();
+    assert_eq!(image.zones.iter().map(|zone| zone.flood_rules.into()).max(), Some(rules));
+}
+
+/// Sixteen rules of other kinds cost as much as one with an address group; whoever has no port
+/// security costs nothing but its copy.
+#[test]
+fn what_rules_cost() {
+    let cost = |text: &str| {
+        let site = check(text).site.expect("no error");
+        let (network, _) = site.networks.iter().next().expect("a network");
+        site.flood_rules(&site.flood_order(network))
+    };
+    let plain = |rules| ruled(4, rules).replace(", remote_address_group: known", "");
+    assert_eq!([0, 1, 8, 9, 16, 17].map(|rules| cost(&plain(rules))), [0, 2, 2, 3, 3, 5]);
+    let open = ruled(4, 5).replace("security_groups: [one]", "port_security: false");
+    assert_eq!((cost(&ruled(4, 5)), cost(&open)), (15, 10));
 }
 
 #[test]
