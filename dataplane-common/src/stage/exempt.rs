@@ -3,6 +3,7 @@
 //! Neutron's exceptions: DHCP between clients and the ports that are marked as servers, and
 //! listener messages (MLD). ARP and neighbour discovery are answered by us.
 
+use crate::addr::Addr;
 use crate::stop::Stop;
 use crate::table::attachment_kind;
 use crate::table::endpoint::{Endpoint, flags};
@@ -55,14 +56,26 @@ pub fn is_dhcp(leg: &Leg, sender: &Endpoint, receiver: &Endpoint) -> bool {
     is_near && (is_question || is_answer)
 }
 
-/// A listener's or querier's message (RFC 2710, RFC 3810), from its link-local address or
-/// while it has none.
+/// Routers of the link, which hear who is done (RFC 2710 section 3.7).
+const ALL_ROUTERS: Addr = Addr::v6([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
+/// Those that speak MLDv2, which hear its reports (RFC 3810 section 5.2.14).
+const LISTENED_TO: Addr = Addr::v6([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x16]);
+
+/// A listener's or querier's message (RFC 2710 section 3, RFC 3810 section 5): it goes no further
+/// than the link, from a link-local address, or a report while there is none (RFC 3590 section 4).
 #[inline(always)]
 pub fn is_listener_message(w: &Work) -> bool {
-    let is_listener =
-        matches!(w.icmp[0], v6::LISTENER_QUERY..=v6::LISTENER_DONE | v6::LISTENER_REPORT_V2);
+    let is_report = matches!(w.icmp[0], v6::LISTENER_REPORT | v6::LISTENER_REPORT_V2);
+    let is_for_it = match w.icmp[0] {
+        // Of any scope: the group that it is about.
+        v6::LISTENER_QUERY | v6::LISTENER_REPORT => true,
+        v6::LISTENER_DONE => w.key.dst == ALL_ROUTERS,
+        v6::LISTENER_REPORT_V2 => w.key.dst == LISTENED_TO,
+        _ => false,
+    };
     w.is(work_flags::V6)
         && w.key.protocol == protocol::ICMPV6
-        && is_listener
-        && (w.src().is_unspecified() || w.src().is_link_local())
+        && w.ttl_hops == 1
+        && is_for_it
+        && (w.src().is_link_local() || is_report && w.src().is_unspecified())
 }

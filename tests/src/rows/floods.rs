@@ -15,7 +15,7 @@ const GROUP: [u8; 6] = [0x01, 0, 0x5e, 0x01, 0x02, 0x03];
 const GROUP_V6: [u8; 6] = [0x33, 0x33, 0, 0, 0, 0xfb];
 
 pub fn rows(s: &Site) -> Vec<Row> {
-    [copied(s), attachments(s), stopped(s), ruled(s), exempt(s)].concat()
+    [copied(s), attachments(s), stopped(s), ruled(s), exempt(s), listeners(s)].concat()
 }
 
 /// A datagram to a group's address in a frame to a group's MAC.
@@ -255,7 +255,7 @@ fn serving(site: &mut Site) {
     site.change(|w| w.touch_endpoint(b).flags |= flags::DHCP_SERVER);
 }
 
-/// DHCP and listener messages, of which no rule is asked.
+/// DHCP, of which no rule is asked.
 fn exempt(s: &Site) -> Vec<Row> {
     let server = serving;
     let stop = |name, frame, stop| row(name, s.a, frame).at_tc().stopped(s.blue, stop);
@@ -263,10 +263,6 @@ fn exempt(s: &Site) -> Vec<Row> {
     let ask = |src| s.frame(s.a, BROADCAST).ip(src, "255.255.255.255").udp(68, 67);
     let ask6 = |src| s.frame(s.a, servers_v6).ip(src, "ff02::1:2").udp(546, 547);
     let says = |from: End, src, dst| s.frame(from, BROADCAST).ip(src, dst).udp(67, 68);
-    let listener = |src, kind| {
-        s.frame(s.a, [0x33, 0x33, 0, 0, 0, 0x16]).ip(src, "ff02::16").icmp(kind, 0, [0; 4])
-    };
-    let others = &[s.b, s.free, s.pair, s.stateless, s.trunk];
     let near = |from: End, to: End| s.switched(from, to);
     vec![
         row("a DHCP client without an address", s.a, ask("0.0.0.0"))
@@ -345,19 +341,63 @@ fn exempt(s: &Site) -> Vec<Row> {
             near(s.a, s.free).ip("2001:db8:1::10", "2001:db8:1::30").udp(547, 546),
         )
         .stopped(s.blue, Stop::DhcpServer),
-        row("a listener report", s.a, listener("fe80::10", 143)).at_tc().flooded(others),
-        row("a listener report without an address", s.a, listener("::", 143))
-            .at_tc()
-            .flooded(others),
-        row("a listener is done", s.a, listener("fe80::10", 132)).at_tc().flooded(others),
+    ]
+}
+
+/// Listener messages, of which no rule is asked, and what looks like them.
+fn listeners(s: &Site) -> Vec<Row> {
+    let to = |last, src, dst, kind| {
+        let frame = s.frame(s.a, [0x33, 0x33, 0, 0, 0, last]).ip(src, dst);
+        frame.icmp(kind, 0, [0; 4]).ttl(1)
+    };
+    let report = |src| to(0x16, src, "ff02::16", 143);
+    let everybody = &[s.b, s.free, s.pair, s.stateless, s.trunk];
+    let heard = |name, frame| row(name, s.a, frame).at_tc().flooded(everybody);
+    // Packets like others, which nobody's rules permit.
+    let ruled = |name, frame| row(name, s.a, frame).at_tc().flooded(&[s.free]);
+    let stop = |name, frame, stop| row(name, s.a, frame).at_tc().stopped(s.blue, stop);
+    vec![
+        heard("a listener report", report("fe80::10")),
+        heard("a listener report without an address", report("::")),
+        heard("a listener report of MLDv1", to(0xfb, "fe80::10", "ff05::fb", 131)),
+        heard("a listener report of MLDv1 without an address", to(0xfb, "::", "ff02::fb", 131)),
+        heard("a listener is done", to(2, "fe80::10", "ff02::2", 132)),
+        heard("a listener query", to(1, "fe80::10", "ff02::1", 130)),
+        heard("a listener query about a group", to(0xfb, "fe80::10", "ff05::fb", 130)),
         stop(
             "a listener report from another's address",
-            listener("fe80::20", 131),
+            to(0xfb, "fe80::20", "ff02::fb", 131),
             Stop::SpoofedAddress,
         ),
-        // From a routable address it is a packet like others.
-        row("a listener query from a routable address", s.a, listener("2001:db8:1::10", 130))
-            .at_tc()
-            .flooded(&[s.free]),
+        ruled("a listener query from a routable address", to(1, "2001:db8:1::10", "ff02::1", 130)),
+        ruled("a listener report with hops left", report("fe80::10").ttl(2)),
+        ruled("a listener report to another group", to(1, "fe80::10", "ff02::1", 143)),
+        ruled("a listener report to a site", to(0x16, "fe80::10", "ff05::16", 143)),
+        ruled("a listener is done, to all nodes", to(1, "fe80::10", "ff02::1", 132)),
+        stop(
+            "a listener query without an address",
+            to(1, "::", "ff02::1", 130),
+            Stop::MartianSource,
+        ),
+        stop(
+            "a listener is done without an address",
+            to(2, "::", "ff02::2", 132),
+            Stop::MartianSource,
+        ),
+        stop(
+            "a listener report without an address to another group",
+            to(1, "::", "ff02::1", 143),
+            Stop::MartianSource,
+        ),
+        stop(
+            "a listener report without an address, with hops left",
+            report("::").ttl(255),
+            Stop::MartianSource,
+        ),
+        stop(
+            "a group's report without an address, with hops left",
+            to(0xfb, "::", "ff02::fb", 131).ttl(2),
+            Stop::MartianSource,
+        ),
     ]
 }

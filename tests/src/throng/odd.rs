@@ -71,7 +71,8 @@ fn floods(s: &Site) -> Vec<(End, Frame)> {
         (s.uplink, all(s.uplink, "8.8.8.8", "255.255.255.255", 53)),
         (s.a, s.switched(s.a, s.free).ip("10.1.0.10", "10.1.0.30").udp(67, 68)),
         (s.a, s.frame(s.a, [0xff; 6]).ip("0.0.0.0", "255.255.255.255").udp(68, 67)),
-        (s.a, six(s.a, "::").eth(s.a.mac, [0x33, 0x33, 0, 0, 0, 0xfb]).icmp(143, 0, [0; 4])),
+        (s.a, six(s.a, "::").icmp(131, 0, [0; 4]).ttl(1)),
+        (s.a, six(s.a, "::").icmp(143, 0, [0; 4]).ttl(1)),
     ]
 }
 
