@@ -256,11 +256,24 @@ fn announce<P: Packet, T: Tables>(
     if known.flags & location::SHARED == 0 || !is_to_all || !t.is_permitted(&permit) {
         return Ok(None);
     }
+    if w.is(flags::V6) && !has_one_option(p, w) {
+        return Ok(None);
+    }
     if known.endpoint != w.sender || known.mac != w.src_mac {
         claim(t, w, addr)?;
     }
     w.job = if p.can_copy() { job::ANNOUNCE } else { job::HEAR };
     Ok(Some(()))
+}
+
+/// Is the target's MAC, which [`claims`] has looked at, all that the advertisement says? Of two
+/// one station believes the first, another the last.
+#[inline(always)]
+fn has_one_option<P: Packet>(p: &P, w: &Work) -> bool {
+    let option_at = w.l4 + NEIGHBOUR_BYTES;
+    let option = p.get::<LinkAddress>(option_at);
+    w.l3 + w.l3_bytes == option_at + LINK_ADDRESS_BYTES
+        && option.is_some_and(|o| o.kind == v6::OPTION_TARGET_ADDRESS && o.length == 1)
 }
 
 /// A port takes a link-local address that nobody has.

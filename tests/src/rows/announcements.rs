@@ -5,7 +5,7 @@ use dataplane_common::{Stop, Tables, limits};
 use super::row::{Row, row};
 use crate::{
     build::Frame,
-    world::{End, Site},
+    world::{End, Site, addr},
 };
 
 const EVERYBODY: [u8; 6] = [0xff; 6];
@@ -36,6 +36,14 @@ fn announced(s: &Site) -> Vec<Row> {
     let but_the_pair = &[s.a, s.b, s.free, s.stateless, s.trunk];
     let but_the_other = &[s.a, s.b, s.free, s.pair, s.trunk];
     let (pair, other) = (s.pair, s.stateless);
+    let own = other.mac;
+    // With these options, of which it has one usually.
+    let says_more = |name, options: &[u8]| {
+        let frame = s.frame(other, ALL_NODES).ip("2001:db8:1::60", "ff02::1").ttl(255);
+        let frame = frame.icmp(ADVERTISEMENT, 0, [0x20, 0, 0, 0]);
+        let frame = frame.payload(&[&addr(SHARED_V6).bytes(), options].concat());
+        stop(name, other, frame, Stop::NeighbourUnanswered)
+    };
     vec![
         row("an announcement of whoever has it", pair, says(s, pair, REQUEST, SHARED))
             .at_tc()
@@ -92,6 +100,17 @@ fn announced(s: &Site) -> Vec<Row> {
                 .eth(other.mac, [0x33, 0x33, 0, 0, 0, 2]),
             Stop::NeighbourUnanswered,
         ),
+        says_more("an advertisement of two MACs", &[&[2, 1], &own[..], &[2, 1], &s.a.mac].concat()),
+        says_more(
+            "an advertisement of a MAC behind something else",
+            &[&[14, 1, 0, 0, 0, 0, 0, 0, 2, 1][..], &s.a.mac].concat(),
+        ),
+        says_more(
+            "an advertisement of a MAC that is said to be longer",
+            &[&[2, 2], &own[..]].concat(),
+        ),
+        says_more("an advertisement of the source's MAC", &[&[1, 1], &own[..]].concat()),
+        says_more("an advertisement of no MAC", &[]),
         row("too many announcements that are news", other, says(s, other, REQUEST, SHARED))
             .after(|s| (0..limits::CLAIMS_BURST).for_each(|_| assert!(s.tables.may_claim(s.blue))))
             .stopped(s.blue, Stop::ClaimRate),
