@@ -10,6 +10,9 @@ pub struct Addr {
 }
 
 impl Addr {
+    /// How long a prefix of one address is, bits.
+    pub const BITS: u32 = 128;
+
     /// `::`, which no host has.
     pub const UNSPECIFIED: Self = Self { words: [0; 2] };
 

@@ -38,6 +38,8 @@ pub trait Tables {
     fn station(&self, key: &StationKey) -> Option<&Station>;
     /// May this endpoint use this MAC with this source?
     fn is_permitted(&self, key: &PermitKey) -> bool;
+    /// May it by a permit for this one address, not only by a prefix that holds it?
+    fn is_permitted_alone(&self, key: &PermitKey) -> bool;
     /// Who has the address in the network?
     fn location(&self, key: &LocationKey) -> Option<&Location>;
     /// Which endpoint has a live session with this address on the access?

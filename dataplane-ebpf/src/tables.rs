@@ -57,6 +57,7 @@ static LOCATIONS: HashMap<Versioned<LocationKey>, Location> =
 #[map]
 static MEMBERS: HashMap<Versioned<MemberKey>, u32> =
     HashMap::with_max_entries(2 * limits::MEMBERS_MAX, ON_DEMAND);
+/// A permit's value is how long its prefix is, bits.
 #[map]
 static PERMITS: LpmTrie<Prefixed<PermitKey>, u32> =
     LpmTrie::with_max_entries(2 * limits::PERMITS_MAX, ON_DEMAND);
@@ -301,6 +302,12 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn is_permitted(&self, key: &PermitKey) -> bool {
         PERMITS.get(&Aligned::new(key, self.version).0).is_some()
+    }
+
+    #[inline(always)]
+    fn is_permitted_alone(&self, key: &PermitKey) -> bool {
+        let bits = PERMITS.get(&Aligned::new(key, self.version).0);
+        bits.is_some_and(|bits| *bits == Addr::BITS)
     }
 
     #[inline(always)]

@@ -251,9 +251,9 @@ fn announce<P: Packet, T: Tables>(
 ) -> Result<Option<()>, Stop> {
     let to_all = if w.is(flags::V6) { ALL_NODES_MAC } else { Mac::BROADCAST };
     let is_to_all = w.dst_mac == to_all && (!w.is(flags::V6) || w.key.dst == ALL_NODES);
-    // Whoever may send from any address may not take every address.
+    // Whoever may send from the addresses of a prefix, or from any, may not take each of them.
     let permit = PermitKey { endpoint: w.sender, mac: w.src_mac, zero: [0; 2], addr: *addr };
-    if known.flags & location::SHARED == 0 || !is_to_all || !t.is_permitted(&permit) {
+    if known.flags & location::SHARED == 0 || !is_to_all || !t.is_permitted_alone(&permit) {
         return Ok(None);
     }
     if w.is(flags::V6) && !has_one_option(p, w) {

@@ -188,7 +188,7 @@ impl VersionedTables {
             self.members.put(version, key, &1)?;
         }
         for (key, bits) in &image.permits {
-            self.permits.put(version, key, *bits, &1)?;
+            self.permits.put(version, key, *bits, &u32::from(*bits))?;
         }
         for (key, bits, endpoint) in &image.sessions {
             self.sessions.put(version, key, *bits, endpoint)?;

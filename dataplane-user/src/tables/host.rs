@@ -33,7 +33,8 @@ use super::Image;
 /// The tables of a host: an image, and what packets left behind.
 pub struct HostTables {
     image: Image,
-    permits: Prefixes<PermitKey, ()>,
+    /// With their lengths, bits.
+    permits: Prefixes<PermitKey, u32>,
     sessions: Prefixes<u32, u32>,
     routes: Prefixes<u32, Route>,
     groups: Prefixes<u32, ()>,
@@ -107,7 +108,7 @@ impl HostTables {
     pub fn replace(&mut self, image: Image) {
         let permits = image.permits.iter();
         self.permits = permits
-            .map(|(key, bits)| (PermitKey { addr: Addr::UNSPECIFIED, ..*key }, key.addr, *bits, ()))
+            .map(|(key, bits)| (without_addr(key), key.addr, *bits, u32::from(*bits)))
             .collect();
         let sessions = image.sessions.iter();
         self.sessions = sessions.map(|(key, bits, id)| (key.zone, key.addr, *bits, *id)).collect();
@@ -189,6 +190,11 @@ fn element<T>(records: &[T], id: u32, max: u32) -> Option<&T> {
     records.get(id as usize).or_else(|| records.first())
 }
 
+/// What of a permit is no prefix.
+const fn without_addr(key: &PermitKey) -> PermitKey {
+    PermitKey { addr: Addr::UNSPECIFIED, ..*key }
+}
+
 /// Prefixes by what has to be equal besides, the family included (`::/0` holds no
 /// address of IPv4); within that, the longest first.
 pub(crate) struct Prefixes<K, V>(HashMap<(K, bool), Vec<Prefix<V>>>);
@@ -240,8 +246,11 @@ impl Tables for HostTables {
     }
 
     fn is_permitted(&self, key: &PermitKey) -> bool {
-        let fixed = PermitKey { addr: Addr::UNSPECIFIED, ..*key };
-        self.permits.longest(&fixed, &key.addr).is_some()
+        self.permits.longest(&without_addr(key), &key.addr).is_some()
+    }
+
+    fn is_permitted_alone(&self, key: &PermitKey) -> bool {
+        self.permits.longest(&without_addr(key), &key.addr) == Some(&Addr::BITS)
     }
 
     fn location(&self, key: &LocationKey) -> Option<&Location> {

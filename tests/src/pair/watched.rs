@@ -63,6 +63,10 @@ impl Tables for Watched<'_> {
         self.tables.is_permitted(key)
     }
 
+    fn is_permitted_alone(&self, key: &PermitKey) -> bool {
+        self.tables.is_permitted_alone(key)
+    }
+
     fn location(&self, key: &LocationKey) -> Option<&Location> {
         self.tables.location(key)
     }

@@ -12,6 +12,9 @@ const EVERYBODY: [u8; 6] = [0xff; 6];
 const ALL_NODES: [u8; 6] = [0x33, 0x33, 0, 0, 0, 1];
 const SHARED: &str = "10.1.0.88";
 const SHARED_V6: &str = "2001:db8:1::88";
+/// Of a prefix that the pair may send from.
+const BY_PREFIX: &str = "10.77.0.9";
+const BY_PREFIX_V6: &str = "2001:db8:77::9";
 const REQUEST: u8 = 1;
 const REPLY: u8 = 2;
 const SOLICITATION: u8 = 135;
@@ -19,6 +22,19 @@ const ADVERTISEMENT: u8 = 136;
 
 pub fn rows(s: &Site) -> Vec<Row> {
     [announced(s), probed(s), link_local(s)].concat()
+}
+
+/// The other has addresses that the pair may send from by their prefix.
+fn shared_by_prefix(s: &mut Site) {
+    let (pair, other) = (s.pair, s.stateless);
+    s.change(|w| {
+        w.permit(pair, "fe80::40");
+        w.permit(pair, "2001:db8:77::/64");
+        for address in [BY_PREFIX, BY_PREFIX_V6] {
+            w.permit(other, address);
+            w.shared(other, address);
+        }
+    });
 }
 
 fn says(s: &Site, from: End, operation: u8, addr: &str) -> Frame {
@@ -87,6 +103,30 @@ fn announced(s: &Site) -> Vec<Row> {
             says(s, s.free, REQUEST, SHARED),
             Stop::ArpUnanswered,
         ),
+        stop(
+            "an announcement of somebody who may only send from its prefix",
+            pair,
+            says(s, pair, REQUEST, BY_PREFIX),
+            Stop::ArpUnanswered,
+        )
+        .after(shared_by_prefix),
+        stop(
+            "an advertisement of somebody who may only send from its prefix",
+            pair,
+            advertises(s, pair, "fe80::40", BY_PREFIX_V6),
+            Stop::NeighbourUnanswered,
+        )
+        .after(shared_by_prefix),
+        row("an announcement of an address of that prefix, which it has alone, too", pair, {
+            says(s, pair, REQUEST, BY_PREFIX)
+        })
+        .at_tc()
+        .after(|s| {
+            shared_by_prefix(s);
+            let pair = s.pair;
+            s.change(|w| w.permit(pair, BY_PREFIX));
+        })
+        .flooded(but_the_pair),
         stop(
             "an announcement to a group",
             other,
