@@ -64,6 +64,7 @@ fn known<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next, S
         hosts::pass(p, t, w);
         return Ok(Next::Passed);
     }
+    attach::sender(t, w)?;
     parse::parse(p, w, ethertype)?;
     emit::count_headers(p, t, w.attachment, w, Counter::Received);
     if w.job != job::NONE {

@@ -321,6 +321,14 @@ impl World {
         }
     }
 
+    /// At a port's untagged attachment the host speaks all protocols of the link.
+    pub fn speaks_on_the_link(&mut self, port: End) {
+        let key = AttachmentKey { ifindex: port.ifindex, vlan: 0 };
+        if let Some(attachment) = self.image.attachments.get_mut(&key) {
+            attachment.host |= flags::LACP | flags::LLDP;
+        }
+    }
+
     /// A policy of these rules.
     pub fn policy(&mut self, flags: u32, egress: &[Rule], ingress: &[Rule]) -> u32 {
         let rules = &mut self.image.rules;

@@ -12,7 +12,7 @@ use crate::work::{Work, flags};
 /// options. A packet of another kind asks for more where it turns out to be one.
 const FIRST_BYTES: u32 = 54;
 
-/// Finds the attachment and, on tenant ports, the station; answers the EtherType.
+/// Finds the attachment; answers the EtherType.
 #[inline(always)]
 pub fn attach<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<[u8; 2], Stop> {
     p.need(FIRST_BYTES)?;
@@ -35,7 +35,12 @@ pub fn attach<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<[u
     w.sender = attachment.endpoint;
     t.count(attachment.id, Counter::Received, p.segments(), p.bytes());
     t.note(Note { what: note::ATTACHED, id: attachment.id, detail: w.vlan, zero: 0 });
+    Ok(ethertype)
+}
 
+/// Which station sent the frame, on tenant ports, and is it addressed to us?
+#[inline(always)]
+pub fn sender<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
     let link = t.zone(w.link).ok_or(Stop::TableMissing)?;
     if w.dst_mac.is_multicast() {
         w.flags |= flags::GROUP_FRAME;
@@ -55,7 +60,7 @@ pub fn attach<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<[u
             w.owner = t.endpoint(w.sender).ok_or(Stop::TableMissing)?.owner;
         }
     }
-    Ok(ethertype)
+    Ok(())
 }
 
 /// Reads the tag, wherever the hook has it, and where the network header begins.

@@ -130,6 +130,15 @@ fn link(s: &Site) -> Vec<Row> {
         frame.patch_network(0, &[subtype]).ethertype(ethertype)
     };
     let passed = |name, frame| row(name, s.uplink, frame).passed();
+    // A network's untagged attachment beside a VLAN of the same NIC, which names them.
+    let beside = |name, frame| {
+        row(name, s.a, frame).after(|s| {
+            let a = s.a;
+            s.change(|w| w.speaks_on_the_link(a));
+        })
+    };
+    // The switch speaks with a MAC of its own.
+    let stranger = End { mac: [2, 0, 0, 0, 0x99, 1], ..s.a };
     let unknown = |name, frame| row(name, s.uplink, frame).unseen().stopped(0, Stop::NoAttachment);
     vec![
         passed("LACP beside the VLANs of a NIC", frame(s.uplink, 2, 0x8809, 1)),
@@ -143,6 +152,13 @@ fn link(s: &Site) -> Vec<Row> {
             "LACP to somebody",
             frame(s.uplink, 2, 0x8809, 1).eth(s.uplink.mac, s.uplink.router),
         ),
+        beside("LACP beside a network on a NIC", frame(stranger, 2, 0x8809, 1)).passed(),
+        beside("LLDP beside a network on a NIC", frame(stranger, 0x0e, 0x88cc, 2)).passed(),
+        beside("LLDP from a port's MAC there", frame(s.a, 0x0e, 0x88cc, 2)).passed(),
+        beside("another slow protocol beside a network", frame(stranger, 2, 0x8809, 3))
+            .stopped(s.blue, Stop::UnknownStation),
+        row("LLDP from a port, where it is nobody's", s.a, frame(stranger, 0x0e, 0x88cc, 2))
+            .stopped(s.blue, Stop::UnknownStation),
         row("LACP where it is nobody's", s.far, frame(s.far, 2, 0x8809, 1))
             .stopped(0, Stop::EthertypeUnsupported),
     ]
