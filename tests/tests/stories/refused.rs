@@ -168,6 +168,45 @@ fn what_a_port_does_not_take_is_counted() -> Result<()> {
     demand(&mut sekisho, "vm", "blue", PACKETS)
 }
 
+/// A copy that a device drops is counted as copied and as refused, as what is sent alone; the
+/// others get theirs.
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
+fn what_a_port_does_not_take_of_a_flood_is_counted() -> Result<()> {
+    let lab = Lab::new("refused-copies")?;
+    let hosts = Hosts::build(&lab)?;
+    let dut = lab.dut();
+    let mut sekisho = Sekisho::start(&lab, &SITE.replace("HOOK", "hook: auto"))?;
+    hosts.read()?;
+    // So many refused at b, and so many at the virtual machine, which reads `read`.
+    let mut flood = |refused: [u64; 2]| -> Result<()> {
+        hosts.a_sends("255.255.255.255", [0xff; 6], 100)?;
+        let arrived = hosts.read()?;
+        let tally = sekisho.balance()?;
+        let [a, b, vm] = ["blue-a", "blue-b", "vm"].map(|name| tally.at(name).cloned());
+        let (b, vm) = (b?, vm?);
+        ensure!(a?.flooded.packets == PACKETS, "{tally:?}");
+        ensure!([b.copied.packets, vm.copied.packets] == [PACKETS; 2], "{tally:?}");
+        ensure!([b.refused, vm.refused] == refused, "{tally:?}");
+        ensure!(arrived == PACKETS - refused[1], "{arrived} arrived: {tally:?}");
+        let stopped = tally.stopped("blue", "tx_refused");
+        ensure!(stopped == refused.iter().sum::<u64>(), "{tally:?}");
+        Ok(())
+    };
+    flood([0, 0]).context("all are there")?;
+    hosts.b.run(&["ip", "link", "set", "eth0", "down"])?.ok()?;
+    flood([PACKETS, 0]).context("the far end is down")?;
+    hosts.b.run(&["ip", "link", "set", "eth0", "up"])?.ok()?;
+    dut.run(&["ip", "link", "set", "blue-b", "down"])?.ok()?;
+    flood([PACKETS, 0]).context("our end is down")?;
+    dut.run(&["ip", "link", "set", "blue-b", "up"])?.ok()?;
+    dut.wait_until_up("blue-b")?;
+    dut.run(&["ip", "link", "set", "vm", "down"])?.ok()?;
+    flood([0, PACKETS]).context("the tap is down")?;
+    dut.run(&["ip", "link", "set", "vm", "up"])?.ok()?;
+    flood([0, 0]).context("all are there again")
+}
+
 const VM: [u8; 6] = [2, 0, 0, 0, 0, 0x0d];
 
 #[test]
