@@ -75,7 +75,8 @@ stops! {
     Multicast = "multicast",
     /// The tenant's ports say more often than they may that they have an address now.
     ClaimRate = "claim_rate",
-    /// The tenant sends more broadcast and multicast than may be copied.
+    /// The tenant sends more broadcast and multicast than may be copied, or than rules may be
+    /// looked at for.
     FloodRate = "flood_rate",
     /// A DHCP server's message from a port that is not marked as one.
     DhcpServer = "dhcp_server",
