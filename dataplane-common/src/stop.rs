@@ -73,7 +73,8 @@ stops! {
     /// Broadcast or multicast that no other port of its network takes, or that comes from
     /// elsewhere than a port at tcx.
     Multicast = "multicast",
-    /// The tenant's ports say more often than they may that they have an address now.
+    /// The tenant's ports, or those on a NIC's link, say more often than they may that they have
+    /// an address now.
     ClaimRate = "claim_rate",
     /// The tenant sends more broadcast and multicast than may be copied, or than rules may be
     /// looked at for.

@@ -107,6 +107,8 @@ pub trait Tables {
     fn may_copy(&self, tenant: u32, copies: u32) -> bool;
     /// May a port of this tenant tell the daemon of one more address now?
     fn may_claim(&self, tenant: u32) -> bool;
+    /// May whoever is on this NIC's link tell the daemon of one more MAC now?
+    fn may_hear(&self, attachment: u32) -> bool;
 
     /// Counts a packet that came in or went out at an attachment.
     fn count(&self, attachment: u32, counter: Counter, packets: u32, bytes: u32);
@@ -327,6 +329,8 @@ impl Rate {
 
     /// Addresses that ports say they have now.
     pub const CLAIMS: Self = Self::new(limits::CLAIMS_PER_SECOND, limits::CLAIMS_BURST);
+    /// MACs of next hops on a link.
+    pub const HEARD: Self = Self::new(limits::HEARD_PER_SECOND, limits::HEARD_BURST);
 
     /// So often a second, and so often at once.
     #[must_use]

@@ -118,6 +118,9 @@ static COPIES: Array<Word64> = Array::with_max_entries(limits::TENANTS_MAX, MAPP
 /// When each tenant's next claim to an address is due.
 #[map]
 static CLAIMS: Array<Word64> = Array::with_max_entries(limits::TENANTS_MAX, MAPPED);
+/// When the next MAC from each NIC's link is due to be heard.
+#[map]
+static HEARD_AT: Array<Word64> = Array::with_max_entries(limits::ATTACHMENTS_MAX, MAPPED);
 
 #[map]
 static COUNTS: PerCpuArray<Tally> =
@@ -503,6 +506,11 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn may_claim(&self, tenant: u32) -> bool {
         CLAIMS.get(tenant).is_some_and(|due| self.may(due, Rate::CLAIMS, 1))
+    }
+
+    #[inline(always)]
+    fn may_hear(&self, attachment: u32) -> bool {
+        HEARD_AT.get(attachment).is_some_and(|due| self.may(due, Rate::HEARD, 1))
     }
 
     #[inline(always)]

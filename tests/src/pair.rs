@@ -52,11 +52,12 @@ pub struct Pair {
     reports: PinnedMap,
     copies: PinnedMap,
     claims: PinnedMap,
+    heard_at: PinnedMap,
     /// Errors made since the last refill.
     reported: u32,
     /// Copies asked for since then.
     copied: u32,
-    /// Addresses that ports told of since then.
+    /// Addresses that were told of since then.
     claimed: u32,
     counted: Counters,
     /// As many as any image had.
@@ -107,6 +108,7 @@ impl Pair {
         let reports = PinnedMap::open(&place.map("REPORTS"), size_of::<u64>())?;
         let copies = PinnedMap::open(&place.map("COPIES"), size_of::<u64>())?;
         let claims = PinnedMap::open(&place.map("CLAIMS"), size_of::<u64>())?;
+        let heard_at = PinnedMap::open(&place.map("HEARD_AT"), size_of::<u64>())?;
         let nics = PinnedMap::open(&place.map("NICS"), size_of::<[u32; 2]>())?;
         for &ifindex in ifindexes {
             // `struct bpf_devmap_val`: the interface, and no program for it.
@@ -120,6 +122,7 @@ impl Pair {
             reports,
             copies,
             claims,
+            heard_at,
             reported: 0,
             copied: 0,
             claimed: 0,
@@ -176,6 +179,9 @@ impl Pair {
             self.reports.set(tenant, &0_u64.to_ne_bytes())?;
             self.copies.set(tenant, &0_u64.to_ne_bytes())?;
             self.claims.set(tenant, &0_u64.to_ne_bytes())?;
+        }
+        for attachment in 0..self.attachments {
+            self.heard_at.set(attachment, &0_u64.to_ne_bytes())?;
         }
         (self.reported, self.copied, self.claimed) = (0, 0, 0);
         let hot = table::host_lines(&self.host).map(|(line, _)| line);

@@ -234,8 +234,8 @@ fn hear<P: Packet, T: Tables>(
     if location.is_none() || mac.is_multicast() {
         return Ok(None);
     }
+    tell(t, w, addr, mac)?;
     w.job = job::HEAR;
-    t.hear(&Heard { addr: *addr, mac: mac.word(), attachment: w.attachment, zero: 0 });
     Ok(Some(()))
 }
 
@@ -260,7 +260,7 @@ fn announce<P: Packet, T: Tables>(
         return Ok(None);
     }
     if known.endpoint != w.sender || known.mac != w.src_mac {
-        claim(t, w, addr)?;
+        tell(t, w, addr, w.src_mac)?;
     }
     w.job = if p.can_copy() { job::ANNOUNCE } else { job::HEAR };
     Ok(Some(()))
@@ -282,7 +282,7 @@ fn claim_link_local<T: Tables>(t: &T, w: &mut Work, addr: &Addr) -> Result<Optio
     if !is_free_link_local(t, w, addr) {
         return Ok(None);
     }
-    claim(t, w, addr)?;
+    tell(t, w, addr, w.src_mac)?;
     w.job = job::HEAR;
     Ok(Some(()))
 }
@@ -294,13 +294,15 @@ fn is_free_link_local<T: Tables>(t: &T, w: &Work, addr: &Addr) -> bool {
     is_possible && addr.is_link_local() && t.location(&key).is_none()
 }
 
-/// The daemon is told, as often as the tenant may.
+/// The daemon is told, as often as the tenant may tell it, or whoever is on a NIC's link.
 #[inline(always)]
-fn claim<T: Tables>(t: &T, w: &Work, addr: &Addr) -> Result<(), Stop> {
-    if !t.may_claim(w.tenant) {
+fn tell<T: Tables>(t: &T, w: &Work, addr: &Addr, mac: Mac) -> Result<(), Stop> {
+    let is_port = w.attachment_kind == attachment_kind::PORTS;
+    let may = if is_port { t.may_claim(w.tenant) } else { t.may_hear(w.attachment) };
+    if !may {
         return Err(Stop::ClaimRate);
     }
-    t.hear(&Heard { addr: *addr, mac: w.src_mac.word(), attachment: w.attachment, zero: 0 });
+    t.hear(&Heard { addr: *addr, mac: mac.word(), attachment: w.attachment, zero: 0 });
     Ok(())
 }
 

@@ -46,7 +46,7 @@ const fn array<V>(name: &'static str, max_entries: u32) -> Shape {
 
 /// Every shared map, for a flow table of this size.
 #[must_use]
-pub const fn shared(flow_lines: u32) -> [Shape; 34] {
+pub const fn shared(flow_lines: u32) -> [Shape; 35] {
     [
         array::<u64>("ROOT", 1),
         keyed::<Versioned<AttachmentKey>, Attachment>("ATTACHMENTS", limits::ATTACHMENTS_MAX),
@@ -75,6 +75,7 @@ pub const fn shared(flow_lines: u32) -> [Shape; 34] {
         array::<u64>("REPORTS", limits::TENANTS_MAX),
         array::<u64>("COPIES", limits::TENANTS_MAX),
         array::<u64>("CLAIMS", limits::TENANTS_MAX),
+        array::<u64>("HEARD_AT", limits::ATTACHMENTS_MAX),
         array::<Tally>("COUNTS", limits::ATTACHMENTS_MAX * COUNTERS as u32),
         array::<u64>("STOPS", limits::TENANTS_MAX * STOPS_STRIDE),
         array::<u64>(IN_CHARGE, 1),

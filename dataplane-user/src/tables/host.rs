@@ -49,6 +49,7 @@ pub struct HostTables {
     reports: RefCell<HashMap<u32, u64>>,
     copies: RefCell<HashMap<u32, u64>>,
     claims: RefCell<HashMap<u32, u64>>,
+    heard_at: RefCell<HashMap<u32, u64>>,
 
     clock_ns: Cell<u64>,
     is_tracing: Cell<bool>,
@@ -86,6 +87,7 @@ impl HostTables {
             reports: RefCell::default(),
             copies: RefCell::default(),
             claims: RefCell::default(),
+            heard_at: RefCell::default(),
             // A machine that has been up for a while: no flow is as old as the clock.
             clock_ns: Cell::new(1 << 50),
             is_tracing: Cell::new(false),
@@ -163,9 +165,9 @@ impl HostTables {
     }
 
     /// May a tenant have so many more at this rate?
-    fn may(&self, due: &RefCell<HashMap<u32, u64>>, tenant: u32, rate: Rate, count: u32) -> bool {
+    fn may(&self, due: &RefCell<HashMap<u32, u64>>, whose: u32, rate: Rate, count: u32) -> bool {
         let mut due = due.borrow_mut();
-        let due = due.entry(tenant).or_default();
+        let due = due.entry(whose).or_default();
         let next = rate.next(*due, self.clock_ns.get(), count);
         if let Some(next) = next
             && !self.is_tracing()
@@ -398,6 +400,10 @@ impl Tables for HostTables {
 
     fn may_claim(&self, tenant: u32) -> bool {
         self.may(&self.claims, tenant, Rate::CLAIMS, 1)
+    }
+
+    fn may_hear(&self, attachment: u32) -> bool {
+        self.may(&self.heard_at, attachment, Rate::HEARD, 1)
     }
 
     fn count(&self, attachment: u32, counter: Counter, packets: u32, bytes: u32) {

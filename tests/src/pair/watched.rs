@@ -189,6 +189,10 @@ impl Tables for Watched<'_> {
         self.tables.may_claim(tenant)
     }
 
+    fn may_hear(&self, attachment: u32) -> bool {
+        self.tables.may_hear(attachment)
+    }
+
     fn count(&self, attachment: u32, counter: Counter, packets: u32, bytes: u32) {
         self.tables.count(attachment, counter, packets, bytes);
     }

@@ -4,7 +4,7 @@ use crate::{
     build::Frame,
     world::{End, Site},
 };
-use dataplane_common::Stop;
+use dataplane_common::{Stop, Tables, limits};
 
 use super::row::{Row, row};
 
@@ -115,6 +115,12 @@ fn heard(s: &Site) -> Vec<Row> {
         heard("its announcement as a reply", up, reply(up, EVERYBODY, next_hop, next_hop)),
         heard("a next hop's advertisement", up, says(up.router, "2001:db8:ff::2", 0x60)),
         heard("its advertisement to everybody", up, says(all_nodes, "ff02::1", 0x20)),
+        row("too many answers of next hops", up, reply(up, up.router, next_hop, "198.51.100.2"))
+            .after(|s| {
+                let may = || s.tables.may_hear(s.uplink.attachment);
+                (0..limits::HEARD_BURST).for_each(|_| assert!(may()));
+            })
+            .stopped(0, Stop::ClaimRate),
         row(
             "a next hop's answer to somebody else",
             up,
