@@ -35,6 +35,8 @@ pub struct Sekisho<'lab> {
     opened: Option<Moment>,
     /// Why there is no balance in the end.
     unbalanced: Option<&'static str>,
+    /// NICs on which the host has a voice of its own.
+    shared: Vec<&'static str>,
 }
 
 impl<'lab> Sekisho<'lab> {
@@ -51,12 +53,18 @@ impl<'lab> Sekisho<'lab> {
         self.unbalanced = Some(why);
     }
 
+    /// On this NIC more may be sent than we count: what the host itself says there passes no
+    /// program of ours.
+    pub fn shares(&mut self, nic: &'static str) {
+        self.shared.push(nic);
+    }
+
     /// Demands that everything adds up, since it first ran or since the last call.
     pub fn balance(&mut self) -> Result<Tally> {
         let before = self.opened.take().context("it never ran")?;
         let after = Moment::take(self.lab, self)?;
         ensure!(has_all(&before, &after), "attachments went, and their counters with them");
-        let tally = balance(&before, &after).context("it does not add up")?;
+        let tally = balance(&before, &after, &self.shared).context("it does not add up")?;
         self.opened = Some(after);
         Ok(tally)
     }
@@ -96,6 +104,7 @@ impl<'lab> Sekisho<'lab> {
             process: None,
             opened: None,
             unbalanced: None,
+            shared: Vec::new(),
         })
     }
 
