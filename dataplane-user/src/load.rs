@@ -247,8 +247,10 @@ impl Dataplane {
         let shares: Mapping<Word64> = mapped("SHARES_OF_TENANT", &take("SHARES_OF_TENANT")?)?;
         // What the daemon before held is lost.
         for tenant in 0..limits::TENANTS_MAX {
-            if let Some(count) = shares.shared().get(Share::Parked.index(tenant) as usize) {
-                count.store(0);
+            for of in [Share::Parked, Share::InboundParked] {
+                if let Some(count) = shares.shared().get(of.index(tenant) as usize) {
+                    count.store(0);
+                }
             }
         }
         let parking = Parking::new(take(maps::PARKED)?)?;
@@ -531,7 +533,7 @@ impl Dataplane {
         let is_known = |of: &Of| table.is_known(&of.key, of.owner, secret, ticks);
         let mut sent = Ok(());
         for (of, fragment) in self.parking.due(Instant::now(), is_known) {
-            table.release(Share::Parked, fragment.tenant);
+            table.release(fragment.share);
             if let Some(hooked) = hooked(of.ifindex) {
                 let done = testrun::send_in(&self.ebpf, hooked, of.ifindex, &fragment.frame);
                 sent = sent.and(done);

@@ -149,7 +149,7 @@ pub fn forget(tables: &HostTables) {
     }
     for tenant in 0..TENANTS {
         tables.flow_release(tenant, tables.halves_of(tenant));
-        for of in [Share::Datagrams, Share::Parked] {
+        for of in Share::ALL {
             (0..tables.share_of(tenant, of)).for_each(|_| tables.release(of, tenant));
         }
     }

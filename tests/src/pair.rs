@@ -333,7 +333,7 @@ impl Pair {
         }
         let datagrams = self.kernel.datagram_table();
         for tenant in 0..TENANTS {
-            for of in [Share::Datagrams, Share::Parked] {
+            for of in Share::ALL {
                 let ours = u64::from(self.host.share_of(tenant, of));
                 let theirs =
                     datagrams.shares.get(of.index(tenant) as usize).map_or(0, Word64::load);

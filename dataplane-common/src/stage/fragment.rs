@@ -102,13 +102,14 @@ pub fn park<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<(), 
     if w.tenant == 0 {
         w.tenant = exporter(t, w);
     }
+    let share = Share::parked(is_inbound(w));
     // Nobody waits for what leads to nobody, and nobody twice.
     let may_wait = w.tenant != 0 && p.bytes() <= PARKED_BYTES_MAX && !p.is_again();
-    if may_wait && t.reserve(Share::Parked, w.tenant) {
+    if may_wait && t.reserve(share, w.tenant) {
         let parked = Parked {
             key: identity(w).words(),
             owner: w.owner,
-            tenant: w.tenant,
+            share: share.index(w.tenant),
             ifindex: p.ifindex(),
             at: w.fragment_at,
             ..Parked::default()
@@ -118,15 +119,21 @@ pub fn park<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<(), 
             w.job = job::PARK;
             return Ok(());
         }
-        t.release(Share::Parked, w.tenant);
+        t.release(share, w.tenant);
     }
     Err(Stop::FragmentEarly)
+}
+
+/// Does it come from strangers, beyond an uplink?
+#[inline(always)]
+const fn is_inbound(w: &Work) -> bool {
+    w.attachment_kind == attachment_kind::UPLINK
 }
 
 /// The tenant that what comes from an uplink is for, as far as its destination tells.
 #[inline(always)]
 fn exporter<T: Tables>(t: &T, w: &Work) -> u32 {
-    if w.attachment_kind != attachment_kind::UPLINK {
+    if !is_inbound(w) {
         return 0;
     }
     let Some(route) = t.route(w.link, &w.key.dst) else { return 0 };
@@ -148,6 +155,13 @@ fn identity(w: &Work) -> FlowKey {
     let [a, b, c, d] = w.fragment_id;
     let protocol = if w.is(flags::V6) { protocol::FRAGMENT } else { w.key.protocol };
     FlowKey { src_port: [a, b], dst_port: [c, d], protocol, ..w.key }
+}
+
+/// The share in which a slot with this status takes up a place.
+#[inline(always)]
+#[must_use]
+pub const fn paid(status: u64) -> Share {
+    Share::datagrams(status & status::INBOUND != 0)
 }
 
 const fn is_done(status: u64) -> bool {
@@ -202,9 +216,11 @@ const fn home(homes: &[u32; 2], step: u32) -> u32 {
 /// another; a tracer only tells, and takes none.
 #[inline(always)]
 fn place<T: Tables>(t: &T, w: &Work, words: &[u64; 5]) -> Result<Option<Found>, Stop> {
-    if !t.reserve(Share::Datagrams, w.tenant) {
+    let share = Share::datagrams(is_inbound(w));
+    if !t.reserve(share, w.tenant) {
         return Err(Stop::FragmentQuota);
     }
+    let inbound = if is_inbound(w) { status::INBOUND } else { 0 };
     let mut taken = None;
     // Another CPU may be faster: there may be room beside what it took.
     for _ in 0..2 {
@@ -219,7 +235,7 @@ fn place<T: Tables>(t: &T, w: &Work, words: &[u64; 5]) -> Result<Option<Found>, 
             continue;
         }
         if room.status & status::LIFE == status::LIVE {
-            t.release(Share::Datagrams, tenant);
+            t.release(paid(room.status), tenant);
         }
         datagram.key[0].store(words[0]);
         datagram.key[1].store(words[1]);
@@ -235,19 +251,22 @@ fn place<T: Tables>(t: &T, w: &Work, words: &[u64; 5]) -> Result<Option<Found>, 
         datagram.progress.store(0);
         datagram.ms_max.store(if w.is(flags::V6) { V6_MS_MAX } else { V4_MS_MAX });
         datagram.seen_ticks.store(t.now_ticks());
-        datagram.status.store(stamp | status::LIVE);
-        taken = Some(Found { index: room.index, status: stamp | status::LIVE });
+        let live = stamp | inbound | status::LIVE;
+        datagram.status.store(live);
+        taken = Some(Found { index: room.index, status: live });
         break;
     }
     if taken.is_none() {
-        t.release(Share::Datagrams, w.tenant);
+        t.release(share, w.tenant);
         return Err(Stop::FragmentTableFull);
     }
     Ok(taken)
 }
 
 /// The best slot that the datagram may have: its own from before, else a free one, else one
-/// that is done, else one whose time is over. None has the index [`DATAGRAMS`].
+/// that is done, else one whose time is over. None has the index [`DATAGRAMS`]. The first line
+/// of a bucket is not for what comes in by uplinks: strangers leave a quarter of the table to
+/// those inside, however many tenants they send to.
 #[inline(always)]
 fn room<T: Tables>(t: &T, w: &Work, words: &[u64; 5]) -> Found {
     let homes = buckets(words, t.flow_secret(), DATAGRAMS);
@@ -255,6 +274,9 @@ fn room<T: Tables>(t: &T, w: &Work, words: &[u64; 5]) -> Found {
     let mut rank = u32::MAX;
     t.each(2 * BUCKET_LINES, |step| {
         let index = home(&homes, step);
+        if is_inbound(w) && step % BUCKET_LINES == 0 {
+            return true;
+        }
         let Some(datagram) = t.datagram(index) else { return false };
         let status = datagram.status.load();
         let worth = match status & status::LIFE {
@@ -372,6 +394,6 @@ fn finish<T: Tables>(t: &T, datagram: &Datagram, seen: u64) {
     let tenant = datagram.tenant.load();
     datagram.seen_ticks.store(t.now_ticks());
     if t.swap(&datagram.status, seen, seen & !status::LIFE | status::DONE) {
-        t.release(Share::Datagrams, tenant);
+        t.release(paid(seen), tenant);
     }
 }

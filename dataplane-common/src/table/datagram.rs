@@ -96,6 +96,8 @@ pub mod status {
     pub const DONE: u64 = 3;
     /// Its pieces contradict each other: no more of them pass.
     pub const POISONED: u64 = 4;
+    /// It comes in by an uplink, and takes up a place of what its tenant has for that.
+    pub const INBOUND: u64 = 8;
     /// One step of the stamp.
     pub const STAMP: u64 = 1 << 32;
 }
@@ -161,8 +163,8 @@ pub struct Parked {
     pub key: [u64; 5],
     /// Who sent it.
     pub owner: u32,
-    /// Who pays for its place.
-    pub tenant: u32,
+    /// Whose place it takes up: [`crate::tables::Share::index`].
+    pub share: u32,
     /// Where it came in.
     pub ifindex: u32,
     /// Where its part of the datagram begins, bytes.

@@ -2,12 +2,11 @@
 
 use dataplane_common::{
     limits::DATAGRAMS,
-    stage::fragment::is_over,
+    stage::fragment::{is_over, paid},
     table::{
         datagram::{Datagram, status},
         flow::{BUCKET_LINES, buckets},
     },
-    tables::Share,
     word::Word64,
 };
 
@@ -16,7 +15,7 @@ use dataplane_common::{
 pub struct DatagramTable<'t> {
     /// The slots.
     pub slots: &'t [Datagram],
-    /// By [`Share::index`].
+    /// By [`Share::index`](dataplane_common::tables::Share::index).
     pub shares: &'t [Word64],
 }
 
@@ -55,14 +54,14 @@ impl DatagramTable<'_> {
             }
             let is_free = slot.status.swap(seen, seen & !(status::STAMP - 1));
             if is_free && seen & status::LIFE == status::LIVE {
-                self.release(Share::Datagrams, tenant);
+                self.release(paid(seen).index(tenant));
             }
         }
     }
 
-    /// The tenant has one less.
-    pub fn release(self, of: Share, tenant: u32) {
-        let Some(count) = self.shares.get(of.index(tenant) as usize) else { return };
+    /// One place less is taken up of this share.
+    pub fn release(self, index: u32) {
+        let Some(count) = self.shares.get(index as usize) else { return };
         let mut had = count.load();
         // A daemon that began anew may not know of all that was taken before.
         while had > 0 && !count.swap(had, had - 1) {
@@ -73,6 +72,8 @@ impl DatagramTable<'_> {
 
 #[cfg(test)]
 mod tests {
+    use dataplane_common::tables::Share;
+
     use super::*;
 
     const KEY: [u64; 5] = [1, 2, 3, 4, 5];
@@ -81,7 +82,7 @@ mod tests {
     #[test]
     fn a_datagram_is_known_until_its_time_is_over() {
         let slots: Vec<_> = (0..DATAGRAMS).map(|_| Datagram::default()).collect();
-        let shares: Vec<_> = (0..8).map(|_| Word64::default()).collect();
+        let shares: Vec<_> = (0..16).map(|_| Word64::default()).collect();
         let table = DatagramTable { slots: &slots, shares: &shares };
         let slot = &slots[buckets(&KEY, SECRET, DATAGRAMS)[1] as usize + 3];
         slot.key.iter().zip(KEY).for_each(|(word, key)| word.store(key));
@@ -101,7 +102,16 @@ mod tests {
         table.sweep(|_| true, 31_000);
         assert_eq!((table.live(), slot.status.load()), (0, 5 * status::STAMP));
         assert_eq!(shares[Share::Datagrams.index(2) as usize].load(), 0);
-        table.release(Share::Datagrams, 2);
+        table.release(Share::Datagrams.index(2));
         assert_eq!(shares[Share::Datagrams.index(2) as usize].load(), 0);
+
+        // What came by an uplink had a place of another share.
+        let live = status::LIVE | status::INBOUND;
+        slot.status.store(live);
+        shares[Share::InboundDatagrams.index(2) as usize].store(1);
+        shares[Share::Datagrams.index(2) as usize].store(1);
+        table.sweep(|_| true, 31_000);
+        assert_eq!(shares[Share::InboundDatagrams.index(2) as usize].load(), 0);
+        assert_eq!(shares[Share::Datagrams.index(2) as usize].load(), 1);
     }
 }

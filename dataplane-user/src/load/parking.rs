@@ -43,8 +43,8 @@ pub struct Of {
 pub struct Fragment {
     at: u32,
     since: Instant,
-    /// The tenant that pays for its place.
-    pub tenant: u32,
+    /// Whose place it takes up, by [`dataplane_common::tables::Share::index`].
+    pub share: u32,
     /// As it came over the wire.
     pub frame: Vec<u8>,
 }
@@ -104,7 +104,7 @@ fn read(message: &[u8], since: Instant) -> Option<(Of, Fragment)> {
     let number = |index: usize| {
         Some(u32::from_ne_bytes(rest.get(4 * index..4 * index + 4)?.try_into().ok()?))
     };
-    let (owner, tenant, ifindex, at) = (number(0)?, number(1)?, number(2)?, number(3)?);
+    let (owner, share, ifindex, at) = (number(0)?, number(1)?, number(2)?, number(3)?);
     let (bytes, tag) = (number(4)?, number(5)?);
     let mut frame = frame.get(..bytes as usize)?.to_vec();
     if tag != 0 {
@@ -114,7 +114,7 @@ fn read(message: &[u8], since: Instant) -> Option<(Of, Fragment)> {
         frame.get(..12)?;
         frame.splice(12..12, [a, b, c, d]);
     }
-    Some((Of { key: words, owner, ifindex }, Fragment { at, since, tenant, frame }))
+    Some((Of { key: words, owner, ifindex }, Fragment { at, since, share, frame }))
 }
 
 #[cfg(test)]
@@ -126,14 +126,14 @@ mod tests {
         let now = Instant::now();
         let mut message = Vec::new();
         (1..=5_u64).for_each(|word| message.extend(word.to_ne_bytes()));
-        // Owner, tenant, interface, place, bytes, tag.
+        // Owner, share, interface, place, bytes, tag.
         [7, 8, 9, 1480, 20, 101_u32].iter().for_each(|n| message.extend(n.to_ne_bytes()));
         message.extend([0xaa; 12]);
         message.extend([0x08, 0x00, 1, 2, 3, 4, 5, 6]);
         message.extend([0xff; 100]);
         let (of, fragment) = read(&message, now).expect("it is whole");
         assert_eq!((of.key, of.owner, of.ifindex), ([1, 2, 3, 4, 5], 7, 9));
-        assert_eq!((fragment.tenant, fragment.at), (8, 1480));
+        assert_eq!((fragment.share, fragment.at), (8, 1480));
         let mut frame = vec![0xaa; 12];
         frame.extend([0x81, 0x00, 0, 100, 0x08, 0x00, 1, 2, 3, 4, 5, 6]);
         assert_eq!(fragment.frame, frame);

@@ -3,7 +3,10 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use dataplane_common::{
-    Stop, Tables, limits::DATAGRAMS_PER_TENANT, table::flow::status, tables::Share,
+    Stop, Tables,
+    limits::{DATAGRAMS, DATAGRAMS_PER_TENANT, PARKED_PER_TENANT},
+    table::{datagram, flow::status},
+    tables::Share,
 };
 use sekisho_tests::{
     build::Frame,
@@ -117,4 +120,72 @@ fn all_pieces_take_one_of_several_next_hops() {
         }
     }
     assert!(ways.len() > 1, "one next hop for all: {ways:?}");
+}
+
+#[test]
+fn strangers_use_up_nothing_that_those_inside_need() {
+    let s = Site::new();
+    let far = s.routed(s.uplink).ip("8.8.8.8", "10.1.0.20").udp(1000, 53).payload(&[7; 96]);
+    for id in 0..DATAGRAMS_PER_TENANT {
+        s.passes(s.uplink, &far.piece(id, 0, 48), s.b);
+    }
+    s.stops(s.uplink, &far.piece(5000, 0, 48), Stop::FragmentQuota);
+    for id in 0..PARKED_PER_TENANT {
+        assert_eq!(s.send(s.uplink, &far.piece(6000 + id, 48, 96)).end, Ended::Parked);
+    }
+    s.stops(s.uplink, &far.piece(7000, 48, 96), Stop::FragmentEarly);
+    // Nor does the other direction anything of theirs.
+    for id in 0..DATAGRAMS_PER_TENANT {
+        s.passes(s.a, &whole(&s).piece(id, 0, 48), s.b);
+    }
+    s.stops(s.a, &whole(&s).piece(5000, 0, 48), Stop::FragmentQuota);
+    waits(&s, &whole(&s).piece(6000, 48, 96));
+    // Each gives back what it took.
+    let taken =
+        || [Share::InboundDatagrams, Share::Datagrams].map(|of| s.tables.share_of(s.blue, of));
+    s.passes(s.uplink, &far.piece(0, 48, 104), s.b);
+    assert_eq!(taken(), [DATAGRAMS_PER_TENANT - 1, DATAGRAMS_PER_TENANT]);
+    s.passes(s.a, &whole(&s).piece(0, 48, 104), s.b);
+    assert_eq!(taken(), [DATAGRAMS_PER_TENANT - 1, DATAGRAMS_PER_TENANT - 1]);
+    // And so does whoever is taken the place of, when its time is over and nothing is free.
+    for index in 0..DATAGRAMS {
+        let slot = s.tables.datagram(index).expect("it is one of the table");
+        if slot.status.load() & datagram::status::LIFE != datagram::status::LIVE {
+            slot.status.store(datagram::status::BUSY);
+        }
+    }
+    s.tables.pass(Duration::from_secs(40));
+    let before = taken();
+    for id in 0..DATAGRAMS_PER_TENANT {
+        if let Ended::Left { .. } = s.send(s.a, &whole(&s).piece(9000 + id, 0, 48)).end {
+            s.passes(s.a, &whole(&s).piece(9000 + id, 48, 104), s.b);
+        }
+    }
+    let live = [datagram::status::INBOUND, 0].map(|inbound| {
+        let mask = datagram::status::LIFE | datagram::status::INBOUND;
+        let slots = s.tables.datagrams().iter();
+        slots.filter(|slot| slot.status.load() & mask == datagram::status::LIVE | inbound).count()
+    });
+    assert_eq!(taken().map(|taken| taken as usize), live);
+    assert!(taken()[0] < before[0] && taken()[1] < before[1], "{before:?} {:?}", taken());
+}
+
+#[test]
+fn strangers_leave_room_in_the_table_however_many_they_send_to() {
+    let s = Site::new();
+    let far = s.routed(s.uplink).ip("8.8.8.8", "10.1.0.20").udp(1000, 53).payload(&[7; 96]);
+    let is_free = |index: &u32| {
+        let slot = s.tables.datagram(*index).expect("it is one of the table");
+        slot.status.load() & datagram::status::LIFE != datagram::status::LIVE
+    };
+    let mut id = 0;
+    while s.send(s.uplink, &far.piece(id, 0, 48)).end != Ended::Stopped(Stop::FragmentTableFull) {
+        // As if it were another tenant's each time.
+        s.tables.release(Share::InboundDatagrams, s.blue);
+        id += 1;
+        assert!(id <= DATAGRAMS, "they fill the table");
+    }
+    let free = (0..DATAGRAMS).filter(is_free).count() as u32;
+    assert!(free >= DATAGRAMS / 4, "{free}");
+    s.passes(s.a, &whole(&s).piece(1, 0, 48), s.b);
 }
