@@ -136,7 +136,7 @@ fn is_protected<T: Tables>(t: &T, uplink: u32, addr: &Addr) -> bool {
 /// are 0, which is nobody's; all are looked at, so that the verifier follows one path.
 fn leads_to<T: Tables>(t: &T, route: &Route, endpoint: u32) -> bool {
     let mut found = 0;
-    for id in route.hops {
+    for &id in &route.hops {
         found |= t.next_hop(id).map_or(0, |hop| u32::from(hop.endpoint == endpoint));
     }
     found != 0
