@@ -5,7 +5,7 @@
 //! comes before its first is parked with the daemon, which sends it in again
 //! ([`Packet::park`]).
 
-use super::admit;
+use super::{admit, flow, host, route};
 use crate::limits::DATAGRAMS;
 use crate::packet::Packet;
 use crate::stop::Stop;
@@ -14,10 +14,9 @@ use crate::table::datagram::{
     Datagram, PARKED_BYTES_MAX, Parked, Progress, UNITS_PER_WORD, status,
 };
 use crate::table::flow::{BUCKET_LINES, FlowKey, buckets, status as flow_status};
-use crate::table::route::kind as route_kind;
 use crate::tables::{Counter, Note, Share, Tables, note};
 use crate::wire::protocol;
-use crate::work::{Work, flags, job, leg};
+use crate::work::{Leg, Work, flags, job, leg};
 
 /// How long the rest of an IPv4 datagram is waited for: Linux's `ipfrag_time`, ms.
 const V4_MS_MAX: u32 = 30_000;
@@ -99,11 +98,11 @@ pub fn join<T: Tables>(t: &T, w: &mut Work) -> Result<bool, Stop> {
 pub fn park<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<(), Stop> {
     admit::admit(t, w)?;
     t.note(Note { what: note::EARLY, id: 0, detail: w.fragment_at, zero: 0 });
-    if w.tenant == 0 {
-        w.tenant = exporter(t, w);
+    if is_inbound(w) && !host::has(t, w, &w.key.dst) {
+        route_inbound(t, w)?;
     }
     let share = Share::parked(is_inbound(w));
-    // Nobody waits for what leads to nobody, and nobody twice.
+    // Nobody waits for what is for nobody's tenant, and nobody twice.
     let may_wait = w.tenant != 0 && p.bytes() <= PARKED_BYTES_MAX && !p.is_again();
     if may_wait && t.reserve(share, w.tenant) {
         let parked = Parked {
@@ -130,21 +129,14 @@ const fn is_inbound(w: &Work) -> bool {
     w.attachment_kind == attachment_kind::UPLINK
 }
 
-/// The tenant that what comes from an uplink is for, as far as its destination tells.
+/// From an uplink nothing takes up a tenant's place that leads to none, or has a source that
+/// cannot come from there: it stops as the whole datagram would.
 #[inline(always)]
-fn exporter<T: Tables>(t: &T, w: &Work) -> u32 {
-    if !is_inbound(w) {
-        return 0;
-    }
-    let Some(route) = t.route(w.link, &w.key.dst) else { return 0 };
-    match route.kind {
-        route_kind::ROUTER => t.zone(route.zone).map_or(0, |router| router.tenant),
-        route_kind::POOL => {
-            let line = t.session(route.zone, &w.key.dst).and_then(|id| t.endpoint(id));
-            line.map_or(0, |line| line.tenant)
-        }
-        _ => 0,
-    }
+fn route_inbound<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
+    w.leg = Leg { key: w.key, sender: w.sender, ..Leg::default() };
+    let routed = route::route(t, &mut w.leg);
+    flow::charge(t, w);
+    routed
 }
 
 /// What all pieces of a datagram have in common, laid out as a flow's key: in the place of

@@ -293,6 +293,10 @@ fn headers(s: &Site) -> Vec<Row> {
 fn outside(s: &Site) -> Vec<Row> {
     let to = |dst| s.routed(s.uplink).ip("8.8.8.8", dst).udp(1, 53).payload(&[7; 96]);
     let line = s.routed(s.access).ip("100.64.0.10", "8.8.8.8").udp(1, 53).payload(&[7; 96]);
+    let stopped = |name, src, dst| {
+        let whole = s.routed(s.uplink).ip(src, dst).udp(1, 53).payload(&[7; 96]);
+        row(name, s.uplink, whole.piece(1, 48, 96))
+    };
     vec![
         row("a piece from outside", s.uplink, to("10.1.0.20").piece(1, 48, 96))
             .after(|s| {
@@ -302,7 +306,23 @@ fn outside(s: &Site) -> Vec<Row> {
             .routed(s, s.b),
         row("a piece from outside before its first", s.uplink, to("10.1.0.20").piece(1, 48, 96))
             .parked(),
-        row("a piece from outside to nobody's address", s.uplink, to("10.9.9.9").piece(1, 48, 96))
+        stopped("a piece from outside to what is not exported", "8.8.8.8", "10.9.9.9")
+            .stopped(0, Stop::NotExported),
+        stopped("a piece from outside to nobody's address", "8.8.8.8", "10.1.0.99")
+            .stopped(s.blue, Stop::UnknownDestination),
+        stopped("a piece from outside to the router", "8.8.8.8", "10.1.0.1")
+            .stopped(s.blue, Stop::ToRouter),
+        stopped("a piece from outside, from a tenant's address", "10.1.0.10", "10.1.0.20")
+            .stopped(s.blue, Stop::ReversePath),
+        stopped("a piece from outside, from a line's address", "100.64.0.10", "10.1.0.20")
+            .stopped(s.blue, Stop::ReversePath),
+        stopped("a piece from outside, from a black hole", "198.18.0.1", "10.1.0.20")
+            .stopped(s.blue, Stop::ReversePath),
+        stopped("a piece from outside, from what is protected", "192.0.2.1", "10.1.0.20")
+            .stopped(s.blue, Stop::ReversePath),
+        stopped("a piece from outside, from this host", "127.0.0.1", "10.1.0.20")
+            .stopped(0, Stop::MartianSource),
+        stopped("a piece for the host itself", "8.8.8.8", "198.51.100.5")
             .stopped(0, Stop::FragmentEarly),
         row("a piece from outside that came twice", s.uplink, to("10.1.0.20").piece(1, 48, 96))
             .after(|s| {
