@@ -36,14 +36,18 @@ pub const FLOWS_PER_TENANT: u32 = 1 << 16;
 
 /// Datagrams of which fragments are under way, a power of two.
 pub const DATAGRAMS: u32 = 4096;
-/// Those of a tenant that are not complete.
+/// Those of a tenant that are not complete; as many more may come in by uplinks.
 pub const DATAGRAMS_PER_TENANT: u32 = DATAGRAMS / 8;
-/// Fragments of a tenant that wait for their first one.
+/// Fragments of a tenant that wait for their first one, in the ring or with the daemon; as
+/// many more may come in by uplinks.
 pub const PARKED_PER_TENANT: u32 = 128;
-/// Those that wait with the daemon; what is more is sent in again at once.
+/// Those that wait with the daemon: the shares of 32 tenants. Of more, whoever has most
+/// waits least.
 pub const PARKED_MAX: usize = 4096;
 /// Those that the daemon has not yet read, bytes (2120 a piece): a power of two and a
-/// multiple of pages.
+/// multiple of pages. What comes in by uplinks, for whomever, has half of it at most. No one
+/// tenant fills it, nor do strangers; four tenants together could, while the daemon does not
+/// read.
 pub const PARKED_BYTES: u32 = 1 << 20;
 
 /// What was heard and the daemon has not yet read, bytes (40 a piece): a power of two
@@ -100,7 +104,9 @@ mod tests {
         assert!(size_of::<datagram::Datagram>() * (DATAGRAMS as usize) < 9 << 20);
         let parked = size_of::<datagram::Parked>() + datagram::PARKED_BYTES_MAX as usize;
         assert!(parked * PARKED_MAX < 9 << 20);
-        // The ring holds what three tenants may park.
-        assert!(3 * PARKED_PER_TENANT < PARKED_BYTES / (parked as u32 + 8));
+        // The ring holds what three tenants may park, and what strangers leave of it is
+        // more than one may.
+        let pieces = PARKED_BYTES / (parked as u32 + 8);
+        assert!(3 * PARKED_PER_TENANT < pieces && PARKED_PER_TENANT < pieces / 2);
     }
 }

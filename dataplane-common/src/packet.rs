@@ -62,8 +62,8 @@ pub trait Packet {
 
     /// Gives the daemon a copy of the frame, which has at most
     /// [`PARKED_BYTES_MAX`](crate::table::datagram::PARKED_BYTES_MAX), to be sent in again;
-    /// false: the daemon does not keep up.
-    fn park(&mut self, parked: &Parked) -> bool;
+    /// false: the daemon does not keep up, and more than so many bytes wait for it.
+    fn park(&mut self, parked: &Parked, unread_bytes_max: u32) -> bool;
 
     /// Does the daemon send it in again?
     fn is_again(&self) -> bool;

@@ -10,7 +10,7 @@ use core::{arch::asm, ffi::c_void, mem::offset_of};
 
 use aya_ebpf::{
     EbpfContext,
-    bindings::{__sk_buff, xdp_md},
+    bindings::{__sk_buff, BPF_RB_AVAIL_DATA, xdp_md},
     helpers::{
         bpf_clone_redirect, bpf_loop, bpf_skb_change_head, bpf_skb_change_tail, bpf_skb_load_bytes,
         bpf_skb_pull_data, bpf_skb_vlan_pop, bpf_skb_vlan_push, bpf_xdp_adjust_head,
@@ -87,9 +87,17 @@ pub fn pointer<const OFFSET: usize>(context: *mut c_void) -> usize {
     address
 }
 
-/// Puts a frame of so many bytes into the ring for the daemon.
+/// Puts a frame of so many bytes into the ring for the daemon, unless that is too full.
 #[inline(always)]
-fn park(parked: &Parked, bytes: u32, tag: u32, copy: impl FnOnce(*mut c_void, u32) -> i64) -> bool {
+fn park(
+    parked: &Parked,
+    unread_bytes_max: u32,
+    (bytes, tag): (u32, u32),
+    copy: impl FnOnce(*mut c_void, u32) -> i64,
+) -> bool {
+    if PARKED.query(u64::from(BPF_RB_AVAIL_DATA)) > u64::from(unread_bytes_max) {
+        return false;
+    }
     // The bounds as the verifier sees them: of a comparison Linux 6.1 forgets what it says of
     // a copy ("R3 min value is outside of the allowed memory range").
     let mut copied = bytes as usize;
@@ -302,11 +310,13 @@ impl Packet for XdpFrame<'_> {
     }
 
     #[inline(always)]
-    fn park(&mut self, parked: &Parked) -> bool {
+    fn park(&mut self, parked: &Parked, unread_bytes_max: u32) -> bool {
         let bytes = self.bytes();
         let raw = self.raw();
         // SAFETY: a helper that copies `bytes` bytes of the frame to where there is room.
-        park(parked, bytes, 0, |to, bytes| unsafe { bpf_xdp_load_bytes(raw, 0, to, bytes) })
+        park(parked, unread_bytes_max, (bytes, 0), |to, bytes| unsafe {
+            bpf_xdp_load_bytes(raw, 0, to, bytes)
+        })
     }
 
     #[inline(always)]
@@ -480,12 +490,14 @@ impl Packet for TcFrame<'_> {
     }
 
     #[inline(always)]
-    fn park(&mut self, parked: &Parked) -> bool {
+    fn park(&mut self, parked: &Parked, unread_bytes_max: u32) -> bool {
         let bytes = self.bytes();
         let raw = self.raw().cast();
         let tag = self.outer_tag().map_or(0, |tag| u32::from(tag.tci) + 1);
         // SAFETY: a helper that copies `bytes` bytes of the frame to where there is room.
-        park(parked, bytes, tag, |to, bytes| unsafe { bpf_skb_load_bytes(raw, 0, to, bytes) })
+        park(parked, unread_bytes_max, (bytes, tag), |to, bytes| unsafe {
+            bpf_skb_load_bytes(raw, 0, to, bytes)
+        })
     }
 
     #[inline(always)]

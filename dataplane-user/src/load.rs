@@ -65,7 +65,7 @@ use self::{
     kernel::Kernel,
     log::ProgramLog,
     mapping::Mapping,
-    parking::{Of, Parking},
+    parking::{Fragment, Parking},
     place::Lock,
     programs::Purpose,
     refused::Refusals,
@@ -530,12 +530,13 @@ impl Dataplane {
     pub fn send_parked(&mut self, hooked: impl Fn(u32) -> Option<Hooked>) -> Result<bool, Error> {
         let table = DatagramTable { slots: self.datagrams.shared(), shares: self.shares.shared() };
         let (secret, ticks) = (self.state.secret, flows::now_ticks());
-        let is_known = |of: &Of| table.is_known(&of.key, of.owner, secret, ticks);
+        let is_known = |of: &Fragment| table.is_known(&of.key, of.owner, secret, ticks);
         let mut sent = Ok(());
-        for (of, fragment) in self.parking.due(Instant::now(), is_known) {
+        for fragment in self.parking.due(Instant::now(), is_known) {
             table.release(fragment.share);
-            if let Some(hooked) = hooked(of.ifindex) {
-                let done = testrun::send_in(&self.ebpf, hooked, of.ifindex, &fragment.frame);
+            let Fragment { ifindex, frame, .. } = &fragment;
+            if let Some(hooked) = hooked(*ifindex) {
+                let done = testrun::send_in(&self.ebpf, hooked, *ifindex, frame);
                 sent = sent.and(done);
             }
         }

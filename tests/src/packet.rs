@@ -331,7 +331,7 @@ impl Packet for HostPacket {
         }
     }
 
-    fn park(&mut self, _: &Parked) -> bool {
+    fn park(&mut self, _: &Parked, _: u32) -> bool {
         assert!(self.bytes() <= PARKED_BYTES_MAX, "{} bytes", self.bytes());
         true
     }

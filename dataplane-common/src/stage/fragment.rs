@@ -6,7 +6,7 @@
 //! ([`Packet::park`]).
 
 use super::{admit, flow, host, route};
-use crate::limits::DATAGRAMS;
+use crate::limits::{DATAGRAMS, PARKED_BYTES};
 use crate::packet::Packet;
 use crate::stop::Stop;
 use crate::table::attachment_kind;
@@ -113,7 +113,7 @@ pub fn park<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<(), 
             at: w.fragment_at,
             ..Parked::default()
         };
-        if t.is_tracing() || p.park(&parked) {
+        if t.is_tracing() || p.park(&parked, unread_bytes_max(w)) {
             t.count(w.attachment, Counter::Parked, p.segments(), p.bytes());
             w.job = job::PARK;
             return Ok(());
@@ -127,6 +127,12 @@ pub fn park<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<(), 
 #[inline(always)]
 const fn is_inbound(w: &Work) -> bool {
     w.attachment_kind == attachment_kind::UPLINK
+}
+
+/// How full the ring to the daemon may be: strangers leave half of it to those inside.
+#[inline(always)]
+const fn unread_bytes_max(w: &Work) -> u32 {
+    if is_inbound(w) { PARKED_BYTES / 2 } else { PARKED_BYTES }
 }
 
 /// From an uplink nothing takes up a tenant's place that leads to none, or has a source that
