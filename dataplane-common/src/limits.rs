@@ -50,6 +50,10 @@ pub const PARKED_MAX: usize = 4096;
 /// read.
 pub const PARKED_BYTES: u32 = 1 << 20;
 
+/// Notes of datagrams of which the daemon has just sent fragments in again, a power of two:
+/// more than it sends in at a time.
+pub const AGAIN: u32 = 512;
+
 /// What was heard and the daemon has not yet read, bytes (40 a piece): a power of two
 /// and a multiple of pages, and more than all tenants and a thousand links may tell at once.
 pub const HEARD_BYTES: u32 = 1 << 22;

@@ -65,9 +65,6 @@ pub trait Packet {
     /// false: the daemon does not keep up, and more than so many bytes wait for it.
     fn park(&mut self, parked: &Parked, unread_bytes_max: u32) -> bool;
 
-    /// Does the daemon send it in again?
-    fn is_again(&self) -> bool;
-
     /// May the layer-4 checksum field hold just the pseudo-header's sum, to be
     /// completed by a device later? A program cannot see whether it does.
     fn may_be_partial(&self) -> bool;

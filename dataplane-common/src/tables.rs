@@ -92,6 +92,8 @@ pub trait Tables {
 
     /// A slot of the table of datagrams.
     fn datagram(&self, index: u32) -> Option<&Datagram>;
+    /// A note of what was just sent in again ([`crate::stage::fragment::Again`]).
+    fn again(&self, index: u32) -> Option<&Word64>;
     /// Replaces a word if it is still `old`.
     fn swap(&self, word: &Word64, old: u64, new: u64) -> bool;
     /// Takes one of what the tenant may have, or answers false; a tracer only answers.

@@ -22,7 +22,7 @@ use dataplane_common::{
     Packet, Stop,
     checksum::Sum,
     packet::{OuterTag, SUM_BYTES_MAX},
-    table::datagram::{AGAIN, PARKED_BYTES_MAX, Parked},
+    table::datagram::{PARKED_BYTES_MAX, Parked},
     wire::{
         Wire,
         ethernet::{CUSTOMER_TAG, ETHERNET_BYTES, Ethernet, TAG_BYTES, Tag, VLAN_MASK},
@@ -126,16 +126,6 @@ fn park(
     // The daemon is woken.
     entry.submit(0);
     true
-}
-
-/// Does the mark of what the daemon sends in again stand between `meta` and `data`?
-#[inline(always)]
-fn is_again(meta: usize, data: usize) -> bool {
-    if meta + size_of_val(&AGAIN) > data {
-        return false;
-    }
-    // SAFETY: the bounds are compared above, and the area is four-byte aligned.
-    unsafe { *(meta as *const [u32; 2]) == AGAIN }
 }
 
 /// A sum in the making: the kernel calls [`Summing::step`] for each quad. As a loop of
@@ -320,11 +310,6 @@ impl Packet for XdpFrame<'_> {
     }
 
     #[inline(always)]
-    fn is_again(&self) -> bool {
-        is_again(pointer::<{ offset_of!(xdp_md, data_meta) }>(self.context.as_ptr()), self.data())
-    }
-
-    #[inline(always)]
     fn may_be_partial(&self) -> bool {
         false
     }
@@ -498,12 +483,6 @@ impl Packet for TcFrame<'_> {
         park(parked, unread_bytes_max, (bytes, tag), |to, bytes| unsafe {
             bpf_skb_load_bytes(raw, 0, to, bytes)
         })
-    }
-
-    #[inline(always)]
-    fn is_again(&self) -> bool {
-        let meta = pointer::<{ offset_of!(__sk_buff, data_meta) }>(self.context.as_ptr());
-        is_again(meta, self.data())
     }
 
     #[inline(always)]

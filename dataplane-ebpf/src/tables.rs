@@ -100,6 +100,9 @@ static FLOWS_OF_TENANT: Array<Word64> = Array::with_max_entries(limits::TENANTS_
 /// Datagrams of which fragments are under way.
 #[map]
 static DATAGRAMS: Array<Datagram> = Array::with_max_entries(limits::DATAGRAMS, MAPPED);
+/// What the daemon just sent in again.
+#[map]
+static AGAIN: Array<Word64> = Array::with_max_entries(limits::AGAIN, MAPPED);
 /// What each tenant has of its [`Share`]s.
 #[map]
 static SHARES_OF_TENANT: Array<Word64> =
@@ -458,6 +461,11 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn datagram(&self, index: u32) -> Option<&Datagram> {
         DATAGRAMS.get(index)
+    }
+
+    #[inline(always)]
+    fn again(&self, index: u32) -> Option<&Word64> {
+        AGAIN.get(index)
     }
 
     #[inline(always)]

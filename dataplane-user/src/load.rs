@@ -48,6 +48,7 @@ use aya::{
 };
 use dataplane_common::{
     LAYOUT_VERSION, limits,
+    stage::fragment::Again,
     table::{
         datagram::Datagram,
         flow::{FlowCold, FlowLine},
@@ -142,6 +143,7 @@ pub struct Dataplane {
     log: Option<ProgramLog>,
     ear: Ear,
     datagrams: Mapping<Datagram>,
+    again: Mapping<Word64>,
     shares: Mapping<Word64>,
     parking: Parking,
     _lock: Lock,
@@ -244,6 +246,7 @@ impl Dataplane {
         let counters = Counters::new(take("COUNTS")?, take("STOPS")?)?;
         let ear = Ear::new(take(maps::HEARD)?)?;
         let datagrams = mapped("DATAGRAMS", &take("DATAGRAMS")?)?;
+        let again = mapped("AGAIN", &take("AGAIN")?)?;
         let shares: Mapping<Word64> = mapped("SHARES_OF_TENANT", &take("SHARES_OF_TENANT")?)?;
         // What the daemon before held is lost.
         for tenant in 0..limits::TENANTS_MAX {
@@ -277,6 +280,7 @@ impl Dataplane {
             log,
             ear,
             datagrams,
+            again,
             shares,
             parking,
             _lock: lock,
@@ -534,7 +538,11 @@ impl Dataplane {
         let mut sent = Ok(());
         for fragment in self.parking.due(Instant::now(), is_known) {
             table.release(fragment.share);
-            let Fragment { ifindex, frame, .. } = &fragment;
+            let Fragment { key, owner, ifindex, frame, .. } = &fragment;
+            let again = Again::of(key, *owner, secret);
+            if let Some(note) = self.again.shared().get(again.index as usize) {
+                note.store(again.word(flows::now_ticks()));
+            }
             if let Some(hooked) = hooked(*ifindex) {
                 let done = testrun::send_in(&self.ebpf, hooked, *ifindex, frame);
                 sent = sent.and(done);

@@ -7,6 +7,7 @@ use dataplane_common::{
     Packet, Stop, Tables, Work,
     addr::{Addr, Mac},
     pipeline::{self, Next},
+    stage::fragment::Again,
     table::{
         datagram,
         flow::{FlowKey, Judged, action, status},
@@ -134,6 +135,14 @@ pub fn send(tables: &HostTables, sent: &Sent) -> (Passed, Option<Stop>) {
     let notes = watched.into_notes();
     let stop = notes.iter().find(|noted| noted.what == note::STOP);
     (passed, stop.map(|noted| Stop::from_number(noted.id)))
+}
+
+/// Notes as the daemon does that it sends in again what was parked.
+pub fn note_again(tables: &HostTables, passed: &Passed) {
+    let parked = passed.packet.parked().expect("it was parked");
+    let again = Again::of(&parked.key, parked.owner, tables.flow_secret());
+    let note = tables.again(again.index).expect("it is one of the table");
+    note.store(again.word(tables.now_ticks()));
 }
 
 /// Forgets every flow and every datagram.

@@ -40,7 +40,7 @@ pub struct HostPacket {
     segments: u32,
     refuses: bool,
     copies: Vec<(u32, Vec<u8>)>,
-    is_again: bool,
+    parked: Option<Parked>,
 }
 
 /// A checksum that a device is to complete.
@@ -85,7 +85,7 @@ impl HostPacket {
             segments: 0,
             refuses: false,
             copies: Vec::new(),
-            is_again: false,
+            parked: None,
         }
     }
 
@@ -140,11 +140,10 @@ impl HostPacket {
         self
     }
 
-    /// The daemon sends it in again.
+    /// What the daemon was told of it, if it was parked.
     #[must_use]
-    pub const fn again(mut self) -> Self {
-        self.is_again = true;
-        self
+    pub const fn parked(&self) -> Option<&Parked> {
+        self.parked.as_ref()
     }
 
     /// Is its checksum left to a device?
@@ -331,13 +330,10 @@ impl Packet for HostPacket {
         }
     }
 
-    fn park(&mut self, _: &Parked, _: u32) -> bool {
+    fn park(&mut self, parked: &Parked, _: u32) -> bool {
         assert!(self.bytes() <= PARKED_BYTES_MAX, "{} bytes", self.bytes());
+        self.parked = Some(*parked);
         true
-    }
-
-    fn is_again(&self) -> bool {
-        self.is_again
     }
 
     fn may_be_partial(&self) -> bool {

@@ -6,7 +6,7 @@
 //! ([`Packet::park`]).
 
 use super::{admit, flow, host, route};
-use crate::limits::{DATAGRAMS, PARKED_BYTES};
+use crate::limits::{AGAIN, DATAGRAMS, PARKED_BYTES};
 use crate::packet::Packet;
 use crate::stop::Stop;
 use crate::table::attachment_kind;
@@ -22,8 +22,8 @@ use crate::work::{Leg, Work, flags, job, leg};
 const V4_MS_MAX: u32 = 30_000;
 /// The same of IPv6 (RFC 8200 section 4.5).
 const V6_MS_MAX: u32 = 60_000;
-/// For how long a piece of a datagram that is done counts as one that came twice. Not
-/// longer: a fast sender uses an IPv4 identification again within a second (RFC 4963).
+/// For how long a piece of a datagram that is done counts as one that came twice, and what
+/// the daemon sent in is not parked again. Not longer: a fast sender uses an IPv4 identification again within a second (RFC 4963).
 const AGAIN_MS_MAX: u32 = 100;
 /// Tries to change a word that other CPUs change, too.
 const TRIES: u32 = 4;
@@ -103,10 +103,11 @@ pub fn park<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<(), 
     }
     let share = Share::parked(is_inbound(w));
     // Nobody waits for what is for nobody's tenant, and nobody twice.
-    let may_wait = w.tenant != 0 && p.bytes() <= PARKED_BYTES_MAX && !p.is_again();
+    let key = identity(w).words();
+    let may_wait = w.tenant != 0 && p.bytes() <= PARKED_BYTES_MAX && !is_again(t, w, &key);
     if may_wait && t.reserve(share, w.tenant) {
         let parked = Parked {
-            key: identity(w).words(),
+            key,
             owner: w.owner,
             share: share.index(w.tenant),
             ifindex: p.ifindex(),
@@ -121,6 +122,44 @@ pub fn park<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<(), 
         t.release(share, w.tenant);
     }
     Err(Stop::FragmentEarly)
+}
+
+/// Notes of datagrams of which the daemon sends fragments in again. It makes one before it
+/// does; a frame that is marked itself would lose its mark where the kernel copies it, as it
+/// does for a packet socket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Again {
+    /// Where it is noted, below [`AGAIN`].
+    pub index: u32,
+    name: u32,
+}
+
+impl Again {
+    /// Of the sender's datagram with these words.
+    #[inline(always)]
+    #[must_use]
+    pub fn of(words: &[u64; 5], owner: u32, secret: [u64; 2]) -> Self {
+        let secret = [secret[0] ^ u64::from(owner), secret[1]];
+        let [place, name] = buckets(words, secret, 1 << 31);
+        Self { index: place / BUCKET_LINES % AGAIN, name }
+    }
+
+    /// What is noted now.
+    #[inline(always)]
+    #[must_use]
+    pub const fn word(self, now_ticks: u32) -> u64 {
+        (self.name as u64) << 32 | now_ticks as u64
+    }
+}
+
+/// Has the daemon just sent a fragment of this datagram in? Nobody waits twice.
+#[inline(always)]
+fn is_again<T: Tables>(t: &T, w: &Work, words: &[u64; 5]) -> bool {
+    let again = Again::of(words, w.owner, t.flow_secret());
+    let Some(word) = t.again(again.index) else { return true };
+    let noted = word.load();
+    let age = t.now_ticks().wrapping_sub(noted as u32);
+    noted >> 32 == again.name as u64 && age < AGAIN_MS_MAX
 }
 
 /// Does it come from strangers, beyond an uplink?

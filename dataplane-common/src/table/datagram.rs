@@ -179,9 +179,6 @@ record!(Parked, 64);
 /// The longest frame that is parked, bytes: a power of two, so that a mask bounds it.
 pub const PARKED_BYTES_MAX: u32 = 2048;
 
-/// Tells a frame that comes again from the daemon, in its metadata, from one of the wire.
-pub const AGAIN: [u32; 2] = [0x5e_c1_50_0a, 0];
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -69,6 +69,7 @@ pub const fn shared(flow_lines: u32) -> [Shape; 35] {
         array::<FlowCold>("FLOWS_COLD", flow_lines),
         array::<u64>("FLOWS_OF_TENANT", limits::TENANTS_MAX),
         array::<Datagram>("DATAGRAMS", limits::DATAGRAMS),
+        array::<u64>("AGAIN", limits::AGAIN),
         array::<u64>("SHARES_OF_TENANT", limits::TENANTS_MAX * SHARES),
         array::<Total>("TOTALS", TOTALS_MAX),
         array::<Intent>("INTENT", 1),

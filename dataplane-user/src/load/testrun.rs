@@ -8,10 +8,7 @@ use aya::{
     Ebpf, TestRunAttrs,
     programs::{Program, ProgramError, TestRun, TestRunOptions, TestRunResult},
 };
-use dataplane_common::{
-    table::datagram::AGAIN,
-    tables::{NOTES_MAX, Note},
-};
+use dataplane_common::tables::{NOTES_MAX, Note};
 
 use super::{
     Error,
@@ -113,20 +110,16 @@ pub fn run(ebpf: &Ebpf, frame: TestFrame<'_>) -> Result<Verdict, Error> {
     Ok(Verdict { code: result.return_value, metadata: out, frame, duration: result.duration })
 }
 
-/// Sends a frame in as if it had just come to this interface, marked as coming again. At XDP
-/// our program decides on it; else the next that sees it is tcx, as of any frame.
+/// Sends a frame in as if it had just come to this interface. At XDP our program decides on
+/// it; else the next that sees it is tcx, as of any frame.
 pub fn send_in(ebpf: &Ebpf, hooked: Hooked, ifindex: u32, frame: &[u8]) -> Result<(), Error> {
     let name = match hooked {
         Hooked::Xdp => XDP,
         Hooked::Tcx => programs::AGAIN,
     };
-    let mark: Vec<_> = AGAIN.iter().flat_map(|word| word.to_ne_bytes()).collect();
-    let mut context = context(TestFrame::new(Hooked::Xdp, ifindex, frame));
-    set(&mut context, xdp_md::DATA, mark.len() as u32);
-    let frame = [&mark, frame].concat();
-    set(&mut context, xdp_md::DATA_END, frame.len() as u32);
+    let context = context(TestFrame::new(Hooked::Xdp, ifindex, frame));
     let options = TestRunOptions {
-        data_in: Some(&frame),
+        data_in: Some(frame),
         ctx_in: Some(&context),
         // The frame is a real one, which is sent where the program says.
         attrs: TestRunAttrs::new().xdp_live_frames(1),

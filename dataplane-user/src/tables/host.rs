@@ -44,6 +44,7 @@ pub struct HostTables {
     secret: [u64; 2],
     /// Made when the first fragment comes.
     datagrams: OnceCell<Vec<Datagram>>,
+    again: Vec<Word64>,
     shares: RefCell<HashMap<u32, u32>>,
     halves: RefCell<HashMap<u32, u32>>,
     reports: RefCell<HashMap<u32, u64>>,
@@ -81,6 +82,7 @@ impl HostTables {
             lines: (0..flow_lines).map(|_| FlowLine::default()).collect(),
             cold: (0..flow_lines).map(|_| FlowCold::default()).collect(),
             datagrams: OnceCell::new(),
+            again: (0..limits::AGAIN).map(|_| Word64::default()).collect(),
             shares: RefCell::default(),
             secret: [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210],
             halves: RefCell::default(),
@@ -362,6 +364,10 @@ impl Tables for HostTables {
     fn datagram(&self, index: u32) -> Option<&Datagram> {
         let made = || (0..limits::DATAGRAMS).map(|_| Datagram::default()).collect();
         self.datagrams.get_or_init(made).get(index as usize)
+    }
+
+    fn again(&self, index: u32) -> Option<&Word64> {
+        self.again.get(index as usize)
     }
 
     fn swap(&self, word: &Word64, old: u64, new: u64) -> bool {

@@ -13,7 +13,7 @@ const FLOW_LINES: u32 = 1024;
 
 /// What cannot be made comparable, and why.
 const LEFT_OUT: &[(&str, &str)] = &[
-    ("a piece that was parked, and no first", "only the daemon marks a frame (stories do it)"),
+    ("a piece that was parked, and no first", "only the host notes that (stories do it)"),
     ("a first piece, and no room for another datagram", "only the host's table was filled"),
     ("no room for another flow", "its flow table has another size (random packets fill one)"),
     ("not told if the kernel cannot make room", "no helper refuses"),

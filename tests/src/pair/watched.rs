@@ -161,6 +161,10 @@ impl Tables for Watched<'_> {
         self.tables.datagram(index)
     }
 
+    fn again(&self, index: u32) -> Option<&Word64> {
+        self.tables.again(index)
+    }
+
     fn swap(&self, word: &Word64, old: u64, new: u64) -> bool {
         self.tables.swap(word, old, new)
     }

@@ -8,7 +8,8 @@ use dataplane_common::{
 use super::row::{Row, row};
 use crate::{
     build::{Frame, tcp::SYN},
-    packet::HostPacket,
+    drive,
+    packet::{Hook, HostPacket},
     world::Site,
 };
 
@@ -131,7 +132,10 @@ fn early(s: &Site) -> Vec<Row> {
         row("a last piece before its first", s.a, last(s)).parked(),
         row("a piece of IPv6 before its first", s.a, whole_v6(s).piece(1, 48, 96)).parked(),
         row("a piece that was parked, and no first", s.a, middle(s))
-            .with(HostPacket::again)
+            .after(|s| {
+                let packet = HostPacket::new(Hook::Tc, s.a.ifindex, &middle(s).build());
+                drive::note_again(&s.tables, &drive::pass(&s.tables, packet));
+            })
             .stopped(s.blue, Stop::FragmentEarly),
         row("a piece before its first, too long to wait", s.a, large.piece(1, 800, 800 + at))
             .stopped(s.blue, Stop::FragmentEarly),

@@ -11,7 +11,8 @@ use dataplane_common::{
 use sekisho_tests::{
     build::Frame,
     drive::{self, End as Ended},
-    world::Site,
+    packet::{Hook, HostPacket},
+    world::{End, Site},
 };
 
 use crate::question;
@@ -120,6 +121,30 @@ fn all_pieces_take_one_of_several_next_hops() {
         }
     }
     assert!(ways.len() > 1, "one next hop for all: {ways:?}");
+}
+
+#[test]
+fn what_is_sent_in_again_waits_no_more_and_nothing_else_does() {
+    let s = Site::new();
+    let waiting = |from: End, whole: &Frame| {
+        let frame = whole.piece(1, 48, 96).build();
+        drive::pass(&s.tables, HostPacket::new(Hook::Tc, from.ifindex, &frame))
+    };
+    drive::note_again(&s.tables, &waiting(s.a, &whole(&s)));
+    s.stops(s.a, &whole(&s).piece(1, 48, 96), Stop::FragmentEarly);
+    s.stops(s.a, &whole(&s).piece(1, 96, 104), Stop::FragmentEarly);
+    waits(&s, &whole(&s).piece(2, 48, 96));
+    waits(&s, &whole_v6(&s).piece(1, 48, 96));
+    // The same words of another sender.
+    let theirs = whole(&s).eth(s.free.mac, s.b.mac).piece(1, 48, 96);
+    assert_eq!(s.send(s.free, &theirs).end, Ended::Parked);
+    // A tenth of a second later it is another datagram's.
+    s.tables.pass(Duration::from_millis(120));
+    waits(&s, &whole(&s).piece(1, 48, 96));
+    // Whatever is noted: once its first has come, it passes.
+    drive::note_again(&s.tables, &waiting(s.a, &whole(&s)));
+    s.passes(s.a, &whole(&s).piece(1, 0, 48), s.b);
+    s.passes(s.a, &whole(&s).piece(1, 48, 96), s.b);
 }
 
 #[test]

@@ -387,6 +387,78 @@ fn pieces_that_contradict_each_other_end_their_datagram() -> Result<()> {
     balanced(&quiet(&sekisho)?.since(&before)?)
 }
 
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
+fn strangers_take_nothing_from_those_inside() -> Result<()> {
+    let lab = Lab::new("fragments-strange")?;
+    let hosts = Everywhere::build(&lab)?;
+    let sekisho = Sekisho::start(&lab, EVERYWHERE)?;
+    let Everywhere { a, b, outside, .. } = &hosts;
+    let nic = mac_of(&lab, "nic-o")?;
+    let before = quiet(&sekisho)?;
+    for at in 0..2 {
+        let stranger = Frame::new(mac(outside)?, nic).ip(OUTSIDE[at], B_ADDRESSES[at]);
+        let stranger = stranger.udp(5000, 7000).payload(&[0x66; 2000]);
+        // Datagrams that are never whole, and later pieces of which no first comes.
+        for id in 0..600 {
+            outside.send_frame(&stranger.piece(id, 0, 1000).build())?;
+        }
+        let (from_a, at_b, far) = (A_ADDRESSES[at], B_ADDRESSES[at], OUTSIDE[at]);
+        let ways: [Way<'_>; 2] = [
+            ("within", &|f| a.send_frame(f), Frame::new(A, ROUTER), from_a, b, at_b),
+            ("out", &|f| b.send_frame(f), Frame::new(B, ROUTER), at_b, outside, far),
+        ];
+        for (number, (what, send, frame, from, server, to)) in (0..).zip(ways) {
+            let told = listen(server, 7005)?;
+            let payload: Vec<_> = what.bytes().cycle().take(4000).collect();
+            let pieces = pieces(&frame.ip(from, to).udp(5000, 7005).payload(&payload), 77);
+            for id in 0..400 {
+                outside
+                    .send_frame(&stranger.piece(1000 + 400 * number + id, 1000, 2000).build())?;
+            }
+            for piece in pieces.iter().rev() {
+                send(&piece.build())?;
+            }
+            expect(&told, &payload).with_context(|| format!("{what}, {to}"))?;
+        }
+        // Nothing waits that cannot come from there.
+        let spoofed = Frame::new(mac(outside)?, nic).ip(from_a, at_b).udp(5000, 7000);
+        outside.send_frame(&spoofed.payload(&[0x66; 2000]).piece(1, 1000, 2000).build())?;
+        ensure!(ping(a, ip(at_b), 2, &["-s", "4000"])?.all_answered(), "{at_b}");
+    }
+    let tally = quiet(&sekisho)?.since(&before)?;
+    let stopped = |reason| tally.stopped("blue", reason);
+    assert_eq!(stopped("fragment_quota"), 2 * 600 - 512, "{tally:?}");
+    assert_eq!(stopped("reverse_path"), 2, "{tally:?}");
+    assert_eq!(stopped("fragment_early"), 2 * 2 * 400, "{tally:?}");
+    // Some of them waited, and found no room at times.
+    let parked = sum(&tally, |at| at.parked.packets);
+    assert!((128..2 * 2 * 400 + 2 * 2 * 2).contains(&parked), "{tally:?}");
+    balanced(&tally)
+}
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
+fn a_piece_waits_once_whoever_listens() -> Result<()> {
+    let lab = Lab::new("fragments-heard")?;
+    let town = Town::build(&lab)?;
+    let sekisho = Sekisho::start(&lab, &Site::town().0)?;
+    // The kernel makes a copy for it, and drops the metadata of the frame.
+    let listener = lab.dut().spawn(&["tcpdump", "-n", "-l", "-i", "blue-a"])?;
+    listener.wait_for_line("listening on")?;
+    let before = quiet(&sekisho)?;
+    for (number, (own, to)) in (0..).zip(A_ADDRESSES.iter().zip(B_ADDRESSES)) {
+        let whole = Frame::new(A, ROUTER).ip(own, to).udp(5000, 7000).payload(&[0x44; 4000]);
+        for piece in &pieces(&whole, 700 + number)[1..] {
+            town.blue_a.send_frame(&piece.build())?;
+        }
+    }
+    let tally = quiet(&sekisho)?.since(&before)?;
+    assert_eq!(sum(&tally, |at| at.parked.packets), 4, "{tally:?}");
+    assert_eq!(tally.stopped("blue", "fragment_early"), 4, "{tally:?}");
+    balanced(&tally)
+}
+
 /// Cuts it as its sender's stack would for a link of 1500 bytes.
 fn pieces(whole: &Frame, id: u32) -> Vec<Frame> {
     // What an IPv6 fragment may carry, too.
