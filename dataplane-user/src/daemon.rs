@@ -261,10 +261,7 @@ impl Daemon {
     /// Sends in again the fragments whose first one has come, or does not come; answers
     /// whether others wait.
     pub fn send_parked(&mut self) -> anyhow::Result<bool> {
-        let attached = &self.in_force.attached;
-        let hooked =
-            |ifindex| attached.iter().find(|at| at.interface.index == ifindex).map(|at| at.hooked);
-        Ok(self.dataplane.send_parked(hooked)?)
+        Ok(self.dataplane.send_parked()?)
     }
 
     /// Notes whether anything about a next hop is new.

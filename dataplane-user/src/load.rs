@@ -40,7 +40,7 @@ mod state;
 mod totals;
 mod ways;
 
-use std::{os::fd::OwnedFd, time::Instant};
+use std::{collections::HashMap, os::fd::OwnedFd, time::Instant};
 
 use aya::{
     Ebpf,
@@ -389,6 +389,7 @@ impl Dataplane {
             if let Err(error) = detach::release(&self.place, &mut self.state, name, false) {
                 released = Err(error);
             }
+            self.forget_parked(*index);
         }
         self.state.write(&self.place.state_file())?;
         released
@@ -401,12 +402,16 @@ impl Dataplane {
 
     /// Gives one interface back: a tenant's port down, unless it is left open.
     pub fn release(&mut self, name: &str, leave_open: bool) -> Result<Vec<detach::Done>, Error> {
-        if let Some(before) = self.state.interfaces.get(name) {
+        let number = self.state.interfaces.get(name).map(|before| before.ifindex);
+        if let Some(number) = number {
             // An absent interface has left the map by itself.
-            let _ = self.nics.remove(before.ifindex);
+            let _ = self.nics.remove(number);
         }
         self.refusals.end(name, &mut self.state);
         let done = detach::release(&self.place, &mut self.state, name, leave_open)?;
+        if let Some(number) = number {
+            self.forget_parked(number);
+        }
         self.state.write(&self.place.state_file())?;
         Ok(done)
     }
@@ -531,24 +536,43 @@ impl Dataplane {
 
     /// Sends in again the fragments that need wait no longer, at interfaces that are ours
     /// still: what comes in elsewhere, nobody would judge. Answers whether others wait.
-    pub fn send_parked(&mut self, hooked: impl Fn(u32) -> Option<Hooked>) -> Result<bool, Error> {
+    pub fn send_parked(&mut self) -> Result<bool, Error> {
         let table = DatagramTable { slots: self.datagrams.shared(), shares: self.shares.shared() };
         let (secret, ticks) = (self.state.secret, flows::now_ticks());
         let is_known = |of: &Fragment| table.is_known(&of.key, of.owner, secret, ticks);
-        let mut sent = Ok(());
-        for fragment in self.parking.due(Instant::now(), is_known) {
+        let due = self.parking.due(Instant::now(), is_known);
+        let (mut sent, mut hooks) = (Ok(()), HashMap::new());
+        for fragment in due {
             table.release(fragment.share);
             let Fragment { key, owner, ifindex, frame, .. } = &fragment;
             let again = Again::of(key, *owner, secret);
             if let Some(note) = self.again.shared().get(again.index as usize) {
                 note.store(again.word(flows::now_ticks()));
             }
-            if let Some(hooked) = hooked(*ifindex) {
+            if let Some(hooked) = *hooks.entry(*ifindex).or_insert_with(|| self.held_at(*ifindex)) {
                 let done = testrun::send_in(&self.ebpf, hooked, *ifindex, frame);
                 sent = sent.and(done);
             }
         }
         sent.map(|()| self.parking.is_waiting())
+    }
+
+    /// Where our program sits on the interface of this number, if that is one of ours still:
+    /// the number may be another's by now.
+    fn held_at(&self, ifindex: u32) -> Option<Hooked> {
+        let mut known = self.state.interfaces.iter();
+        let is_held = |(name, before): &(&String, &state::Before)| {
+            before.ifindex == ifindex
+                && matches!(held::held(&self.place, name, before), Ok(held::Held::Yes))
+        };
+        known.find(is_held).map(|(_, before)| before.hooked)
+    }
+
+    /// What waits at an interface that is let go waits no more: another may get its number.
+    fn forget_parked(&mut self, ifindex: u32) {
+        let forgotten = self.parking.forget(Instant::now(), ifindex);
+        let table = self.datagram_table();
+        forgotten.iter().for_each(|fragment| table.release(fragment.share));
     }
 
     /// Which MACs were heard of beyond the NICs since the last call.

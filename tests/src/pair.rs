@@ -162,8 +162,8 @@ impl Pair {
             table::clear(line, cold);
         }
         table.of_tenant.iter().for_each(|count| count.store(0));
-        // What is parked is forgotten on both sides.
-        self.kernel.send_parked(|_| None)?;
+        // What is parked is forgotten on both sides: it came in at nothing that is attached.
+        self.kernel.send_parked()?;
         let datagrams = self.kernel.datagram_table();
         datagrams.shares.iter().for_each(|count| count.store(0));
         datagrams.slots.iter().for_each(table::clear_datagram);

@@ -1,6 +1,10 @@
 //! Do datagrams that come in pieces arrive, and nothing that is only a piece of one?
 
-use std::{net::UdpSocket, thread, time::Duration};
+use std::{
+    net::UdpSocket,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use dataplane_user::view::{AttachmentCounters, Trace};
@@ -457,6 +461,37 @@ fn a_piece_waits_once_whoever_listens() -> Result<()> {
     assert_eq!(sum(&tally, |at| at.parked.packets), 4, "{tally:?}");
     assert_eq!(tally.stopped("blue", "fragment_early"), 4, "{tally:?}");
     balanced(&tally)
+}
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
+fn what_waits_is_not_sent_in_at_another_interface_of_that_number() -> Result<()> {
+    let lab = Lab::new("fragments-gone")?;
+    let town = Town::build(&lab)?;
+    let mut sekisho = Sekisho::start(&lab, &Site::town().0)?;
+    sekisho.unbalanced("a host goes, and what waits of it");
+    let dut = |words: &str| lab.dut().run(&words.split(' ').collect::<Vec<_>>())?.ok();
+    let text = dut("ip -j link show dev blue-a")?;
+    let shown: serde_json::Value = serde_json::from_str(&text)?;
+    let number =
+        shown.pointer("/0/ifindex").and_then(serde_json::Value::as_u64).context("no number")?;
+    let whole = Frame::new(A, ROUTER).ip(A_ADDRESSES[0], B_ADDRESSES[0]).udp(5000, 7000);
+    let before = quiet(&sekisho)?;
+    let start = Instant::now();
+    town.blue_a.send_frame(&pieces(&whole.payload(&[0x44; 4000]), 1)[1].build())?;
+    while sum(&sekisho.tally()?.since(&before)?, |at| at.parked.packets) == 0 {
+        ensure!(start.elapsed() < PATIENCE, "it never waits");
+    }
+    dut("ip link del blue-a")?;
+    dut(&format!("ip link add blue-a index {number} type veth peer name far"))?;
+    while lab.dut().tcx_programs("blue-a")? == 0 {
+        ensure!(start.elapsed() < PATIENCE, "it is never attached");
+    }
+    // Else this shows nothing.
+    ensure!(start.elapsed() < Duration::from_millis(900), "it took {:?}", start.elapsed());
+    let tally = quiet(&sekisho)?;
+    assert_eq!(tally.stopped("blue", "fragment_early"), 0, "{tally:?}");
+    Ok(())
 }
 
 /// Cuts it as its sender's stack would for a link of 1500 bytes.
