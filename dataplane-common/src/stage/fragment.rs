@@ -46,6 +46,13 @@ enum Taken {
 }
 
 /// Notes a first fragment that is about to leave.
+///
+/// Where two CPUs have one of the same datagram at the same instant, each may find none and
+/// take a slot. That evades nothing: each of them is forwarded since its own ports are
+/// permitted, and no later piece overwrites ports, since a first one holds the whole transport
+/// header (`fragment_tiny`) and both slots have that as taken. What may pass twice is payload,
+/// at which nobody here looks; and the slot that later pieces do not find costs its tenant a
+/// place until its time is over.
 #[inline(always)]
 pub fn begin<T: Tables>(t: &T, w: &Work) -> Result<(), Stop> {
     let words = identity(w).words();
