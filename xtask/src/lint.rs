@@ -35,7 +35,7 @@ pub fn run(_: &Options) -> Result<()> {
         eprintln!("skipped: licences and sources; `cargo xtask setup --lint` installs cargo-deny");
         return Ok(());
     }
-    for manifest in ["Cargo.toml", EBPF] {
+    for manifest in ["Cargo.toml", EBPF, FUZZ] {
         let mut deny = exec::cargo("deny");
         deny.args(["--manifest-path", manifest, "check", "bans", "licenses", "sources"]);
         exec::run(&mut deny)?;
