@@ -75,8 +75,10 @@ fn known<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next, S
         return floods::may_flood(p, w).map(|()| Next::Flood);
     }
     if w.attachment_kind == attachment_kind::ACCESS {
+        // What has no ports is not looked up among the host's.
+        let may_be_hosts = w.flags & (flags::HOST | flags::LATER) == flags::HOST;
         match admit::line(t, w) {
-            Err(Stop::NoSession) if w.is(flags::HOST) => return Ok(Next::Host),
+            Err(Stop::NoSession) if may_be_hosts => return Ok(Next::Host),
             admitted => admitted?,
         }
     }

@@ -56,6 +56,18 @@ fn packets(s: &Site) -> Vec<Row> {
             s.routed(s.access).ip("100.127.0.9", ON_ACCESS).tcp(1, 23, SYN, 0, 0),
         )
         .stopped(0, Stop::HostDenied),
+        row(
+            "a later piece to the host on an access",
+            s.access,
+            s.routed(s.access).ip("100.127.0.9", ON_ACCESS).fragment(8, false).payload(&[7; 8]),
+        )
+        .stopped(0, Stop::NoSession),
+        row(
+            "a later piece to the host",
+            s.uplink,
+            up("8.8.8.8", OWN).fragment(8, false).payload(&[7; 8]),
+        )
+        .stopped(0, Stop::FragmentEarly),
     ]
 }
 
