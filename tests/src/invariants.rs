@@ -60,8 +60,11 @@ pub fn judge(site: &Site, from: End, frame: &[u8], lie: &Lie) -> Result<(), Stri
             return Err("a closed network reaches the uplink".into());
         }
     }
+    let own = site.world.image.attachments.values().find(|at| at.id == from.attachment);
+    if outcome.end == Ended::Passed && own.is_none_or(|own| own.host == 0) {
+        return Err(format!("{from:?} reaches a host that shares nothing with it"));
+    }
     if let Ended::Flooded(copies) = &outcome.end {
-        let own = site.world.image.attachments.values().find(|at| at.id == from.attachment);
         for (ifindex, frame) in copies {
             let vlan = vlan_of(frame);
             let at = AttachmentKey { ifindex: *ifindex, vlan };
@@ -185,6 +188,17 @@ pub fn frames(s: &Site) -> Vec<(End, Frame)> {
         (s.uplink, v4(s.uplink, "8.8.8.8", "10.1.0.10").udp(53, 1)),
         (s.uplink, v4(s.uplink, "7.7.7.7", "10.1.0.10").icmp(11, 0, [0; 4]).payload(&quoted)),
         (s.uplink, v4(s.uplink, "8.8.8.8", "10.2.0.77").tcp(1, 80, 2, 0, 0)),
+        (s.uplink, v4(s.uplink, "8.8.8.8", "198.51.100.5").tcp(1, 22, 2, 0, 0)),
+        (s.uplink, v4(s.uplink, "2001:db8:99::1", "2001:db8:ff::5").icmp(128, 0, id)),
+        (
+            s.uplink,
+            s.frame(s.uplink, [0xff; 6]).arp(
+                1,
+                (s.uplink.mac, "198.51.100.1"),
+                ([0; 6], "198.51.100.5"),
+            ),
+        ),
+        (s.access, v4(s.access, "100.127.0.9", "100.127.0.5").udp(1, 53)),
         (s.access, v4(s.access, "100.64.0.10", "10.1.0.20").udp(1, 53)),
         (s.access, v4(s.access, "100.64.0.10", "100.64.0.13").udp(1, 53)),
         (s.red_a, v4(s.red_a, "10.1.0.10", "8.8.8.8").udp(1, 53)),

@@ -6,6 +6,10 @@
 //! deliver it if there is none.
 
 mod borders;
+mod claims;
+mod early;
+mod floods;
+mod host;
 mod judge;
 mod routes;
 mod rules;
@@ -16,10 +20,18 @@ use std::net::IpAddr;
 use dataplane_common::Stop;
 use dataplane_user::model::{LineIx, Mac, PortIx, Site, UplinkIx};
 
+pub use self::{
+    claims::{Announcement, Claim},
+    early::Early,
+    floods::{Flood, Shout},
+    judge::link_local,
+};
+
 /// The meaning of a site.
 #[derive(Clone, Copy)]
 pub struct Reference<'s> {
     site: &'s Site,
+    claims: &'s [Claim],
 }
 
 /// Who sends or receives.
@@ -74,6 +86,11 @@ pub enum Traffic {
         /// The type.
         kind: u8,
     },
+    /// A listener's message (MLD) of this type.
+    Listener {
+        /// The type.
+        kind: u8,
+    },
     /// A protocol without ports.
     Bare(u8),
 }
@@ -88,6 +105,8 @@ pub struct Branch {
     pub stops: BTreeSet<Stop>,
     /// It is for a router or for our end of a link.
     pub is_ours: bool,
+    /// It goes up to the host that shares the link.
+    pub is_hosts: bool,
 }
 
 /// How rules are asked of a packet.
@@ -111,10 +130,10 @@ pub enum Kept {
 }
 
 impl<'s> Reference<'s> {
-    /// Of this site.
+    /// Of this site, where ports announced these addresses.
     #[must_use]
-    pub const fn new(site: &'s Site) -> Self {
-        Self { site }
+    pub const fn new(site: &'s Site, claims: &'s [Claim]) -> Self {
+        Self { site, claims }
     }
 
     /// The site.
@@ -131,6 +150,17 @@ pub enum Dhcp {
     Question,
     /// A server answers.
     Answer,
+}
+
+impl Traffic {
+    /// Source ports below this one are services', which answer.
+    pub const CLIENTS_FIRST: u16 = 2000;
+
+    /// Is it a TCP segment that opens a connection?
+    #[must_use]
+    pub const fn connects(self) -> bool {
+        matches!(self, Self::Ports { protocol: 6, src, .. } if src >= Self::CLIENTS_FIRST)
+    }
 }
 
 impl Question {
@@ -152,7 +182,10 @@ impl Question {
             Traffic::Ports { protocol: 6, .. } => Some(Stop::ConnectionState),
             Traffic::Query { kind: 0 | 14 | 129, .. } => Some(Stop::IcmpUnrelated),
             Traffic::Error { .. } => Some(Stop::IcmpUnrelated),
-            Traffic::Ports { .. } | Traffic::Query { .. } | Traffic::Bare(_) => None,
+            Traffic::Ports { .. }
+            | Traffic::Query { .. }
+            | Traffic::Listener { .. }
+            | Traffic::Bare(_) => None,
         }
     }
 
@@ -166,7 +199,10 @@ impl Question {
             Traffic::Query { kind: 8, id } => Traffic::Query { kind: 0, id },
             Traffic::Query { kind: 13, id } => Traffic::Query { kind: 14, id },
             Traffic::Query { kind: 128, id } => Traffic::Query { kind: 129, id },
-            other @ (Traffic::Query { .. } | Traffic::Error { .. } | Traffic::Bare(_)) => other,
+            other @ (Traffic::Query { .. }
+            | Traffic::Error { .. }
+            | Traffic::Listener { .. }
+            | Traffic::Bare(_)) => other,
         };
         let station = self.station.and(self.mac);
         Self { from, mac, station, src: self.dst, dst: self.src, traffic }

@@ -101,6 +101,8 @@ pub struct Uplink {
     /// Prefix, and the rest of the export as it is written.
     pub exports: Vec<(String, String)>,
     pub protected: Vec<String>,
+    /// What the host has there, as it is written.
+    pub host: Vec<String>,
 }
 
 /// An access.
@@ -111,6 +113,8 @@ pub struct Access {
     pub addresses: Vec<String>,
     pub next_hop: (String, Option<String>),
     pub pools: Vec<String>,
+    /// What the host has there, as it is written.
+    pub host: Vec<String>,
 }
 
 /// A session.

@@ -1,24 +1,24 @@
 //! A site in force on a host, and what the reference expects of it.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::time::Instant;
 
-use dataplane_common::{Stop, addr::Mac as Bytes};
+use dataplane_common::{Stop, addr::Mac as Bytes, work::job};
 use dataplane_user::{
+    claims::Claims,
     compile::{self, Compiled, Facts, Interface, attachment_name, ids::Kind},
-    model::{AttachmentIx, Mac, Owner, PortIx, Site},
+    model::{AttachmentIx, Mac, Owner, Site},
 };
-
-use ipnetwork::IpNetwork;
 
 use crate::{
-    build::Frame,
-    chance::Chance,
     drive::Passed,
-    packet::Hook,
-    reference::{Branch, Party, Question, Reference, Traffic},
+    reference::{Announcement, Branch, Claim, Flood, Party, Question, Reference, Traffic},
     world::Sent,
 };
+
+mod frames;
+mod questions;
+mod shouts;
 
 /// A compiled site.
 pub struct Trial {
@@ -26,6 +26,8 @@ pub struct Trial {
     pub site: Site,
     /// Its records.
     pub compiled: Compiled,
+    /// What ports announced, as the reference knows it.
+    pub claims: Vec<Claim>,
     facts: Facts,
 }
 
@@ -46,81 +48,30 @@ impl Trial {
         assert!(facts.interfaces.len() < INTERFACES as usize, "too many interfaces");
         let nothing = Compiled::default();
         let before = previous.map_or(&nothing, |trial| &trial.compiled);
+        facts.claims = Claims::new(facts.claims).held_in(&site);
         let compiled = compile::compile(&site, &facts, before);
-        Self { site, compiled, facts }
+        let claims = previous.map_or_else(Vec::new, |trial| Claim::holding(&trial.claims, &site));
+        Self { site, compiled, claims, facts }
+    }
+
+    /// The same site after an announcement, as the daemon puts it in force.
+    #[must_use]
+    pub fn announced(&self, said: &Announcement) -> Self {
+        let mut claims = Claims::new(self.facts.claims.clone());
+        claims.follow(&self.site);
+        let at = self.site.ports[said.port].attachment;
+        claims.announced(&self.site, at, said.address, Bytes(said.mac.octets()));
+        claims.due(Instant::now());
+        let facts = Facts { claims: claims.held().clone(), ..self.facts.clone() };
+        let compiled = compile::compile(&self.site, &facts, &self.compiled);
+        let claims = self.reference().after(said);
+        Self { site: self.site.clone(), compiled, claims, facts }
     }
 
     /// What the site means.
     #[must_use]
-    pub const fn reference(&self) -> Reference<'_> {
-        Reference::new(&self.site)
-    }
-
-    /// The packet as it comes in.
-    #[must_use]
-    pub fn sent(&self, question: &Question) -> Sent {
-        let (hook, ifindex, frame) = self.frame(question);
-        Sent { hook, ifindex, frame: frame.build(), segment_bytes: 0 }
-    }
-
-    /// The packet with a payload, in two pieces.
-    #[must_use]
-    pub fn pieces(&self, question: &Question) -> [Sent; 2] {
-        let (hook, ifindex, frame) = self.frame(question);
-        let frame = frame.payload(&[0; 48]);
-        let bytes = frame.carried_bytes();
-        let piece = |from, to| {
-            let frame = frame.piece(1, from, to).build();
-            Sent { hook, ifindex, frame, segment_bytes: 0 }
-        };
-        [piece(0, 24), piece(24, bytes)]
-    }
-
-    fn frame(&self, question: &Question) -> (Hook, u32, Frame) {
-        let at = self.attachment(question.from);
-        let of = &self.site.attachments[at];
-        let interface = self.facts.interfaces[of.interface.as_str()];
-        let (ours, hook) = match question.from {
-            Party::Port(ix) => {
-                let network = &self.site.networks[self.site.ports[ix].network];
-                let router = network.router.map(|ix| self.site.routers[ix].mac.octets());
-                (router.unwrap_or([2, 0xbb, 0, 0, 0, 1]), Hook::Tc)
-            }
-            Party::Line(ix) => {
-                (self.own(self.site.accesses[self.site.lines[ix].access].mac, interface), Hook::Xdp)
-            }
-            Party::Uplink(ix) => (self.own(self.site.uplinks[ix].mac, interface), Hook::Xdp),
-        };
-        let src_mac = question.mac.map_or([2, 0xaa, 0, 0, 0, 1], Mac::octets);
-        let dst_mac = question.station.map_or(ours, Mac::octets);
-        let mut frame = Frame::new(src_mac, dst_mac);
-        if let Some(vlan) = of.vlan {
-            frame = frame.vlan(vlan);
-        }
-        let frame =
-            carry(frame.ip(&question.src.to_string(), &question.dst.to_string()), question.traffic);
-        (hook, interface.ifindex, frame)
-    }
-
-    /// An ICMP error about the packet, from whoever got it.
-    #[must_use]
-    pub fn error_about(&self, question: &Question, from: Party, mac: Option<Mac>) -> Sent {
-        let quoted = carry(
-            Frame::new([0; 6], [0; 6]).ip(&question.src.to_string(), &question.dst.to_string()),
-            question.traffic,
-        );
-        let answer = question.answer(from, mac);
-        let mut sent = self.sent(&answer);
-        let tags = if self.site.attachments[self.attachment(from)].vlan.is_some() { 4 } else { 0 };
-        let mut frame = sent.frame[..14 + tags].to_vec();
-        let kind = if question.src.is_ipv4() { 3 } else { 1 };
-        let error = Frame::new([0; 6], [0; 6])
-            .ip(&answer.src.to_string(), &answer.dst.to_string())
-            .icmp(kind, 1, [0; 4])
-            .payload(&quoted.packet());
-        frame.extend(error.packet());
-        sent.frame = frame;
-        sent
+    pub fn reference(&self) -> Reference<'_> {
+        Reference::new(&self.site, &self.claims)
     }
 
     fn own(&self, stated: Option<Mac>, interface: Interface) -> [u8; 6] {
@@ -148,6 +99,10 @@ impl Trial {
             let fits = branches.iter().find(|branch| branch.stops.contains(&stop));
             return fits.ok_or_else(|| format!("stopped: {}", stop.name()));
         }
+        if passed.work.job == job::PASS {
+            let fits = branches.iter().find(|branch| branch.is_hosts && branch.stops.is_empty());
+            return fits.ok_or_else(|| "passed up".to_owned());
+        }
         if passed.work.job != 0 {
             let is_echo = matches!(question.traffic, Traffic::Query { kind: 8 | 128, .. });
             let only = BTreeSet::from([Stop::ToRouter]);
@@ -170,77 +125,47 @@ impl Trial {
         })
     }
 
+    /// Compares the copies of a frame to many with those that may be made.
+    pub fn judge_flood(
+        &self,
+        flood: &Flood,
+        sent: &Sent,
+        passed: &Passed,
+        told: Option<Stop>,
+    ) -> Result<(), String> {
+        if let Some(stop) = passed.stop.or(told) {
+            let fits = flood.stops.contains(&stop);
+            return if fits { Ok(()) } else { Err(format!("stopped: {}", stop.name())) };
+        }
+        let is_heard = passed.work.job == job::HEAR && flood.copies.is_empty();
+        if !passed.is_flooded && !is_heard {
+            return Err("neither copied nor stopped".to_owned());
+        }
+        let place = |at: &AttachmentIx| {
+            let of = &self.site.attachments[*at];
+            (self.facts.interfaces[of.interface.as_str()].ifindex, of.vlan.unwrap_or(0))
+        };
+        let expected: Vec<_> = flood.copies.iter().map(place).collect();
+        let copies = passed.packet.copies().iter();
+        let copies: Vec<_> = copies.map(|(to, copy)| ((*to, vlan(copy)), copy)).collect();
+        let is_changed = |copy: &[u8]| untagged(copy) != untagged(&sent.frame);
+        if copies.iter().any(|(_, copy)| is_changed(copy)) {
+            return Err("a copy is changed".to_owned());
+        }
+        let mut places: Vec<_> = copies.iter().map(|(place, _)| *place).collect();
+        let mut wanted = expected;
+        places.sort_unstable();
+        wanted.sort_unstable();
+        if !flood.stops.is_empty() || places != wanted {
+            return Err(format!("copied to {places:?}, wanted {wanted:?}"));
+        }
+        Ok(())
+    }
+
     fn output(&self, party: Party) -> Option<u32> {
         let at = &self.site.attachments[self.attachment(party)];
         let name = attachment_name(at.interface.as_str(), at.vlan.unwrap_or(0));
         self.compiled.ids.number(Kind::Attachment, &name)
-    }
-
-    /// A random first packet of a flow; `number` is its own.
-    pub fn question(&self, chance: &mut Chance, number: u16) -> Option<Question> {
-        let parties = self.parties();
-        let from = *parties.get(chance.below(parties.len().max(1)))?;
-        let addresses = self.addresses();
-        let mut own = self.own_addresses(from);
-        if own.is_empty() || chance.once_in(12) {
-            own = addresses.clone();
-        }
-        let src = *chance.of(&own);
-        if let Party::Uplink(ix) = from
-            && self.site.uplinks[ix].protected.iter().any(|prefix| prefix.contains(src))
-        {
-            // What comes from there is not promised: nothing may go there.
-            return None;
-        }
-        let near: Vec<_> =
-            addresses.iter().copied().filter(|to| to.is_ipv4() == src.is_ipv4()).collect();
-        let dst = *near.get(chance.below(near.len().max(1)))?;
-        let mut question =
-            Question { from, mac: None, station: None, src, dst, traffic: Traffic::Bare(47) };
-        match from {
-            Party::Port(ix) => self.stations(&mut question, ix, chance),
-            // On plain IP it is the source alone that tells the line.
-            Party::Line(ix) => {
-                let owner = self.reference().session(self.site.lines[ix].access, src);
-                question.from = owner.map_or(from, Party::Line);
-            }
-            Party::Uplink(_) => {}
-        }
-        let is_v4 = src.is_ipv4();
-        question.traffic = match chance.below(10) {
-            0..3 => ports(6, number, *chance.of(&[80, 80, 443])),
-            3..6 => ports(17, number, *chance.of(&[53, 53, 5000])),
-            6..9 => Traffic::Query { kind: if is_v4 { 8 } else { 128 }, id: number },
-            _ => Traffic::Bare(47),
-        };
-        Some(question)
-    }
-
-    /// The same datagram as one of DHCP: what a client asks, or what a server answers.
-    #[must_use]
-    pub fn dhcp(question: Question, is_answer: bool) -> Question {
-        let (client, server) = if question.src.is_ipv4() { (68, 67) } else { (546, 547) };
-        let (src, dst) = if is_answer { (server, client) } else { (client, server) };
-        Question { traffic: Traffic::Ports { protocol: 17, src, dst }, ..question }
-    }
-
-    /// A port's source MAC, and whom its frame is addressed to.
-    fn stations(&self, question: &mut Question, ix: PortIx, chance: &mut Chance) {
-        let port = &self.site.ports[ix];
-        let network = &self.site.networks[port.network];
-        let pair = port.address_pairs.iter().find(|pair| pair.prefix.contains(question.src));
-        question.mac = Some(match pair {
-            Some(pair) if !port.fixed_ips.contains(&question.src) && !chance.once_in(6) => pair.mac,
-            _ => port.mac,
-        });
-        let is_near = network.subnets.iter().any(|subnet| subnet.prefix.contains(question.dst));
-        if network.router.is_none() || is_near && !chance.once_in(5) {
-            let of_network = || self.site.ports.values().filter(|of| of.network == port.network);
-            let holder = of_network().find(|of| of.fixed_ips.contains(&question.dst));
-            let macs: Vec<_> = of_network().map(|of| of.mac).collect();
-            let any = *chance.of(&macs);
-            question.station = Some(holder.filter(|_| !chance.once_in(8)).map_or(any, |of| of.mac));
-        }
     }
 
     /// The same packet on another version of the site, if its sender is still there with its
@@ -288,44 +213,6 @@ impl Trial {
             }
         }
     }
-
-    fn parties(&self) -> Vec<Party> {
-        let ports = self.site.ports.iter().map(|(ix, _)| Party::Port(ix));
-        let lines = self.site.sessions.iter().map(|session| Party::Line(session.line));
-        let uplinks = || self.site.uplinks.iter().map(|(ix, _)| Party::Uplink(ix));
-        ports.chain(lines).chain(uplinks()).chain(uplinks()).collect()
-    }
-
-    fn own_addresses(&self, party: Party) -> Vec<IpAddr> {
-        match party {
-            Party::Port(ix) => {
-                let port = &self.site.ports[ix];
-                let pairs = port.address_pairs.iter().map(|pair| pair.prefix.ip());
-                port.fixed_ips.iter().copied().chain(pairs).collect()
-            }
-            Party::Line(ix) => {
-                let sessions = self.site.sessions.iter().filter(|session| session.line == ix);
-                sessions.flat_map(|session| session.addresses.iter().map(IpNetwork::ip)).collect()
-            }
-            Party::Uplink(_) => OUTSIDE.iter().filter_map(|text| text.parse().ok()).collect(),
-        }
-    }
-
-    /// Every address that means something here, and some that do not.
-    fn addresses(&self) -> Vec<IpAddr> {
-        let fixed = self.site.ports.values().flat_map(|port| port.fixed_ips.iter().copied());
-        let pairs = self.site.ports.values().flat_map(|port| &port.address_pairs);
-        let subnets = self.site.networks.values().flat_map(|net| &net.subnets);
-        let sessions = self.site.sessions.iter().flat_map(|session| &session.addresses);
-        let other = OUTSIDE.iter().chain(ELSEWHERE).filter_map(|text| text.parse().ok());
-        fixed
-            .chain(pairs.map(|pair| pair.prefix.ip()))
-            .chain(subnets.map(|subnet| subnet.gateway))
-            .chain(sessions.clone().map(IpNetwork::ip))
-            .chain(sessions.map(IpNetwork::ip))
-            .chain(other)
-            .collect()
-    }
 }
 
 /// Every interface of the site is there.
@@ -343,38 +230,15 @@ pub fn plug(facts: &mut Facts, site: &Site) {
     }
 }
 
-/// Who speaks from outside.
-const OUTSIDE: &[&str] = &["8.8.8.8", "8.8.8.8", "9.9.9.9", "2001:db8:99::1"];
-/// Nobody, or nobody who may be reached.
-const ELSEWHERE: &[&str] = &[
-    "10.0.0.250",
-    "10.99.1.1",
-    "10.99.7.1",
-    "198.18.0.1",
-    "192.0.2.9",
-    "100.64.1.250",
-    "100.64.200.9",
-    "2001:db8:1::250",
-    "127.0.0.1",
-];
-
-fn ports(protocol: u8, src: u16, dst: u16) -> Traffic {
-    Traffic::Ports { protocol, src: 2000 + src, dst }
+/// The VLAN of a frame's own tag; 0: none.
+fn vlan(frame: &[u8]) -> u16 {
+    match frame.get(12..16) {
+        Some(&[0x81, 0x00, a, b]) => u16::from_be_bytes([a, b]) & 0x0fff,
+        _ => 0,
+    }
 }
 
-fn carry(frame: Frame, traffic: Traffic) -> Frame {
-    match traffic {
-        Traffic::Ports { protocol: 6, src, dst } => {
-            // Whoever answers from a low port answers a SYN.
-            let flags = if src >= 2000 { 2 } else { 18 };
-            frame.tcp(src, dst, flags, 1000, u32::from(flags == 18) * 1001)
-        }
-        Traffic::Ports { src, dst, .. } => frame.udp(src, dst),
-        Traffic::Query { kind, id } => {
-            let [a, b] = id.to_be_bytes();
-            frame.icmp(kind, 0, [a, b, 0, 1])
-        }
-        Traffic::Error { kind } => frame.icmp(kind, 1, [0; 4]),
-        Traffic::Bare(protocol) => frame.protocol(protocol).payload(&[0; 16]),
-    }
+fn untagged(frame: &[u8]) -> Vec<u8> {
+    let tag = if vlan(frame) == 0 { 0 } else { 4 };
+    [&frame[..12], &frame[12 + tag..]].concat()
 }

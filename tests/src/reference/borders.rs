@@ -36,12 +36,15 @@ impl Reference<'_> {
             let is_exported = match self.known(uplink, question.src) {
                 Known::Exported(Exporter::Router(ix)) => Some(ix) == router,
                 Known::Exported(Exporter::Access(_)) => router.is_none(),
-                Known::Own | Known::Protected | Known::Inside | Known::Outside => false,
+                Known::Own | Known::Hosts | Known::Protected | Known::Inside | Known::Outside => {
+                    false
+                }
             };
             if !is_exported {
                 stops.insert(Stop::NotExported);
             }
-            if matches!(self.known(uplink, question.dst), Known::Protected | Known::Own) {
+            let to = self.known(uplink, question.dst);
+            if matches!(to, Known::Protected | Known::Own | Known::Hosts) {
                 stops.insert(Stop::ProtectedDestination);
             }
         }
@@ -84,10 +87,11 @@ impl Reference<'_> {
         exporter: Option<Exporter>,
         src: IpAddr,
     ) -> bool {
-        if matches!(self.known(uplink, src), Known::Own | Known::Exported(_) | Known::Inside) {
+        let known = self.known(uplink, src);
+        if matches!(known, Known::Own | Known::Hosts | Known::Exported(_) | Known::Inside) {
             return true;
         }
-        if exporter.is_some() && matches!(self.known(uplink, src), Known::Protected) {
+        if exporter.is_some() && matches!(known, Known::Protected) {
             return true;
         }
         match exporter {

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use dataplane_common::Stop;
 use dataplane_user::model::{
-    AccessIx, Destination, Exporter, LineState, Mac, NetworkIx, RouterIx, Security, UplinkIx,
+    AccessIx, Destination, Exporter, LineState, Mac, NetworkIx, PortIx, RouterIx, Security,
+    UplinkIx,
 };
 
 use super::{
@@ -32,8 +33,17 @@ fn nobody(stop: Stop) -> Reached {
     Err(Nobody { stops: BTreeSet::from([stop]), is_ours: false })
 }
 
+const fn branch(receiver: (Party, Option<Mac>), stops: BTreeSet<Stop>) -> Branch {
+    Branch { receiver: Some(receiver), stops, is_ours: false, is_hosts: false }
+}
+
 fn candidate(party: Party, mac: Option<Mac>) -> Candidate {
     Candidate { party, mac, stops: BTreeSet::new() }
+}
+
+/// What comes from there never came from there.
+pub(super) fn is_martian(question: &Question) -> bool {
+    is_nobody(question.src) || question.src == question.dst
 }
 
 /// Loopback, multicast, reserved: no host's address.
@@ -47,10 +57,24 @@ fn is_nobody(addr: IpAddr) -> bool {
     }
 }
 
+/// The address that a MAC makes (RFC 4291 appendix A).
+#[must_use]
+pub fn link_local(mac: Mac) -> IpAddr {
+    let [a, b, c, d, e, f] = mac.octets();
+    let id = [a ^ 2, b, c, 0xff, 0xfe, d, e, f];
+    let mut octets = [0; 16];
+    octets[..2].copy_from_slice(&[0xfe, 0x80]);
+    octets[8..].copy_from_slice(&id);
+    octets.into()
+}
+
 impl Reference<'_> {
     /// Everything that may become of the packet.
     #[must_use]
     pub fn judge(&self, question: &Question, asked: Asked) -> Vec<Branch> {
+        if let Some(branch) = self.hosts(question) {
+            return vec![branch];
+        }
         let wrong = self.source(question);
         let reached = self.reach(question);
         match reached {
@@ -59,7 +83,8 @@ impl Reference<'_> {
                 if self.asks(question.from, asked) && !self.may_leave(question, None) {
                     none.stops.insert(Stop::EgressDenied);
                 }
-                vec![Branch { receiver: None, stops: none.stops, is_ours: none.is_ours }]
+                let (stops, is_ours) = (none.stops, none.is_ours);
+                vec![Branch { receiver: None, stops, is_ours, is_hosts: false }]
             }
             Ok(candidates) => candidates
                 .into_iter()
@@ -68,8 +93,7 @@ impl Reference<'_> {
                     stops.extend(&wrong);
                     let to = candidate.party;
                     if self.is_dhcp(question, to) {
-                        let receiver = Some((to, candidate.mac));
-                        return Branch { receiver, stops, is_ours: false };
+                        return branch((to, candidate.mac), stops);
                     }
                     if self.asks(question.from, asked)
                         && !self.may_leave(question, Some((to, candidate.mac)))
@@ -81,7 +105,7 @@ impl Reference<'_> {
                         let both = is_line(question.from) && is_line(to);
                         stops.insert(if both { Stop::LineToLine } else { Stop::IngressDenied });
                     }
-                    Branch { receiver: Some((to, candidate.mac)), stops, is_ours: false }
+                    branch((to, candidate.mac), stops)
                 })
                 .collect(),
         }
@@ -106,10 +130,10 @@ impl Reference<'_> {
     }
 
     /// Is the source the sender's?
-    fn source(&self, question: &Question) -> BTreeSet<Stop> {
+    pub(super) fn source(&self, question: &Question) -> BTreeSet<Stop> {
         let mut stops = BTreeSet::new();
         let src = question.src;
-        if is_nobody(src) || src == question.dst {
+        if is_martian(question) {
             stops.insert(Stop::MartianSource);
         }
         match question.from {
@@ -118,12 +142,7 @@ impl Reference<'_> {
                 if question.dhcp() == Some(Dhcp::Answer) && !port.dhcp_server {
                     stops.insert(Stop::DhcpServer);
                 }
-                let is_own = question.mac == Some(port.mac) && port.fixed_ips.contains(&src);
-                let is_pair = port
-                    .address_pairs
-                    .iter()
-                    .any(|pair| question.mac == Some(pair.mac) && pair.prefix.contains(src));
-                if port.security != Security::Off && !is_own && !is_pair {
+                if port.security != Security::Off && !self.may_use(ix, question.mac, src) {
                     stops.insert(Stop::SpoofedAddress);
                 }
                 let is_known = question.mac == Some(port.mac)
@@ -145,6 +164,16 @@ impl Reference<'_> {
             Party::Uplink(_) => {}
         }
         stops
+    }
+
+    /// May the port send from this address with this MAC? A pair is an address and a MAC
+    /// (C5), and each port has the link-local address that its MAC makes.
+    pub(super) fn may_use(&self, ix: PortIx, mac: Option<Mac>, src: IpAddr) -> bool {
+        let port = &self.site.ports[ix];
+        let is_own = port.fixed_ips.contains(&src) || src == link_local(port.mac);
+        let mut pairs = port.address_pairs.iter();
+        mac == Some(port.mac) && is_own
+            || pairs.any(|pair| mac == Some(pair.mac) && pair.prefix.contains(src))
     }
 
     fn reach(&self, question: &Question) -> Reached {
@@ -271,7 +300,7 @@ impl Reference<'_> {
             Known::Own => {
                 return Err(Nobody { stops: BTreeSet::from([Stop::ToRouter]), is_ours: true });
             }
-            Known::Protected => return nobody(Stop::ProtectedDestination),
+            Known::Protected | Known::Hosts => return nobody(Stop::ProtectedDestination),
             // What a tenant exports is not the uplink's.
             Known::Exported(Exporter::Router(_)) | Known::Inside => return nobody(Stop::NoRoute),
             Known::Exported(Exporter::Access(access)) => {
@@ -288,7 +317,9 @@ impl Reference<'_> {
         let exporter = match known {
             Known::Exported(exporter) => Some(exporter),
             Known::Own => None,
-            Known::Protected | Known::Inside | Known::Outside => return nobody(Stop::NotExported),
+            Known::Protected | Known::Hosts | Known::Inside | Known::Outside => {
+                return nobody(Stop::NotExported);
+            }
         };
         let is_wrong = self.is_source_wrong(uplink, exporter, question.src);
         let also = |mut stops: BTreeSet<Stop>| {

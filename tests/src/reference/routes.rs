@@ -7,7 +7,7 @@ use dataplane_user::model::{
     UplinkIx,
 };
 
-use super::Reference;
+use super::{Reference, host};
 
 /// Where a router's table leads.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub(super) enum Way {
 /// What an uplink knows of an address.
 pub(super) enum Known {
     Own,
+    /// The host's, which shares the link.
+    Hosts,
     Protected,
     Exported(Exporter),
     /// A line's, but not exported here.
@@ -76,11 +78,14 @@ impl Reference<'_> {
     }
 
     /// Who has the address in the network, and with which MAC: whose fixed address it is,
-    /// else the first with it as a pair.
+    /// else who announced it last, else the first with it as a pair.
     pub(super) fn holder(&self, network: NetworkIx, addr: IpAddr) -> Option<(PortIx, Mac)> {
         let ports = || self.site.ports.iter().filter(|(_, port)| port.network == network);
         if let Some((ix, port)) = ports().find(|(_, port)| port.fixed_ips.contains(&addr)) {
             return Some((ix, port.mac));
+        }
+        if let Some(holder) = self.claimed(network, addr) {
+            return Some(holder);
         }
         ports().find_map(|(ix, port)| {
             let whole = if addr.is_ipv4() { 32 } else { 128 };
@@ -109,6 +114,10 @@ impl Reference<'_> {
     /// What the uplink knows of the address.
     pub(super) fn known(&self, uplink: UplinkIx, addr: IpAddr) -> Known {
         let uplink = &self.site.uplinks[uplink];
+        if host::has(&uplink.host, addr) {
+            // Also if it is our own: then the host answers for it.
+            return Known::Hosts;
+        }
         if uplink.addresses.iter().any(|own| own.ip() == addr) {
             return Known::Own;
         }

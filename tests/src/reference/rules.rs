@@ -6,7 +6,7 @@ use dataplane_user::model::{
     Direction, Ethertype, GroupIx, Mac, Match, PortIx, Remote, Rule, Security,
 };
 
-use super::{Kept, Party, Question, Reference, Traffic};
+use super::{Kept, Party, Question, Reference, Traffic, judge::link_local};
 
 /// Who stands at the other end, and with which MAC.
 type End = (Party, Option<Mac>);
@@ -99,12 +99,13 @@ impl Reference<'_> {
         }
     }
 
-    /// Is it one of the port's fixed addresses or, with the MAC that it sends from or is
+    /// Is it one of the port's fixed addresses, its link-local one or, with the MAC that it sends from or is
     /// reached by, one of its address pairs? A pair is an address and a MAC (C5).
     fn has(&self, ix: PortIx, mac: Option<Mac>, addr: IpAddr) -> bool {
         let port = &self.site.ports[ix];
         let mut pairs = port.address_pairs.iter();
         port.fixed_ips.contains(&addr)
+            || addr == link_local(port.mac)
             || pairs.any(|pair| mac == Some(pair.mac) && pair.prefix.contains(addr))
     }
 }
@@ -114,7 +115,7 @@ fn carries(rule: Match, traffic: Traffic, is_v4: bool) -> bool {
     let icmp = if is_v4 { 1 } else { 58 };
     let number = match traffic {
         Traffic::Ports { protocol, .. } | Traffic::Bare(protocol) => protocol,
-        Traffic::Query { .. } | Traffic::Error { .. } => icmp,
+        Traffic::Query { .. } | Traffic::Error { .. } | Traffic::Listener { .. } => icmp,
     };
     match (rule, traffic) {
         (Match::Any, _) => true,
@@ -127,6 +128,9 @@ fn carries(rule: Match, traffic: Traffic, is_v4: bool) -> bool {
         }
         (Match::Icmp { kind, code }, Traffic::Error { kind: found }) => {
             kind == found && code.is_none_or(|code| code == 1)
+        }
+        (Match::Icmp { kind, code }, Traffic::Listener { kind: found }) => {
+            kind == found && code.is_none_or(|code| code == 0)
         }
         (Match::Ports { .. } | Match::Icmp { .. }, _) => false,
     }

@@ -16,7 +16,7 @@ impl Spec {
     fn try_change(&mut self, chance: &mut Chance) -> Option<()> {
         let at = chance.below(self.tenants.len());
         let tenant = &mut self.tenants[at];
-        match chance.below(13) {
+        match chance.below(15) {
             0 | 1 => {
                 let group = pick(&mut tenant.groups, chance)?;
                 remove(&mut group.rules, chance)?;
@@ -49,7 +49,14 @@ impl Spec {
                     set.push("10.0.0.0/8".to_owned());
                 }
             }
-            11 => {
+            11 => drop(remove(self.host(chance)?, chance)?),
+            12 => {
+                let host = self.host(chance)?;
+                // Another entry for an address that has some.
+                let address = host.first()?.split('\'').nth(1)?.to_owned();
+                host.push(random::entry(&address, &address, chance));
+            }
+            13 => {
                 let port = pick(&mut tenant.ports, chance)?;
                 remove(&mut port.pairs, chance)?;
             }
@@ -59,6 +66,14 @@ impl Spec {
             }
         }
         Some(())
+    }
+
+    /// What the host has on one of the links.
+    fn host(&mut self, chance: &mut Chance) -> Option<&mut Vec<String>> {
+        match self.accesses.first_mut().filter(|_| chance.once_in(3)) {
+            Some(access) => Some(&mut access.host),
+            None => Some(&mut pick(&mut self.uplinks, chance)?.host),
+        }
     }
 }
 

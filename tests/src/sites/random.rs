@@ -24,6 +24,7 @@ impl Spec {
                 addresses: vec!["100.127.0.2/30".to_owned(), "2001:db8:7f::2/64".to_owned()],
                 next_hop: ("100.127.0.1".to_owned(), Some("02:00:00:00:fe:01".to_owned())),
                 pools: POOLS.map(str::to_owned).to_vec(),
+                host: host(["100.127.0.2", "2001:db8:7f::5"], "100.127.0.1", chance),
             });
             for uplink in &mut spec.uplinks {
                 if chance.once_in(2) {
@@ -69,7 +70,48 @@ fn uplink(number: usize, chance: &mut Chance) -> Uplink {
         next_hops,
         exports: Vec::new(),
         protected,
+        host: host(
+            // Our own as well, or one that is the host's alone.
+            [
+                &format!("198.51.{}.{}", 100 + number, chance.of(&[2, 5])),
+                &format!("2001:db8:ff{number}::5"),
+            ],
+            &format!("198.51.{}.1", 100 + number),
+            chance,
+        ),
     }
+}
+
+/// What the host has on a link, often nothing.
+fn host([v4, v6]: [&str; 2], next_hop: &str, chance: &mut Chance) -> Vec<String> {
+    let mut entries = Vec::new();
+    if chance.once_in(2) {
+        return entries;
+    }
+    for _ in 0..1 + chance.below(4) {
+        entries.push(entry(v4, next_hop, chance));
+    }
+    if chance.once_in(2) {
+        entries.push(entry(v6, "2001:db8:99::1", chance));
+    }
+    entries
+}
+
+/// An entry of the host's as it is written.
+pub(super) fn entry(address: &str, from: &str, chance: &mut Chance) -> String {
+    let matches = *chance.of(&[
+        ", protocol: tcp, port: 22",
+        ", protocol: tcp, port: 22",
+        ", protocol: udp, port: 53",
+        ", protocol: udp, source_port: 53",
+        ", protocol: tcp, source_port: 443",
+        ", protocol: tcp, source_port: 2003",
+        ", protocol: icmp",
+        ", protocol: 47",
+        "",
+    ]);
+    let sources = if chance.once_in(3) { format!(", sources: ['{from}']") } else { String::new() };
+    format!("address: '{address}'{matches}{sources}")
 }
 
 fn tenant(number: usize, spec: &mut Spec, chance: &mut Chance) -> Tenant {
@@ -215,7 +257,10 @@ fn ports(number: usize, of: &mut Tenant, chance: &mut Chance) {
             let mac = format!("02:00:00:0{number}:0{net}:{at:02x}");
             let mut pairs = Vec::new();
             if chance.once_in(4) {
-                pairs.push((format!("10.{net}.0.{}", chance.of(&[12, 99, 70])), None));
+                pairs.push((format!("10.{net}.0.{}", chance.of(&[12, 99, 99, 70])), None));
+            }
+            if network.subnets.len() > 1 && chance.once_in(6) {
+                pairs.push((format!("2001:db8:{net}::99"), None));
             }
             if chance.once_in(4) {
                 let other = Some(format!("02:00:00:0{number}:0{net}:f{at}"));

@@ -18,25 +18,27 @@ impl Spec {
             let exports = up.exports.iter().map(|(to, rest)| format!("{{prefix: '{to}', {rest}}}"));
             format!(
                 "{{name: {}, interface: {}, vlan: {}, addresses: {}, next_hops: {}, exports: {}, \
-                 protected: {}}}",
+                 protected: {}{}}}",
                 up.name,
                 up.name,
                 up.vlan,
                 quoted(&up.addresses),
                 list(up.next_hops.iter().map(neighbour)),
                 list(exports),
-                quoted(&up.protected)
+                quoted(&up.protected),
+                host(&up.host)
             )
         });
         section("uplinks", uplinks.map(without_vlan_0).collect());
         let accesses = self.accesses.iter().map(|at| {
             format!(
-                "{{name: {}, interface: {}, addresses: {}, next_hop: {}, pools: {}}}",
+                "{{name: {}, interface: {}, addresses: {}, next_hop: {}, pools: {}{}}}",
                 at.name,
                 at.name,
                 quoted(&at.addresses),
                 neighbour(&at.next_hop),
-                quoted(&at.pools)
+                quoted(&at.pools),
+                host(&at.host)
             )
         });
         section("accesses", accesses.collect());
@@ -133,6 +135,11 @@ fn without_vlan_0(text: String) -> String {
 fn neighbour((address, mac): &(String, Option<String>)) -> String {
     let mac = mac.as_ref().map_or(String::new(), |mac| format!(", mac: '{mac}'"));
     format!("{{address: '{address}'{mac}}}")
+}
+
+fn host(entries: &[String]) -> String {
+    let entries = list(entries.iter().map(|entry| format!("{{{entry}}}")));
+    if entries == "[]" { String::new() } else { format!(", host: {{addresses: {entries}}}") }
 }
 
 fn quoted(all: &[String]) -> String {

@@ -213,7 +213,7 @@ fn answer(
     if branches.len() > 1 {
         // Spread over several: this flow may go to another one now.
         let stops = Stop::ALL.iter().copied().collect();
-        expected.push(Branch { receiver: None, stops, is_ours: false });
+        expected.push(Branch { receiver: None, stops, is_ours: false, is_hosts: false });
     }
     let verdict = now.judge(&expected, &reply, &passed, told);
     verdict.map_err(|why| format!("answer {why}, not {expected:?}, kept {kept:?}"))?;

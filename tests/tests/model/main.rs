@@ -4,6 +4,7 @@
 mod changes;
 mod history;
 mod kernel;
+mod many;
 mod questions;
 
 use dataplane_user::check::check;

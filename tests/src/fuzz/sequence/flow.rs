@@ -54,10 +54,7 @@ impl Flow {
     pub fn renewed(&self, before: &Trial, now: &Trial) -> Option<Self> {
         let question = now.again(&self.question, before)?;
         let to = now.same(self.to, before)?;
-        if let Party::Uplink(ix) = question.from
-            && now.site.uplinks[ix].protected.iter().any(|prefix| prefix.contains(question.src))
-        {
-            // What comes from there is not promised: nothing may go there.
+        if !now.is_promised(&question) {
             return None;
         }
         let (sent, answer) = (now.sent(&question), now.sent(&question.answer(to, self.mac)));
@@ -80,8 +77,9 @@ fn same(one: &Sent, other: &Sent) -> bool {
 }
 
 /// Anything may stop it.
-fn anything() -> Branch {
-    Branch { receiver: None, stops: Stop::ALL.iter().copied().collect(), is_ours: false }
+pub fn anything() -> Branch {
+    let stops = Stop::ALL.iter().copied().collect();
+    Branch { receiver: None, stops, is_ours: false, is_hosts: false }
 }
 
 impl Course {
@@ -190,7 +188,7 @@ impl Course {
         self.expect(&branches, &question, &became).map(drop)
     }
 
-    fn first(&self, question: &Question) -> Vec<Branch> {
+    pub fn first(&self, question: &Question) -> Vec<Branch> {
         self.trial.reference().judge(question, Asked::Both)
     }
 
