@@ -10,13 +10,19 @@
 
 mod damage;
 mod flow;
+mod many;
+mod pieces;
 
-use std::{cell::RefCell, collections::HashMap, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    time::Duration,
+};
 
 use dataplane_common::Stop;
 use dataplane_user::{check::check, model::Site, tables::HostTables};
 
-use self::flow::Flow;
+use self::{flow::Flow, pieces::Datagram};
 use crate::{
     chance::Chance,
     drive::{self, Passed, forget},
@@ -37,7 +43,14 @@ struct Course {
     flows: Vec<Flow>,
     /// Flows whose ends are there no more, as they were: opening packet and answer.
     gone: Vec<(Sent, Sent)>,
+    /// Under way in pieces.
+    datagrams: Vec<Datagram>,
     asked: u16,
+    announced: u32,
+    /// Pieces that came too early.
+    early: u32,
+    /// Packets, at which time goes by.
+    sent: Cell<u64>,
 }
 
 /// What became of a packet, and what its sender was told.
@@ -94,11 +107,23 @@ impl Course {
     fn new(spec: Spec, trial: Trial) -> Self {
         let tables = HostTables::new(trial.compiled.image.clone(), FLOW_LINES);
         let fresh = HostTables::new(trial.compiled.image.clone(), FRESH_LINES);
-        Self { spec, trial, tables, fresh, flows: Vec::new(), gone: Vec::new(), asked: 0 }
+        Self {
+            spec,
+            trial,
+            tables,
+            fresh,
+            flows: Vec::new(),
+            gone: Vec::new(),
+            datagrams: Vec::new(),
+            asked: 0,
+            announced: 0,
+            early: 0,
+            sent: Cell::new(0),
+        }
     }
 
     fn step(&mut self, chance: &mut Chance) -> Result<(), String> {
-        match chance.below(18) {
+        match chance.below(27) {
             0..4 => self.ask(chance),
             4..7 => self.with_flow(chance, |course, flow, _| course.answer(flow)),
             7 => self.with_flow(chance, |course, flow, _| course.go_on(flow)),
@@ -109,15 +134,15 @@ impl Course {
                 self.change(chance);
                 Ok(())
             }
-            14 => {
-                self.wait(chance);
-                Ok(())
-            }
+            14 => self.wait(chance),
             15 => self.with_flow(chance, |course, flow, _| {
                 course.go_on(flow)?;
                 course.answer(flow)
             }),
-            _ => self.with_flow(chance, Self::pretend),
+            16..18 => self.with_flow(chance, Self::pretend),
+            18..21 => self.shout(chance),
+            21..23 => self.announce(chance),
+            _ => self.piece(chance),
         }
     }
 
@@ -188,6 +213,11 @@ impl Course {
         }
         let Some(site) = checked(&spec) else { return };
         let next = Trial::new(site, Some(&self.trial));
+        self.install(spec, next);
+    }
+
+    /// Puts the version in force.
+    fn install(&mut self, spec: Spec, next: Trial) {
         self.tables.replace(next.compiled.image.clone());
         self.fresh = HostTables::new(next.compiled.image.clone(), FRESH_LINES);
         for flow in std::mem::take(&mut self.flows) {
@@ -198,20 +228,35 @@ impl Course {
                 None => self.gone.push((flow.sent, flow.answer)),
             }
         }
+        let datagrams = std::mem::take(&mut self.datagrams).into_iter();
+        self.datagrams = datagrams.filter_map(|of| of.renewed(&self.trial, &next)).collect();
         (self.spec, self.trial) = (spec, next);
     }
 
-    /// Flows may expire.
-    fn wait(&mut self, chance: &mut Chance) {
+    /// Flows may expire, and datagrams.
+    fn wait(&mut self, chance: &mut Chance) -> Result<(), String> {
         const SECONDS: [u64; 5] = [1, 25, 70, 400, 500_000];
-        self.tables.pass(Duration::from_secs(*chance.of(&SECONDS)));
+        self.pass(Duration::from_secs(*chance.of(&SECONDS)))
+    }
+
+    fn pass(&mut self, time: Duration) -> Result<(), String> {
+        self.tables.pass(time);
         self.flows.iter_mut().for_each(|flow| flow.may_be_expired = true);
+        self.datagrams.iter_mut().for_each(|datagram| datagram.wait(time.as_secs()));
+        self.give_up()
     }
 
     /// Sends the packet; whatever it is, it has one end, and stays with its tenant.
     fn send(&self, sent: &Sent) -> Result<Became, String> {
+        self.send_as(sent, false)
+    }
+
+    /// The same, perhaps as the daemon sends it in again.
+    fn send_as(&self, sent: &Sent, is_again: bool) -> Result<Became, String> {
+        self.sent.set(self.sent.get() + 1);
         self.tables.take_counters();
-        let (passed, told) = drive::send(&self.tables, sent);
+        let send = if is_again { drive::send_again } else { drive::send };
+        let (passed, told) = send(&self.tables, sent);
         let outcome = passed.outcome(self.tables.take_counters());
         invariants::one_end(&outcome, 1)?;
         invariants::stays_well_formed(&sent.frame, &outcome)?;
