@@ -9,7 +9,7 @@ use dataplane_user::model::Mac;
 use super::{Became, Course, flow::anything, left};
 use crate::{
     chance::Chance,
-    reference::{Party, Question, Traffic},
+    reference::{Branch, Party, Question, Traffic},
     trial::Trial,
 };
 
@@ -120,7 +120,7 @@ impl Datagram {
         let from = PIECE_BYTES * at.unwrap_or_else(|| chance.below(pieces));
         let to = self.bytes.min(from + PIECE_BYTES);
         // It may reach into its neighbour.
-        if from > 0 && chance.once_in(12) { from - 8..to } else { from..to }
+        if from > 0 && chance.once_in(8) { from - 8..to } else { from..to }
     }
 }
 
@@ -129,12 +129,7 @@ impl Course {
     pub fn piece(&mut self, chance: &mut Chance) -> Result<(), String> {
         let is_full = self.datagrams.len() >= DATAGRAMS_MAX;
         if self.datagrams.is_empty() || chance.once_in(4) && !is_full {
-            self.asked += 1;
-            let Some(question) = self.trial.question(chance, self.asked) else { return Ok(()) };
-            if matches!(question.traffic, Traffic::Bare(_)) {
-                // Without ports, flows of the same ends are one.
-                return Ok(());
-            }
+            let Some(question) = self.in_pieces(chance) else { return Ok(()) };
             self.datagrams.push(Datagram::new(&self.trial, question, self.asked.into()));
         }
         let at = self.datagrams.len() - 1 - chance.below(self.datagrams.len());
@@ -152,6 +147,22 @@ impl Course {
             self.datagrams.insert(at, datagram);
         }
         Ok(())
+    }
+
+    /// A packet that comes in pieces: mostly one that somebody gets, or there is little to
+    /// see.
+    fn in_pieces(&mut self, chance: &mut Chance) -> Option<Question> {
+        for _ in 0..6 {
+            self.asked += 1;
+            let Some(question) = self.trial.question(chance, self.asked) else { continue };
+            // Without ports, flows of the same ends are one.
+            let is_apart = !matches!(question.traffic, Traffic::Bare(_));
+            let is_open = |of: &Branch| of.stops.is_empty() && of.receiver.is_some();
+            if is_apart && (self.first(&question).iter().any(is_open) || chance.once_in(8)) {
+                return Some(question);
+            }
+        }
+        None
     }
 
     /// The daemon gives up what it keeps: its first piece does not come.
