@@ -36,6 +36,8 @@ mod floods;
 
 mod dhcp;
 
+mod takeover;
+
 mod fragments;
 
 mod interfaces;

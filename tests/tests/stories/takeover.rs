@@ -168,6 +168,8 @@ fn the_last_that_announced_an_address_pair_has_it() -> Result<()> {
     becomes(&hosts, "a")?;
 
     // It survives the daemon's end and its start; meanwhile nobody can take it.
+    sekisho.balance()?;
+    sekisho.unbalanced("a daemon's own announcements are forgotten, and a port's counters go");
     sekisho.kill()?;
     hosts.b.send_frame(&says(B))?;
     hosts.b.send_frame(&advertises(B, "fd00::11"))?;
