@@ -295,7 +295,11 @@ fn icmp<P: Packet>(p: &mut P, w: &mut Work, left_bytes: u32, short: Stop) -> Res
             v6::ROUTER_SOLICITATION..=v6::REDIRECT => w.job = job::NEIGHBOUR,
             // Listener messages are multicast, and that is their stop.
             v6::LISTENER_QUERY..=v6::LISTENER_DONE | v6::LISTENER_REPORT_V2
-                if w.is(flags::GROUP_FRAME) => {}
+                if w.is(flags::GROUP_FRAME) =>
+            {
+                // A rule may name its type.
+                w.key.dst_port = w.icmp;
+            }
             _ => return Err(Stop::IcmpUnrelated),
         }
     } else {

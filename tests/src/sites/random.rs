@@ -314,7 +314,7 @@ pub(super) fn rule(of: &Tenant, chance: &mut Chance) -> String {
         "protocol: udp",
         "protocol: tcp",
         "protocol: icmp",
-        "protocol: icmp, icmp_type: 8",
+        if is_v4 { "protocol: icmp, icmp_type: 8" } else { "protocol: icmp, icmp_type: 132" },
         "protocol: 47",
     ];
     let matches =
