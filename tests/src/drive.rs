@@ -128,19 +128,10 @@ pub fn pass<T: Tables>(tables: &T, mut packet: HostPacket) -> Passed {
 
 /// Sends the packet; answers the reason as well if its sender was told one.
 pub fn send(tables: &HostTables, sent: &Sent) -> (Passed, Option<Stop>) {
-    told(tables, HostPacket::new(sent.hook, sent.ifindex, &sent.frame))
-}
-
-/// The same of a fragment that the daemon sends in again.
-pub fn send_again(tables: &HostTables, sent: &Sent) -> (Passed, Option<Stop>) {
-    told(tables, HostPacket::new(sent.hook, sent.ifindex, &sent.frame).again())
-}
-
-fn told(tables: &HostTables, packet: HostPacket) -> (Passed, Option<Stop>) {
     // Errors are never silenced by their rate, and no flow expires.
     tables.pass(Duration::from_millis(20));
     let watched = Watched::new(tables, None);
-    let passed = pass(&watched, packet);
+    let passed = pass(&watched, HostPacket::new(sent.hook, sent.ifindex, &sent.frame));
     let notes = watched.into_notes();
     let stop = notes.iter().find(|noted| noted.what == note::STOP);
     (passed, stop.map(|noted| Stop::from_number(noted.id)))

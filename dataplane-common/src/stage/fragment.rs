@@ -23,7 +23,8 @@ const V4_MS_MAX: u32 = 30_000;
 /// The same of IPv6 (RFC 8200 section 4.5).
 const V6_MS_MAX: u32 = 60_000;
 /// For how long a piece of a datagram that is done counts as one that came twice, and what
-/// the daemon sent in is not parked again. Not longer: a fast sender uses an IPv4 identification again within a second (RFC 4963).
+/// the daemon sent in is not parked again. Not longer: a fast sender uses an IPv4
+/// identification again within a second (RFC 4963).
 const AGAIN_MS_MAX: u32 = 100;
 /// Tries to change a word that other CPUs change, too.
 const TRIES: u32 = 4;

@@ -248,15 +248,9 @@ impl Course {
 
     /// Sends the packet; whatever it is, it has one end, and stays with its tenant.
     fn send(&self, sent: &Sent) -> Result<Became, String> {
-        self.send_as(sent, false)
-    }
-
-    /// The same, perhaps as the daemon sends it in again.
-    fn send_as(&self, sent: &Sent, is_again: bool) -> Result<Became, String> {
         self.sent.set(self.sent.get() + 1);
         self.tables.take_counters();
-        let send = if is_again { drive::send_again } else { drive::send };
-        let (passed, told) = send(&self.tables, sent);
+        let (passed, told) = drive::send(&self.tables, sent);
         let outcome = passed.outcome(self.tables.take_counters());
         invariants::one_end(&outcome, 1)?;
         invariants::stays_well_formed(&sent.frame, &outcome)?;

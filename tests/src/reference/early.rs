@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use dataplane_common::Stop;
-use dataplane_user::model::Exporter;
 
 use super::{Party, Question, Reference, routes::Known};
 
@@ -17,33 +16,25 @@ pub struct Early {
 }
 
 impl Reference<'_> {
-    /// Of a later piece of this packet. Not judged: whether what comes from outside with an
-    /// address inside is found out at once or when its datagram does not come.
+    /// Of a later piece of this packet.
     #[must_use]
     pub fn early(&self, question: &Question) -> Early {
         let mut stops = self.source(question);
-        let is_awaited = match question.from {
-            Party::Port(_) | Party::Line(_) => true,
-            // Nobody waits for what leads to nobody.
-            Party::Uplink(uplink) => {
-                stops.insert(Stop::ReversePath);
-                match self.known(uplink, question.dst) {
-                    Known::Exported(Exporter::Router(_)) => true,
-                    Known::Exported(Exporter::Access(access)) => {
-                        self.session(access, question.dst).is_some()
-                    }
-                    Known::Own
-                    | Known::Hosts
-                    | Known::Protected
-                    | Known::Inside
-                    | Known::Outside => false,
-                }
+        let may_wait = match question.from {
+            Party::Port(_) | Party::Line(_) => stops.is_empty(),
+            Party::Uplink(uplink) if matches!(self.known(uplink, question.dst), Known::Hosts) => {
+                // The host has no later pieces.
+                stops.insert(Stop::FragmentEarly);
+                false
+            }
+            Party::Uplink(_) => {
+                // What the whole packet would not be routed for, nobody waits for, either.
+                let (routed, is_open) = self.routed(question);
+                let is_clean = stops.is_empty();
+                stops.extend(routed);
+                is_clean && is_open
             }
         };
-        let is_clean = stops.iter().all(|stop| *stop == Stop::ReversePath);
-        if !is_awaited {
-            stops.insert(Stop::FragmentEarly);
-        }
-        Early { may_wait: is_awaited && is_clean, stops }
+        Early { may_wait, stops }
     }
 }

@@ -11,6 +11,7 @@ use dataplane_user::model::{AttachmentIx, NetworkIx, Port, PortIx};
 use ipnetwork::IpNetwork;
 
 use super::{Dhcp, Party, Question, Reference, Traffic};
+use crate::build::ip;
 
 /// A packet in a frame to a group of stations.
 #[derive(Clone, Copy, Debug)]
@@ -116,17 +117,22 @@ fn whom(question: &Question) -> For {
     match (question.dhcp(), question.traffic) {
         (Some(Dhcp::Question), _) => For::Servers,
         (Some(Dhcp::Answer), _) => For::All,
-        (None, Traffic::Listener { .. }) if is_listeners(question.src) => For::All,
+        (None, Traffic::Listener { kind }) if is_listeners(question, kind) => For::All,
         _ => For::Ruled,
     }
 }
 
-/// Listener messages come from a link-local address, or from nobody yet (RFC 3590).
-fn is_listeners(src: IpAddr) -> bool {
-    match src {
-        IpAddr::V6(v6) => v6.is_unspecified() || v6.is_unicast_link_local(),
-        IpAddr::V4(_) => false,
-    }
+/// Listener messages come from a link-local address, and reports from nobody yet (RFC 3590);
+/// whoever is done tells routers, and reports of the second version go to a group of their own.
+fn is_listeners(question: &Question, kind: u8) -> bool {
+    let IpAddr::V6(src) = question.src else { return false };
+    let is_report = matches!(kind, 131 | 143);
+    let is_for_it = match kind {
+        132 => question.dst == ip("ff02::2"),
+        143 => question.dst == ip("ff02::16"),
+        _ => true,
+    };
+    is_for_it && (src.is_unicast_link_local() || is_report && src.is_unspecified())
 }
 
 /// A client asks for its first address, and listens before it has one.

@@ -176,6 +176,20 @@ impl Reference<'_> {
             || pairs.any(|pair| mac == Some(pair.mac) && pair.prefix.contains(src))
     }
 
+    /// Why it is not routed, whatever the rules say, and whether it may be.
+    pub(super) fn routed(&self, question: &Question) -> (BTreeSet<Stop>, bool) {
+        match self.reach(question) {
+            Err(none) => (none.stops, false),
+            Ok(candidates) => {
+                // Whether a next hop has a MAC is seen when the packet leaves.
+                let is_open =
+                    |to: &Candidate| to.stops.iter().all(|stop| *stop == Stop::NextHopUnresolved);
+                let is_any_open = candidates.iter().any(is_open);
+                (candidates.into_iter().flat_map(|to| to.stops).collect(), is_any_open)
+            }
+        }
+    }
+
     fn reach(&self, question: &Question) -> Reached {
         if question.station.is_none() && is_nobody(question.dst) {
             return nobody(Stop::DestinationUnroutable);

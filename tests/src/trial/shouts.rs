@@ -18,7 +18,13 @@ impl Trial {
         let from = *parties.get(chance.below(parties.len().max(1)))?;
         let mut own = self.own_addresses(from);
         let mut mac = None;
-        let mut groups = vec![ip("255.255.255.255"), ip("239.129.2.3"), ip("ff02::fb")];
+        let mut groups = vec![
+            ip("255.255.255.255"),
+            ip("239.129.2.3"),
+            ip("ff02::fb"),
+            ip("ff02::2"),
+            ip("ff02::16"),
+        ];
         if let Party::Port(ix) = from {
             let port = &self.site.ports[ix];
             mac = Some(port.mac);
@@ -45,7 +51,7 @@ impl Trial {
             6 => Self::dhcp(question, true).traffic,
             7 => Self::dhcp(question, false).traffic,
             _ if is_v4 => Self::dhcp(question, false).traffic,
-            _ => Traffic::Listener { kind: *chance.of(&[131, 143]) },
+            _ => Traffic::Listener { kind: *chance.of(&[130, 131, 132, 143]) },
         };
         let is_first = matches!(question.traffic, Traffic::Listener { .. })
             || question.dhcp() == Some(Dhcp::Question) && is_v4;

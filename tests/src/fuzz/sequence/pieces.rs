@@ -9,6 +9,7 @@ use dataplane_user::model::Mac;
 use super::{Became, Course, flow::anything, left};
 use crate::{
     chance::Chance,
+    drive::{self, Passed},
     reference::{Branch, Party, Question, Traffic},
     trial::Trial,
 };
@@ -27,7 +28,9 @@ pub struct Datagram {
     /// All of it has passed, when so many packets had been sent.
     whole_at: Option<u64>,
     /// Pieces that the daemon keeps.
-    kept: Vec<Range<usize>>,
+    kept: Vec<(Range<usize>, Passed)>,
+    /// The last of them was sent in again when so many packets had been sent.
+    again_at: Option<u64>,
     /// Seconds since its first piece passed, and those of a change count as any.
     waited: Option<u64>,
 }
@@ -54,7 +57,8 @@ const PIECE_BYTES: usize = 24;
 /// Less than any datagram is waited for, and more than any is: 30 s and 60 s, and what
 /// sending takes.
 const KEPT_SECONDS: Range<u64> = 26..65;
-/// The same of one that is whole: 100 ms, in packets of 20 ms.
+/// The same of one that is whole, or of which pieces were sent in again: 100 ms, in packets of
+/// 20 ms.
 const AGAIN_PACKETS: Range<u64> = 4..7;
 
 impl Datagram {
@@ -68,6 +72,7 @@ impl Datagram {
             is_lost: false,
             whole_at: None,
             kept: Vec::new(),
+            again_at: None,
             waited: Some(0),
         }
     }
@@ -142,7 +147,7 @@ impl Course {
             self.datagrams.insert(at, datagram);
             return Ok(());
         }
-        let is_certain = self.send_piece(&mut datagram, range.clone(), false);
+        let is_certain = self.send_piece(&mut datagram, range.clone(), None);
         if is_certain.map_err(|why| wrong(&datagram, why))? {
             self.datagrams.insert(at, datagram);
         }
@@ -170,9 +175,9 @@ impl Course {
         for at in 0..self.datagrams.len() {
             let mut datagram = self.datagrams.remove(at);
             let kept = std::mem::take(&mut datagram.kept);
-            for range in kept {
+            for (range, parked) in kept {
                 if datagram.known(self.sent.get()) == Known::Nothing {
-                    self.send_piece(&mut datagram, range, true)?;
+                    self.send_piece(&mut datagram, range, Some(&parked))?;
                 }
             }
             self.datagrams.insert(at, datagram);
@@ -180,23 +185,28 @@ impl Course {
         Ok(())
     }
 
-    /// Sends it; false: from now on nothing is certain of the datagram.
+    /// Sends it, perhaps again what was parked; false: from now on nothing is certain of the
+    /// datagram.
     fn send_piece(
         &mut self,
         of: &mut Datagram,
         range: Range<usize>,
-        is_again: bool,
+        again: Option<&Passed>,
     ) -> Result<bool, String> {
         let known = of.known(self.sent.get());
         let is_first = range.start == 0;
-        if known == Known::Nothing && !is_first && !is_again {
+        if known == Known::Nothing && !is_first && again.is_none() {
             self.early += 1;
             if self.early > EARLY_MAX {
                 return Ok(true);
             }
         }
         let sent = self.trial.piece(&of.question, of.id, range.clone());
-        let became = self.send_as(&sent, is_again)?;
+        if let Some(parked) = again {
+            drive::note_again(&self.tables, parked);
+            of.again_at = Some(self.sent.get());
+        }
+        let became = self.send(&sent)?;
         match known {
             Known::Perhaps => {
                 // Only that nobody gets it who may not.
@@ -218,15 +228,17 @@ impl Course {
                 (of.units, of.is_lost, of.whole_at) = (BTreeSet::new(), false, None);
                 of.waited = Some(0);
                 self.passed(of, &range);
-                for range in std::mem::take(&mut of.kept) {
-                    self.send_piece(of, range, true)?;
+                for (range, parked) in std::mem::take(&mut of.kept) {
+                    self.send_piece(of, range, Some(&parked))?;
                 }
                 Ok(true)
             }
             Known::Nothing => {
-                self.too_early(&of.question, &became, is_again)?;
+                let since = of.again_at.map(|then| self.sent.get() - then);
+                let is_again = since.is_some_and(|since| since < AGAIN_PACKETS.end);
+                self.too_early(&of.question, &became, (again.is_some(), is_again))?;
                 if became.0.work.job == job::PARK {
-                    of.kept.push(range);
+                    of.kept.push((range, became.0));
                 }
                 Ok(true)
             }
@@ -262,17 +274,18 @@ impl Course {
         }
     }
 
-    /// A piece before its first one reaches nobody.
+    /// A piece before its first one reaches nobody. What was just sent in again does not wait,
+    /// nor perhaps another piece of that datagram.
     fn too_early(
         &self,
         question: &Question,
         became: &Became,
-        is_again: bool,
+        (is_again, is_perhaps_again): (bool, bool),
     ) -> Result<(), String> {
         let (passed, told) = became;
         let mut early = self.trial.reference().early(question);
-        if is_again {
-            early.may_wait = false;
+        early.may_wait &= !is_again;
+        if is_again || is_perhaps_again {
             early.stops.insert(Stop::FragmentEarly);
         }
         let stop = passed.stop.or(*told);
@@ -305,7 +318,7 @@ impl Course {
         let (from, mac) = *chance.of(&others);
         let question = Question { from, mac: Some(mac), ..of.question };
         let became = self.send(&self.trial.piece(&question, of.id, range))?;
-        self.too_early(&question, &became, false)
+        self.too_early(&question, &became, (false, false))
     }
 }
 
