@@ -48,7 +48,9 @@ impl Trial {
         assert!(facts.interfaces.len() < INTERFACES as usize, "too many interfaces");
         let nothing = Compiled::default();
         let before = previous.map_or(&nothing, |trial| &trial.compiled);
-        facts.claims = Claims::new(facts.claims).held_in(&site);
+        if !facts.claims.is_empty() {
+            facts.claims = Claims::new(facts.claims).held_in(&site);
+        }
         let compiled = compile::compile(&site, &facts, before);
         let claims = previous.map_or_else(Vec::new, |trial| Claim::holding(&trial.claims, &site));
         Self { site, compiled, claims, facts }

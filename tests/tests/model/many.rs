@@ -12,7 +12,7 @@ use sekisho_tests::{
 
 use crate::{FLOW_LINES, random_site};
 
-const SITES: u32 = 200;
+const SITES: u32 = 100;
 const SHOUTS: u16 = 60;
 const ANNOUNCEMENTS: u32 = 20;
 const QUESTIONS: u16 = 12;
@@ -85,7 +85,7 @@ fn an_address_of_several_is_the_last_announcers() {
         }
     }
     println!("{news} announcements were news, {reached} packets reached who made them");
-    assert!(news > 50 && reached > 20, "too few");
+    assert!(news > 30 && reached > 10, "too few");
 }
 
 /// Packets to the address; answers how many arrived.
