@@ -545,14 +545,14 @@ impl Dataplane {
         for fragment in due {
             table.release(fragment.share);
             let Fragment { key, owner, ifindex, frame, .. } = &fragment;
+            let hooked = *hooks.entry(*ifindex).or_insert_with(|| self.held_at(*ifindex));
+            let Some(hooked) = hooked else { continue };
             let again = Again::of(key, *owner, secret);
             if let Some(note) = self.again.shared().get(again.index as usize) {
                 note.store(again.word(flows::now_ticks()));
             }
-            if let Some(hooked) = *hooks.entry(*ifindex).or_insert_with(|| self.held_at(*ifindex)) {
-                let done = testrun::send_in(&self.ebpf, hooked, *ifindex, frame);
-                sent = sent.and(done);
-            }
+            let done = testrun::send_in(&self.ebpf, hooked, *ifindex, frame);
+            sent = sent.and(done);
         }
         sent.map(|()| self.parking.is_waiting())
     }

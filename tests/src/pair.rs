@@ -74,6 +74,8 @@ pub struct Agreed {
     pub notes: Vec<Note>,
 }
 
+/// What waits.
+const PARKED: [Share; 2] = [Share::Parked, Share::InboundParked];
 /// Tenants whose rate of errors is looked after.
 const TENANTS: u32 = 8;
 /// Fewer than may be made at once.
@@ -162,13 +164,29 @@ impl Pair {
             table::clear(line, cold);
         }
         table.of_tenant.iter().for_each(|count| count.store(0));
-        // What is parked is forgotten on both sides: it came in at nothing that is attached.
-        self.kernel.send_parked()?;
+        self.read_parked()?;
         let datagrams = self.kernel.datagram_table();
         datagrams.shares.iter().for_each(|count| count.store(0));
         datagrams.slots.iter().for_each(table::clear_datagram);
         drive::forget(&self.host);
         self.host.datagrams().iter().for_each(table::clear_datagram);
+        Ok(())
+    }
+
+    /// The daemon reads what was parked; to be called before that fills half of the ring, which
+    /// the host's tables do not have.
+    pub fn read_parked(&mut self) -> Result<()> {
+        // As often as reads a full ring. It is sent in nowhere: nothing is attached.
+        for _ in 0..4 {
+            self.kernel.send_parked()?;
+        }
+        // It goes on counting as what waits.
+        let shares = self.kernel.datagram_table().shares;
+        for (tenant, of) in (0..TENANTS).flat_map(|tenant| PARKED.map(|of| (tenant, of))) {
+            if let Some(count) = shares.get(of.index(tenant) as usize) {
+                count.store(self.host.share_of(tenant, of).into());
+            }
+        }
         Ok(())
     }
 

@@ -99,6 +99,7 @@ fn go_on(site: &Site, pair: &mut Pair, packets: u64, histogram: &mut Histogram) 
         if number % CHANGED_EVERY == 0 && number > 0 {
             image = changing.next_image(&mut chance);
             pair.install(&image).context("installing")?;
+            pair.read_parked()?;
             match chance.below(6) {
                 0 => pair.empty_flows()?,
                 1 => pair.silence()?,
