@@ -1,6 +1,6 @@
 //! Does everything work, here and in this kernel?
 
-use std::process::Command;
+use std::{process::Command, thread::available_parallelism};
 
 use anyhow::Result;
 
@@ -30,7 +30,10 @@ pub fn run(options: &Options) -> Result<()> {
         if options.kernel { ["--package", "sekisho-tests"].as_slice() } else { &["--workspace"] };
     // One of the ignored is a process that another one starts, and waits to be ended.
     let all = ["--", "--include-ignored", "--skip", "that_waits_to_be_ended"];
-    exec::run(with_bpf(exec::cargo("test").args(which).args(all)))
+    let mut tests = exec::cargo("test");
+    // Stories wait more than they work.
+    tests.env("RUST_TEST_THREADS", (2 * available_parallelism()?.get()).to_string());
+    exec::run(with_bpf(tests.args(which).args(all)))
 }
 
 /// An object without programs would let every kernel test fail for another reason.
