@@ -2,9 +2,11 @@
 
 use std::{
     fs, io,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{FileTypeExt, PermissionsExt},
     path::Path,
     sync::{Arc, Mutex, MutexGuard},
+    thread,
+    time::Duration,
 };
 
 use axum::{
@@ -50,16 +52,36 @@ pub fn metrics_routes(daemon: Shared) -> Router {
     Router::new().route("/metrics", get(prometheus)).with_state(daemon)
 }
 
+/// Looks, a fiftieth of a second apart, at whether somebody answers on the socket still.
+const DYING_LOOKS: u32 = 50;
+
 /// Listens on the unix socket, for its owner and group.
 pub fn listen(socket: &Path) -> io::Result<UnixListener> {
     if let Some(folder) = socket.parent() {
         fs::create_dir_all(folder)?;
     }
-    // A socket that nobody answers is left over from a daemon that was killed.
-    if socket.exists() && std::os::unix::net::UnixStream::connect(socket).is_err() {
-        fs::remove_file(socket)?;
+    // A socket that nobody answers is left over from a daemon that was killed; one that is
+    // being killed answers for a moment. Whatever else lies there is not ours to remove.
+    let is_socket =
+        || fs::symlink_metadata(socket).is_ok_and(|found| found.file_type().is_socket());
+    let is_answered = || std::os::unix::net::UnixStream::connect(socket).is_ok();
+    for _ in 0..DYING_LOOKS {
+        if !is_socket() {
+            break;
+        }
+        if !is_answered() {
+            fs::remove_file(socket)?;
+            break;
+        }
+        thread::sleep(Duration::from_millis(20));
     }
-    let listener = UnixListener::bind(socket)?;
+    let listener = UnixListener::bind(socket).map_err(|error| {
+        if error.kind() != io::ErrorKind::AddrInUse {
+            return error;
+        }
+        let what = if is_socket() { "another daemon answers there" } else { "it is no socket" };
+        io::Error::new(error.kind(), what)
+    })?;
     fs::set_permissions(socket, fs::Permissions::from_mode(0o660))?;
     Ok(listener)
 }
@@ -160,4 +182,28 @@ async fn trace(
 async fn prometheus(State(daemon): State<Shared>) -> Result<impl IntoResponse, Refused> {
     let text = ask(daemon, |daemon| metrics::text(daemon)).await?;
     Ok(([("content-type", metrics::CONTENT_TYPE)], text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_dead_daemons_socket_is_replaced_and_nothing_else() {
+        let folder = std::env::temp_dir().join(format!("sekisho-listen-{}", std::process::id()));
+        let socket = folder.join("control.sock");
+        let living = listen(&socket).expect("the folder is made");
+        let why = |error: io::Error| error.to_string();
+        assert_eq!(
+            listen(&socket).map_err(why).err().as_deref(),
+            Some("another daemon answers there")
+        );
+        drop(living);
+        drop(listen(&socket).expect("nobody answers any more"));
+        let file = folder.join("precious");
+        fs::write(&file, "text").expect("a file of our own");
+        assert_eq!(listen(&file).map_err(why).err().as_deref(), Some("it is no socket"));
+        assert_eq!(fs::read_to_string(&file).expect("it is still there"), "text");
+        fs::remove_dir_all(&folder).expect("a folder of our own");
+    }
 }
