@@ -88,7 +88,7 @@ stops! {
     // fragment
     /// A fragment came, and the first one of its datagram did not come in time or was stopped.
     FragmentEarly = "fragment_early",
-    /// The fragment came twice.
+    /// The fragment came twice, or after all of its datagram.
     FragmentDuplicate = "fragment_duplicate",
     /// Fragments overlap or end twice, which is an attack: no more of the datagram (RFC 5722).
     FragmentOverlap = "fragment_overlap",
