@@ -9,7 +9,8 @@ use crate::load::detach::detach;
 /// Remove programs, tables and links, and give the interfaces back
 ///
 /// Works without the daemon. Tenants' interfaces are set down, since nothing guards
-/// them any more, unless --leave-open says otherwise.
+/// them any more, unless --leave-open says otherwise. One that was there and down when
+/// its site came is set down in any case, as it was.
 #[derive(Args)]
 pub struct Options {
     #[command(flatten)]

@@ -265,14 +265,20 @@ impl Attaching<'_> {
         self.write()?;
         let mut attached = Vec::new();
         for (attach, planned) in wanted.iter().zip(planned) {
-            attached.push(planned.and_then(|(plan, interface)| match plan {
-                Some(plan) => self.fresh(attach, interface, plan).inspect_err(|_| {
-                    // What cannot be undone is undone when it is tried again.
-                    let _ = self.undo(&attach.interface);
-                }),
-                None => self.present(attach, interface, &mut Vec::new()),
+            attached.push(planned.and_then(|(plan, interface)| {
+                match plan {
+                    Some(plan) => self
+                        .fresh(attach, interface, plan)
+                        .inspect(|_| self.state.came_up(&attach.interface))
+                        .inspect_err(|_| {
+                            // What cannot be undone is undone when it is tried again.
+                            let _ = self.undo(&attach.interface);
+                        }),
+                    None => self.present(attach, interface, &mut Vec::new()),
+                }
             }));
         }
+        self.write()?;
         Ok(attached)
     }
 
@@ -302,14 +308,14 @@ impl Attaching<'_> {
             return Ok(interface);
         }
         interface.check(wanted_by, &attach.shared)?;
+        if is_guarded(name) {
+            let (interface, wanted_by) = (name.clone(), wanted_by.clone());
+            return Err(Error::GuardedAlready { interface, wanted_by });
+        }
         if attach.hooked() == Hooked::Xdp && interface.xdp_program.is_some() {
             let id = interface.xdp_program;
             let (interface, wanted_by) = (name.clone(), wanted_by.clone());
             return Err(Error::XdpInUse { interface, wanted_by, id });
-        }
-        if is_guarded(name) {
-            let (interface, wanted_by) = (name.clone(), wanted_by.clone());
-            return Err(Error::GuardedAlready { interface, wanted_by });
         }
         Ok(interface)
     }

@@ -20,7 +20,7 @@ use super::{
 /// Something that was done.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Done {
-    /// A tenant's port was set down.
+    /// It was set down: a tenant's port, or one that was down when it was found.
     SetDown {
         /// Which.
         interface: String,
@@ -49,7 +49,7 @@ pub enum Done {
 impl fmt::Display for Done {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::SetDown { interface } => write!(to, "set down port {interface}"),
+            Self::SetDown { interface } => write!(to, "set down {interface}"),
             Self::Detached { interface, hook } => write!(to, "detached {hook} from {interface}"),
             Self::Restored { interface } => write!(to, "restored settings of {interface}"),
             Self::Gone { interface } => write!(to, "interface {interface} is gone"),
@@ -149,8 +149,7 @@ pub(super) fn release(
     let mut done = Vec::new();
     if let Some(known) = now.clone().filter(|_| goes_down(&before, leave_open)) {
         match settings::set_up(&known, before.ifindex, false) {
-            Ok(()) if before.role == Role::Port => done.push(Done::SetDown { interface: known }),
-            Ok(()) => {}
+            Ok(()) => done.push(Done::SetDown { interface: known }),
             // It went just now.
             Err(_) if held::name_now(place, name, &before)?.is_none() => now = None,
             Err(error) => return Err(error),

@@ -92,6 +92,14 @@ impl State {
         self.interfaces.insert(name.into(), before);
     }
 
+    /// An interface that came just now is down only since it is new: it is not to be set down
+    /// for that when it is given back.
+    pub fn came_up(&mut self, name: &str) {
+        if let Some(before) = self.interfaces.get_mut(name) {
+            before.is_up = true;
+        }
+    }
+
     /// Refuses to look for the interfaces in another namespace, where each would be
     /// taken for gone.
     pub fn check_namespace(&self) -> Result<(), Error> {

@@ -462,6 +462,18 @@ fn a_nic_that_comes_later_is_followed_and_given_back_as_it_was() -> Result<()> {
     sekisho.kill()?;
     sekisho.detach(&[])?.ok()?;
     ensure!(Interface::look(&lab, "nic")? == before, "not as it was before");
+
+    // What is down only since it has just come stays up.
+    sekisho.start_again()?;
+    wait_for(&sekisho, "nic", "xdp")?;
+    dut(&lab, "ip link set nic down")?;
+    dut(&lab, "ip link set nic name other")?;
+    wait_for(&sekisho, "nic", "waiting")?;
+    dut(&lab, "ip link set other name nic")?;
+    wait_for(&sekisho, "nic", "xdp")?;
+    sekisho.kill()?;
+    sekisho.detach(&[])?.ok()?;
+    ensure!(Interface::look(&lab, "nic")? == before, "set down");
     drop(outside);
     Ok(())
 }
