@@ -177,14 +177,13 @@ fn answered(now: &Image, key: &AttachmentKey, at: &Attachment, due: &mut Vec<Ann
         }
     }
     for (key, bits, _) in &now.sessions {
-        if *bits == HOST_BITS && exports.longest(&(), &key.addr) == Some(&(kind::POOL, key.zone)) {
+        if u32::from(*bits) == Addr::BITS
+            && exports.longest(&(), &key.addr) == Some(&(kind::POOL, key.zone))
+        {
             tell(key.addr);
         }
     }
 }
-
-/// The prefix length of one address.
-const HOST_BITS: u8 = 128;
 
 /// An ARP announcement, or an unsolicited neighbour advertisement to all nodes.
 #[must_use]
