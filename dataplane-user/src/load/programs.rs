@@ -1,11 +1,12 @@
 //! How do the packet programs get into the kernel?
 
-use std::{fs, path::Path};
+use std::{fs, io::ErrorKind, path::Path, thread, time::Duration};
 
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
     maps::{Map, MapData, ProgramArray},
     programs::{Program, ProgramError, SchedClassifier, Xdp},
+    sys::SyscallError,
 };
 use dataplane_common::{
     table::flow::BUCKET_LINES,
@@ -151,16 +152,42 @@ pub fn load(
         .map_err(|source| Error::Object { source: Box::new(source) })?;
     for name in ALL {
         let loaded = match ebpf.program_mut(name) {
-            Some(Program::Xdp(program)) => program.load(),
-            Some(Program::SchedClassifier(program)) => program.load(),
+            Some(Program::Xdp(program)) => undisturbed(|| program.load()),
+            Some(Program::SchedClassifier(program)) => undisturbed(|| program.load()),
             Some(Program::RawTracePoint(_)) if purpose == Purpose::Trace => Ok(()),
-            Some(Program::RawTracePoint(program)) => program.load(),
+            Some(Program::RawTracePoint(program)) => undisturbed(|| program.load()),
             _ => return Err(Error::ProgramMissing { name }),
         };
         loaded.map_err(|source| refused(name, source))?;
     }
     fill_stages(&mut ebpf)?;
     Ok(ebpf)
+}
+
+/// The verifier gives up with `EAGAIN` when a signal, or a freeze of the host, comes
+/// while it works: the program is as good as before, so it is asked again.
+fn undisturbed(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), ProgramError> {
+    const TRIES: u32 = 8;
+    let mut wait = Duration::from_millis(1);
+    for _ in 1..TRIES {
+        match load() {
+            Err(error) if is_disturbed(&error) => {}
+            loaded => return loaded,
+        }
+        thread::sleep(wait);
+        wait *= 2;
+    }
+    load()
+}
+
+fn is_disturbed(error: &ProgramError) -> bool {
+    match error {
+        ProgramError::LoadError { io_error, .. }
+        | ProgramError::SyscallError(SyscallError { io_error, .. }) => {
+            io_error.kind() == ErrorKind::WouldBlock
+        }
+        _ => false,
+    }
 }
 
 /// How a generation is called where it is told that it counts; 0: nobody is.
@@ -207,7 +234,7 @@ pub fn pin(ebpf: &mut Ebpf, folder: &Path) -> Result<(), Error> {
 pub fn forget(folder: &Path) -> Result<bool, Error> {
     match fs::remove_dir_all(folder) {
         Ok(()) => Ok(true),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(source) => Err(Error::File { path: folder.into(), source }),
     }
 }
@@ -271,6 +298,23 @@ mod tests {
             let refusal = check_flow_lines(lines).expect_err("unusable").to_string();
             assert!(refusal.contains(&lines.to_string()), "{refusal}");
         }
+    }
+
+    #[test]
+    fn a_disturbed_verifier_is_asked_again_and_a_refusal_is_final() {
+        let failure =
+            |kind: ErrorKind| SyscallError { call: "bpf_prog_load", io_error: kind.into() }.into();
+        for (error, tries) in [(ErrorKind::WouldBlock, 8), (ErrorKind::PermissionDenied, 1)] {
+            let mut asked = 0;
+            let outcome = undisturbed(|| {
+                asked += 1;
+                Err(failure(error))
+            });
+            assert!(outcome.is_err());
+            assert_eq!(asked, tries);
+        }
+        let mut answers = [Err(failure(ErrorKind::WouldBlock)), Ok(())].into_iter();
+        assert!(undisturbed(|| answers.next().expect("asked once more")).is_ok());
     }
 
     #[test]
