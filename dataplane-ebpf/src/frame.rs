@@ -29,7 +29,7 @@ use dataplane_common::{
     },
 };
 
-use crate::tables::{PARKED, ParkedFrame};
+use crate::maps::{PARKED, ParkedFrame};
 
 /// No header that we look at begins further in. The verifier has to see a bound on
 /// a variable offset before it lets it be added to a packet pointer ("math between

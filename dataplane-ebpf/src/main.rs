@@ -8,9 +8,11 @@
 #![expect(unstable_features, reason = "BPF has no stable inline assembly")]
 
 mod frame;
+mod maps;
 mod refused;
 mod tables;
 mod tc;
+mod words;
 mod xdp;
 
 /// Never called: the build refuses an object in which a panic is reachable.

@@ -25,7 +25,8 @@ use dataplane_common::{
 
 use crate::{
     frame::TcFrame,
-    tables::{KernelTables, add},
+    tables::KernelTables,
+    words::add,
 };
 
 /// Set by the loader. The generation that these programs are of.

@@ -1,18 +1,9 @@
-//! Which kernel maps hold the tables?
-//!
-//! Records of a *version* of the site lie in maps whose keys end with the version,
-//! or in one half of an array (even and odd versions). Userland writes the next
-//! version beside the one in force and then stores its number in [`ROOT`]; a packet
-//! reads that number once. Flows and counters are of no version.
+//! What does a packet find in the tables?
 #![expect(unsafe_code, reason = "map values are reached through the kernel's pointers")]
 
-use core::arch::asm;
-
 use aya_ebpf::{
-    Global,
-    helpers::{bpf_ktime_get_coarse_ns, bpf_loop},
-    macros::map,
-    maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf, lpm_trie::Key},
+    helpers::bpf_ktime_get_coarse_ns,
+    maps::{Array, HashMap, LpmTrie, lpm_trie::Key},
 };
 use dataplane_common::{
     Stop, Tables, Work,
@@ -22,154 +13,28 @@ use dataplane_common::{
     table::{
         Attachment, AttachmentKey, Location, LocationKey, PermitKey, Prefix, Prefixed, Station,
         StationKey, Tenant, Versioned,
-        datagram::{Datagram, PARKED_BYTES_MAX, Parked},
+        datagram::Datagram,
         endpoint::Endpoint,
         flow::{FlowCold, FlowLine},
         next_hop::{NextHop, Output},
         policy::{self, MemberKey, Policy, Rule},
         route::Route,
-        total::{Intent, TOTALS_MAX, Total},
         zone::{FloodPort, Zone},
     },
-    tables::{COUNTERS, Counter, Heard, NOTES_MAX, Note, Rate, SHARES, Share, Tally},
+    tables::{COUNTERS, Counter, Heard, NOTES_MAX, Note, Rate, Share},
     word::Word64,
     work::job,
 };
 
-/// BPF_F_MMAPABLE: userland reads and writes the array through a mapping.
-const MAPPED: u32 = 1 << 10;
-/// BPF_F_NO_PREALLOC: entries are made as they are needed.
-const ON_DEMAND: u32 = 1;
-
-/// The version in force.
-#[map]
-static ROOT: Array<Word64> = Array::with_max_entries(1, MAPPED);
-
-#[map]
-static ATTACHMENTS: HashMap<Versioned<AttachmentKey>, Attachment> =
-    HashMap::with_max_entries(2 * limits::ATTACHMENTS_MAX, ON_DEMAND);
-#[map]
-static STATIONS: HashMap<Versioned<StationKey>, Station> =
-    HashMap::with_max_entries(2 * limits::STATIONS_MAX, ON_DEMAND);
-#[map]
-static LOCATIONS: HashMap<Versioned<LocationKey>, Location> =
-    HashMap::with_max_entries(2 * limits::LOCATIONS_MAX, ON_DEMAND);
-#[map]
-static MEMBERS: HashMap<Versioned<MemberKey>, u32> =
-    HashMap::with_max_entries(2 * limits::MEMBERS_MAX, ON_DEMAND);
-/// A permit's value is how long its prefix is, bits.
-#[map]
-static PERMITS: LpmTrie<Prefixed<PermitKey>, u32> =
-    LpmTrie::with_max_entries(2 * limits::PERMITS_MAX, ON_DEMAND);
-#[map]
-static SESSIONS: LpmTrie<Prefixed<LocationKey>, u32> =
-    LpmTrie::with_max_entries(2 * limits::SESSIONS_MAX, ON_DEMAND);
-#[map]
-static ROUTES: LpmTrie<Prefixed<LocationKey>, Route> =
-    LpmTrie::with_max_entries(2 * limits::ROUTES_MAX, ON_DEMAND);
-#[map]
-static GROUP_PREFIXES: LpmTrie<Prefixed<LocationKey>, u32> =
-    LpmTrie::with_max_entries(2 * limits::GROUP_PREFIXES_MAX, ON_DEMAND);
-
-#[map]
-static ENDPOINTS: Array<Endpoint> = Array::with_max_entries(2 * limits::ENDPOINTS_MAX, MAPPED);
-#[map]
-static ZONES: Array<Zone> = Array::with_max_entries(2 * limits::ZONES_MAX, MAPPED);
-#[map]
-static NEXT_HOPS: Array<NextHop> = Array::with_max_entries(2 * limits::NEXT_HOPS_MAX, MAPPED);
-#[map]
-static OUTPUTS: Array<Output> = Array::with_max_entries(2 * limits::ATTACHMENTS_MAX, MAPPED);
-#[map]
-static TENANTS: Array<Tenant> = Array::with_max_entries(2 * limits::TENANTS_MAX, MAPPED);
-#[map]
-static POLICIES: Array<Policy> = Array::with_max_entries(2 * limits::POLICIES_MAX, MAPPED);
-#[map]
-static RULES: Array<Rule> = Array::with_max_entries(2 * limits::RULES_MAX, MAPPED);
-
-#[map]
-static FLOOD_PORTS: Array<FloodPort> = Array::with_max_entries(2 * limits::FLOOD_PORTS_MAX, MAPPED);
-
-/// Both sized by the loader to [`FLOW_LINES`].
-#[map]
-static FLOWS: Array<FlowLine> = Array::with_max_entries(limits::FLOW_LINES, MAPPED);
-#[map]
-static FLOWS_COLD: Array<FlowCold> = Array::with_max_entries(limits::FLOW_LINES, MAPPED);
-/// Half-flows that each tenant has.
-#[map]
-static FLOWS_OF_TENANT: Array<Word64> = Array::with_max_entries(limits::TENANTS_MAX, MAPPED);
-/// Datagrams of which fragments are under way.
-#[map]
-static DATAGRAMS: Array<Datagram> = Array::with_max_entries(limits::DATAGRAMS, MAPPED);
-/// What the daemon just sent in again.
-#[map]
-static AGAIN: Array<Word64> = Array::with_max_entries(limits::AGAIN, MAPPED);
-/// What each tenant has of its [`Share`]s.
-#[map]
-static SHARES_OF_TENANT: Array<Word64> =
-    Array::with_max_entries(limits::TENANTS_MAX * SHARES, MAPPED);
-/// What flows have carried in all, and what of that is about to be written. No program asks.
-#[map]
-static TOTALS: Array<Total> = Array::with_max_entries(TOTALS_MAX, MAPPED);
-#[map]
-static INTENT: Array<Intent> = Array::with_max_entries(1, MAPPED);
-/// When each tenant's next ICMP error is due (see [`Rate`]).
-#[map]
-static REPORTS: Array<Word64> = Array::with_max_entries(limits::TENANTS_MAX, MAPPED);
-/// When each tenant's next copy of a frame is due.
-#[map]
-static COPIES: Array<Word64> = Array::with_max_entries(limits::TENANTS_MAX, MAPPED);
-/// When each tenant's next claim to an address is due.
-#[map]
-static CLAIMS: Array<Word64> = Array::with_max_entries(limits::TENANTS_MAX, MAPPED);
-/// When the next MAC from each NIC's link is due to be heard.
-#[map]
-static HEARD_AT: Array<Word64> = Array::with_max_entries(limits::ATTACHMENTS_MAX, MAPPED);
-
-#[map]
-static COUNTS: PerCpuArray<Tally> =
-    PerCpuArray::with_max_entries(limits::ATTACHMENTS_MAX * COUNTERS as u32, 0);
-#[map]
-static STOPS: PerCpuArray<u64> =
-    PerCpuArray::with_max_entries(limits::TENANTS_MAX * STOPS_STRIDE, 0);
-
-/// What the daemon has not yet been told.
-#[map]
-static HEARD: RingBuf = RingBuf::with_byte_size(limits::HEARD_BYTES, 0);
-
-/// Fragments that the daemon is to send in again.
-#[map]
-pub static PARKED: RingBuf = RingBuf::with_byte_size(limits::PARKED_BYTES, 0);
-
-/// A fragment that is parked.
-#[repr(C)]
-pub struct ParkedFrame {
-    pub parked: Parked,
-    pub frame: [u8; PARKED_BYTES_MAX as usize],
-}
-
-/// The packet at hand; every loaded program set has its own.
-#[map]
-static WORK: PerCpuArray<Work> = PerCpuArray::with_max_entries(1, 0);
-/// What a tracing program tells; the first word counts.
-#[map]
-static NOTES: Array<Notes> = Array::with_max_entries(1, MAPPED);
-
-/// Set by the loader, as read-only data: the verifier sees constants.
-#[unsafe(no_mangle)]
-static FLOW_LINES: Global<u32> = Global::new(limits::FLOW_LINES);
-#[unsafe(no_mangle)]
-static SECRET_LOW: Global<u64> = Global::new(0);
-#[unsafe(no_mangle)]
-static SECRET_HIGH: Global<u64> = Global::new(0);
-#[unsafe(no_mangle)]
-static TRACE: Global<u8> = Global::new(0);
-
-/// The trace of one packet.
-#[repr(C)]
-struct Notes {
-    count: u64,
-    notes: [Note; NOTES_MAX as usize],
-}
+use crate::{
+    maps::{
+        AGAIN, ATTACHMENTS, CLAIMS, COPIES, COUNTS, DATAGRAMS, ENDPOINTS, FLOOD_PORTS, FLOW_LINES,
+        FLOWS, FLOWS_COLD, FLOWS_OF_TENANT, GROUP_PREFIXES, HEARD, HEARD_AT, LOCATIONS, MEMBERS,
+        NEXT_HOPS, NOTES, OUTPUTS, PERMITS, POLICIES, REPORTS, ROOT, ROUTES, RULES, SECRET_HIGH,
+        SECRET_LOW, SESSIONS, SHARES_OF_TENANT, STATIONS, STOPS, TENANTS, TRACE, ZONES,
+    },
+    words::{add, each, swap, swap32},
+};
 
 /// The tables as one packet sees them.
 pub struct KernelTables {
@@ -268,21 +133,6 @@ impl<K: Prefix> Aligned<K> {
     }
 }
 
-/// This CPU's work, which no other program touches while one of ours runs.
-#[inline(always)]
-pub fn work() -> Option<&'static mut Work> {
-    let work = WORK.get_ptr_mut(0)?;
-    // SAFETY: one per CPU; programs of one set on one CPU run one after the other,
-    // each to its end, with bottom halves off.
-    Some(unsafe { &mut *work })
-}
-
-/// The number of a record in `.rodata` that the loader wrote.
-#[inline(always)]
-fn flow_lines() -> u32 {
-    FLOW_LINES.load()
-}
-
 impl Tables for KernelTables {
     #[inline(always)]
     fn is_tracing(&self) -> bool {
@@ -366,18 +216,33 @@ impl Tables for KernelTables {
         &self,
         first: u32,
         count: u32,
-        matches: impl FnMut(&Rule) -> bool,
+        mut matches: impl FnMut(&Rule) -> bool,
     ) -> Option<&Rule> {
-        let mut scan = Scan { tables: self, first, found: None, matches };
+        let mut found = None;
+        let result = &mut found;
         let count = if count < policy::RULES_MAX { count } else { policy::RULES_MAX };
-        scan.run(count);
-        self.element(&RULES, scan.found?, limits::RULES_MAX)
+        each(count, move |index| {
+            let index = first + index;
+            let Some(rule) = self.element(&RULES, index, limits::RULES_MAX) else { return false };
+            let is_match = matches(rule);
+            if is_match {
+                *result = Some(index);
+            }
+            !is_match
+        });
+        self.element(&RULES, found?, limits::RULES_MAX)
     }
 
     #[inline(always)]
-    fn each_flood_port(&self, first: u32, count: u32, visit: impl FnMut(&FloodPort)) {
+    fn each_flood_port(&self, first: u32, count: u32, mut visit: impl FnMut(&FloodPort)) {
         let max = limits::FLOOD_PORTS_OF_NETWORK;
-        Visit { tables: self, first, visit }.run(if count < max { count } else { max });
+        each(if count < max { count } else { max }, move |index| {
+            let port = self.element(&FLOOD_PORTS, first + index, limits::FLOOD_PORTS_MAX);
+            port.is_some_and(|port| {
+                visit(port);
+                true
+            })
+        });
     }
 
     #[inline(always)]
@@ -392,7 +257,7 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn flow_lines(&self) -> u32 {
-        flow_lines()
+        FLOW_LINES.load()
     }
 
     #[inline(always)]
@@ -412,20 +277,7 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn flow_swap(&self, line: &FlowLine, old: u32, new: u32) -> bool {
-        let found: u32;
-        // SAFETY: a compare-and-swap of an aligned word that lives as long as the map.
-        unsafe {
-            asm!(
-                "w0 = w2",
-                "w0 = cmpxchg32_32(r1 + 0, w0, w3)",
-                in("r1") line.status.as_ptr(),
-                in("r2") u64::from(old),
-                in("r3") u64::from(new),
-                lateout("r0") found,
-                options(nostack),
-            );
-        }
-        found == old
+        swap32(&line.status, old, new)
     }
 
     #[inline(always)]
@@ -569,108 +421,5 @@ impl Tables for KernelTables {
                 notes.count = at + 1;
             }
         }
-    }
-}
-
-/// Adds to a word that other CPUs add to.
-#[inline(always)]
-pub fn add(word: &Word64, value: u64) {
-    // SAFETY: an atomic addition to an aligned word that lives as long as the map.
-    unsafe {
-        asm!(
-            "lock *(u64 *)(r1 + 0) += r2",
-            in("r1") word.as_ptr(),
-            in("r2") value,
-            options(nostack),
-        );
-    }
-}
-
-/// Replaces a word if it is still `old`.
-#[inline(always)]
-fn swap(word: &Word64, old: u64, new: u64) -> bool {
-    let found: u64;
-    // SAFETY: a compare-and-swap of an aligned word that lives as long as the map.
-    unsafe {
-        asm!(
-            "r0 = r2",
-            "r0 = cmpxchg_64(r1 + 0, r0, r3)",
-            in("r1") word.as_ptr(),
-            in("r2") old,
-            in("r3") new,
-            lateout("r0") found,
-            options(nostack),
-        );
-    }
-    found == old
-}
-
-/// Does the step for each number below `count`; the kernel calls it, so that the verifier
-/// looks at it once and not for each.
-#[inline(always)]
-fn each<F: FnMut(u32) -> bool>(count: u32, mut step: F) {
-    unsafe extern "C" fn call<F: FnMut(u32) -> bool>(index: u64, step: *mut F) -> i64 {
-        // SAFETY: `each` passed its own step.
-        let step = unsafe { &mut *step };
-        i64::from(!step(index as u32))
-    }
-    let call: unsafe extern "C" fn(u64, *mut F) -> i64 = call::<F>;
-    // SAFETY: the kernel calls it with this pointer, on this stack, `count` times at most.
-    unsafe { bpf_loop(count, call as *mut _, core::ptr::from_mut(&mut step).cast(), 0) };
-}
-
-/// A search through rules, one call of [`Scan::step`] for each.
-struct Scan<'t, F> {
-    tables: &'t KernelTables,
-    first: u32,
-    found: Option<u32>,
-    matches: F,
-}
-
-impl<F: FnMut(&Rule) -> bool> Scan<'_, F> {
-    #[inline(always)]
-    fn run(&mut self, count: u32) {
-        let step: unsafe extern "C" fn(u64, *mut Self) -> i64 = Self::step;
-        // SAFETY: the kernel calls `step` with this pointer, on this stack, `count` times at most.
-        unsafe { bpf_loop(count, step as *mut _, core::ptr::from_mut(self).cast(), 0) };
-    }
-
-    /// Looks at one rule; 1 ends the search.
-    unsafe extern "C" fn step(index: u64, scan: *mut Self) -> i64 {
-        // SAFETY: `run` passed its own `self`.
-        let scan = unsafe { &mut *scan };
-        let index = scan.first + index as u32;
-        let Some(rule) = scan.tables.element(&RULES, index, limits::RULES_MAX) else { return 1 };
-        if (scan.matches)(rule) {
-            scan.found = Some(index);
-            return 1;
-        }
-        0
-    }
-}
-
-/// A walk through the ports of a network, one call of [`Visit::step`] for each.
-struct Visit<'t, F> {
-    tables: &'t KernelTables,
-    first: u32,
-    visit: F,
-}
-
-impl<F: FnMut(&FloodPort)> Visit<'_, F> {
-    #[inline(always)]
-    fn run(&mut self, count: u32) {
-        let step: unsafe extern "C" fn(u64, *mut Self) -> i64 = Self::step;
-        // SAFETY: the kernel calls `step` with this pointer, on this stack, `count` times at most.
-        unsafe { bpf_loop(count, step as *mut _, core::ptr::from_mut(self).cast(), 0) };
-    }
-
-    /// Shows one port; 1 ends the walk.
-    unsafe extern "C" fn step(index: u64, walk: *mut Self) -> i64 {
-        // SAFETY: `run` passed its own `self`.
-        let walk = unsafe { &mut *walk };
-        let (index, max) = (walk.first + index as u32, limits::FLOOD_PORTS_MAX);
-        let Some(port) = walk.tables.element(&FLOOD_PORTS, index, max) else { return 1 };
-        (walk.visit)(port);
-        0
     }
 }

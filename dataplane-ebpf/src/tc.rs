@@ -23,7 +23,8 @@ use dataplane_common::{
 use crate::{
     frame::{TcFrame, pointer},
     refused,
-    tables::{KernelTables, work},
+    maps::work,
+    tables::KernelTables,
 };
 
 /// The programs of a packet's later stages.

@@ -24,7 +24,8 @@ use dataplane_common::{
 
 use crate::{
     frame::{XdpFrame, pointer},
-    tables::{KernelTables, work},
+    maps::work,
+    tables::KernelTables,
 };
 
 /// The programs of a packet's later stages.

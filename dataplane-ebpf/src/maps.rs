@@ -1,0 +1,175 @@
+//! Where do the tables lie?
+//!
+//! Records of a *version* of the site lie in maps whose keys end with the version,
+//! or in one half of an array (even and odd versions). Userland writes the next
+//! version beside the one in force and then stores its number in [`ROOT`]; a packet
+//! reads that number once. Flows and counters are of no version.
+#![expect(unsafe_code, reason = "what the loader writes is found by its name")]
+
+use aya_ebpf::{
+    Global,
+    macros::map,
+    maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf},
+};
+use dataplane_common::{
+    Work, limits,
+    stop::STOPS_STRIDE,
+    table::{
+        Attachment, AttachmentKey, Location, LocationKey, PermitKey, Prefixed, Station, StationKey,
+        Tenant, Versioned,
+        datagram::{Datagram, PARKED_BYTES_MAX, Parked},
+        endpoint::Endpoint,
+        flow::{FlowCold, FlowLine},
+        next_hop::{NextHop, Output},
+        policy::{MemberKey, Policy, Rule},
+        route::Route,
+        total::{Intent, TOTALS_MAX, Total},
+        zone::{FloodPort, Zone},
+    },
+    tables::{COUNTERS, NOTES_MAX, Note, SHARES, Tally},
+    word::Word64,
+};
+
+/// BPF_F_MMAPABLE: userland reads and writes the array through a mapping.
+const MAPPED: u32 = 1 << 10;
+/// BPF_F_NO_PREALLOC: entries are made as they are needed.
+const ON_DEMAND: u32 = 1;
+
+/// The version in force.
+#[map]
+pub static ROOT: Array<Word64> = Array::with_max_entries(1, MAPPED);
+
+#[map]
+pub static ATTACHMENTS: HashMap<Versioned<AttachmentKey>, Attachment> =
+    HashMap::with_max_entries(2 * limits::ATTACHMENTS_MAX, ON_DEMAND);
+#[map]
+pub static STATIONS: HashMap<Versioned<StationKey>, Station> =
+    HashMap::with_max_entries(2 * limits::STATIONS_MAX, ON_DEMAND);
+#[map]
+pub static LOCATIONS: HashMap<Versioned<LocationKey>, Location> =
+    HashMap::with_max_entries(2 * limits::LOCATIONS_MAX, ON_DEMAND);
+#[map]
+pub static MEMBERS: HashMap<Versioned<MemberKey>, u32> =
+    HashMap::with_max_entries(2 * limits::MEMBERS_MAX, ON_DEMAND);
+/// A permit's value is how long its prefix is, bits.
+#[map]
+pub static PERMITS: LpmTrie<Prefixed<PermitKey>, u32> =
+    LpmTrie::with_max_entries(2 * limits::PERMITS_MAX, ON_DEMAND);
+#[map]
+pub static SESSIONS: LpmTrie<Prefixed<LocationKey>, u32> =
+    LpmTrie::with_max_entries(2 * limits::SESSIONS_MAX, ON_DEMAND);
+#[map]
+pub static ROUTES: LpmTrie<Prefixed<LocationKey>, Route> =
+    LpmTrie::with_max_entries(2 * limits::ROUTES_MAX, ON_DEMAND);
+#[map]
+pub static GROUP_PREFIXES: LpmTrie<Prefixed<LocationKey>, u32> =
+    LpmTrie::with_max_entries(2 * limits::GROUP_PREFIXES_MAX, ON_DEMAND);
+
+#[map]
+pub static ENDPOINTS: Array<Endpoint> = Array::with_max_entries(2 * limits::ENDPOINTS_MAX, MAPPED);
+#[map]
+pub static ZONES: Array<Zone> = Array::with_max_entries(2 * limits::ZONES_MAX, MAPPED);
+#[map]
+pub static NEXT_HOPS: Array<NextHop> = Array::with_max_entries(2 * limits::NEXT_HOPS_MAX, MAPPED);
+#[map]
+pub static OUTPUTS: Array<Output> = Array::with_max_entries(2 * limits::ATTACHMENTS_MAX, MAPPED);
+#[map]
+pub static TENANTS: Array<Tenant> = Array::with_max_entries(2 * limits::TENANTS_MAX, MAPPED);
+#[map]
+pub static POLICIES: Array<Policy> = Array::with_max_entries(2 * limits::POLICIES_MAX, MAPPED);
+#[map]
+pub static RULES: Array<Rule> = Array::with_max_entries(2 * limits::RULES_MAX, MAPPED);
+
+#[map]
+pub static FLOOD_PORTS: Array<FloodPort> = Array::with_max_entries(2 * limits::FLOOD_PORTS_MAX, MAPPED);
+
+/// Both sized by the loader to [`FLOW_LINES`].
+#[map]
+pub static FLOWS: Array<FlowLine> = Array::with_max_entries(limits::FLOW_LINES, MAPPED);
+#[map]
+pub static FLOWS_COLD: Array<FlowCold> = Array::with_max_entries(limits::FLOW_LINES, MAPPED);
+/// Half-flows that each tenant has.
+#[map]
+pub static FLOWS_OF_TENANT: Array<Word64> = Array::with_max_entries(limits::TENANTS_MAX, MAPPED);
+/// Datagrams of which fragments are under way.
+#[map]
+pub static DATAGRAMS: Array<Datagram> = Array::with_max_entries(limits::DATAGRAMS, MAPPED);
+/// What the daemon just sent in again.
+#[map]
+pub static AGAIN: Array<Word64> = Array::with_max_entries(limits::AGAIN, MAPPED);
+/// What each tenant has of its [`Share`]s.
+#[map]
+pub static SHARES_OF_TENANT: Array<Word64> =
+    Array::with_max_entries(limits::TENANTS_MAX * SHARES, MAPPED);
+/// What flows have carried in all, and what of that is about to be written. No program asks.
+#[map]
+pub static TOTALS: Array<Total> = Array::with_max_entries(TOTALS_MAX, MAPPED);
+#[map]
+pub static INTENT: Array<Intent> = Array::with_max_entries(1, MAPPED);
+/// When each tenant's next ICMP error is due (see [`Rate`]).
+#[map]
+pub static REPORTS: Array<Word64> = Array::with_max_entries(limits::TENANTS_MAX, MAPPED);
+/// When each tenant's next copy of a frame is due.
+#[map]
+pub static COPIES: Array<Word64> = Array::with_max_entries(limits::TENANTS_MAX, MAPPED);
+/// When each tenant's next claim to an address is due.
+#[map]
+pub static CLAIMS: Array<Word64> = Array::with_max_entries(limits::TENANTS_MAX, MAPPED);
+/// When the next MAC from each NIC's link is due to be heard.
+#[map]
+pub static HEARD_AT: Array<Word64> = Array::with_max_entries(limits::ATTACHMENTS_MAX, MAPPED);
+
+#[map]
+pub static COUNTS: PerCpuArray<Tally> =
+    PerCpuArray::with_max_entries(limits::ATTACHMENTS_MAX * COUNTERS as u32, 0);
+#[map]
+pub static STOPS: PerCpuArray<u64> =
+    PerCpuArray::with_max_entries(limits::TENANTS_MAX * STOPS_STRIDE, 0);
+
+/// What the daemon has not yet been told.
+#[map]
+pub static HEARD: RingBuf = RingBuf::with_byte_size(limits::HEARD_BYTES, 0);
+
+/// Fragments that the daemon is to send in again.
+#[map]
+pub static PARKED: RingBuf = RingBuf::with_byte_size(limits::PARKED_BYTES, 0);
+
+/// A fragment that is parked.
+#[repr(C)]
+pub struct ParkedFrame {
+    pub parked: Parked,
+    pub frame: [u8; PARKED_BYTES_MAX as usize],
+}
+
+/// The packet at hand; every loaded program set has its own.
+#[map]
+pub static WORK: PerCpuArray<Work> = PerCpuArray::with_max_entries(1, 0);
+/// What a tracing program tells; the first word counts.
+#[map]
+pub static NOTES: Array<Notes> = Array::with_max_entries(1, MAPPED);
+
+/// Set by the loader, as read-only data: the verifier sees constants.
+#[unsafe(no_mangle)]
+pub static FLOW_LINES: Global<u32> = Global::new(limits::FLOW_LINES);
+#[unsafe(no_mangle)]
+pub static SECRET_LOW: Global<u64> = Global::new(0);
+#[unsafe(no_mangle)]
+pub static SECRET_HIGH: Global<u64> = Global::new(0);
+#[unsafe(no_mangle)]
+pub static TRACE: Global<u8> = Global::new(0);
+
+/// The trace of one packet.
+#[repr(C)]
+pub struct Notes {
+    pub count: u64,
+    pub notes: [Note; NOTES_MAX as usize],
+}
+/// This CPU's work, which no other program touches while one of ours runs.
+#[inline(always)]
+pub fn work() -> Option<&'static mut Work> {
+    let work = WORK.get_ptr_mut(0)?;
+    // SAFETY: one per CPU; programs of one set on one CPU run one after the other,
+    // each to its end, with bottom halves off.
+    Some(unsafe { &mut *work })
+}
+
