@@ -5,7 +5,6 @@
 //! a later one finds it by its pins and goes on without losing a packet, and
 //! [`detach`](detach::detach) alone removes it.
 
-pub mod attach;
 pub mod check;
 pub mod counters;
 pub mod datagrams;
@@ -15,9 +14,14 @@ pub mod flows;
 pub mod install;
 pub mod interface;
 pub mod place;
+pub mod refused;
 pub mod sweep;
 pub mod testrun;
 
+mod again;
+mod attach;
+mod attachment;
+mod counting;
 mod features;
 mod grace;
 mod heard;
@@ -25,6 +29,7 @@ mod held;
 mod hook;
 mod kernel;
 mod keyed;
+mod links;
 mod log;
 mod mapping;
 mod maps;
@@ -34,13 +39,10 @@ mod parking;
 mod privilege;
 mod programs;
 mod records;
-pub mod refused;
 mod settings;
 mod state;
 mod totals;
 mod ways;
-
-use std::{collections::HashMap, os::fd::OwnedFd, time::Instant};
 
 use aya::{
     Ebpf,
@@ -48,34 +50,17 @@ use aya::{
 };
 use dataplane_common::{
     LAYOUT_VERSION, limits,
-    stage::fragment::Again,
     table::{
         datagram::Datagram,
         flow::{FlowCold, FlowLine},
         total::{Intent, Total},
     },
-    tables::{Heard, Share, Tally},
+    tables::{Heard, Share},
     word::Word64,
 };
 
-use self::{
-    attach::Attaching,
-    counters::Counters,
-    heard::Ear,
-    install::VersionedTables,
-    kernel::Kernel,
-    log::ProgramLog,
-    mapping::Mapping,
-    parking::{Fragment, Parking},
-    place::Lock,
-    programs::Purpose,
-    refused::Refusals,
-    state::State,
-    testrun::Twin,
-    totals::{Index, Ink, Totals},
-};
 pub use self::{
-    attach::{Attach, Attached, Warning},
+    attachment::{Attach, Attached, Warning},
     counters::{AttachmentCounters, StopCount},
     datagrams::DatagramTable,
     error::Error,
@@ -89,6 +74,21 @@ pub use self::{
     sweep::{FlowTable, Swept},
     testrun::{TestFrame, Trace, Verdict},
     ways::Ways,
+};
+use self::{
+    counters::Counters,
+    heard::Ear,
+    install::VersionedTables,
+    kernel::Kernel,
+    log::ProgramLog,
+    mapping::Mapping,
+    parking::Parking,
+    place::Lock,
+    programs::Purpose,
+    refused::Refusals,
+    state::State,
+    testrun::Twin,
+    totals::{Index, Ink, Totals},
 };
 use crate::tables::Image;
 
@@ -224,7 +224,7 @@ impl Dataplane {
         }
         let mut take = |name| ebpf.take_map(name).ok_or(Error::MapMissing { name });
         let refusals = Refusals::new(take(maps::REFUSED)?, &take(maps::IN_CHARGE)?)?;
-        attach::renew(&place, &mut ebpf)?;
+        links::renew(&place, &mut ebpf)?;
         refusals.give_charge(own);
         for generation in before {
             programs::forget(&place.programs(generation))?;
@@ -297,12 +297,6 @@ impl Dataplane {
         check::check(image)
     }
 
-    /// Refuses what [`attach`](Self::attach) would, as far as it can be known before, and
-    /// touches nothing.
-    pub fn may_attach(&mut self, wanted: &[Attach]) -> Result<(), Error> {
-        self.attaching().find(wanted).map(drop)
-    }
-
     /// Half-flows that there is room for.
     #[must_use]
     pub const fn flow_lines(&self) -> u32 {
@@ -326,277 +320,9 @@ impl Dataplane {
         self.tables.read_back()
     }
 
-    /// Attaches all of these interfaces, or none; those that are attached already stay.
-    ///
-    /// Until an image that knows an interface is installed, nothing passes there. The
-    /// answer says what the compiler has to know for that image.
-    pub fn attach(&mut self, wanted: &[Attach]) -> Result<Vec<Attached>, Error> {
-        self.release_gone()?;
-        let attached = self.attaching().all(wanted)?;
-        self.begin_refusals(attached.iter())?;
-        Ok(attached)
-    }
-
-    /// As [`attach`](Self::attach), each for itself.
-    pub fn attach_each(
-        &mut self,
-        wanted: &[Attach],
-    ) -> Result<Vec<Result<Attached, Error>>, Error> {
-        self.release_gone()?;
-        let attached = self.attaching().each(wanted)?;
-        self.begin_refusals(attached.iter().flatten())?;
-        Ok(attached)
-    }
-
-    fn attaching(&mut self) -> Attaching<'_> {
-        let Self { place, state, ebpf, nics, .. } = self;
-        Attaching { place, state, ebpf, nics }
-    }
-
-    /// What these interfaces refuse is counted from now on.
-    fn begin_refusals<'a>(
-        &mut self,
-        attached: impl Iterator<Item = &'a Attached>,
-    ) -> Result<(), Error> {
-        for at in attached {
-            self.refusals.begin(&at.interface.name, &mut self.state)?;
-        }
-        self.state.write(&self.place.state_file())
-    }
-
-    /// Takes out interfaces that are gone, or have another name: nothing of what they were
-    /// is left for whoever gets their name or number.
-    pub fn release_gone(&mut self) -> Result<(), Error> {
-        held::check_namespace(&self.place, &self.state)?;
-        let (mut gone, mut released) = (Vec::new(), Ok(()));
-        for (name, before) in &self.state.interfaces {
-            match held::is_there(&self.place, name, before) {
-                Ok(true) => {}
-                Ok(false) => gone.push((name.clone(), before.ifindex)),
-                // One that cannot be asked keeps no other from being taken out.
-                Err(error) => released = Err(error),
-            }
-        }
-        if gone.is_empty() {
-            return released;
-        }
-        let numbers: Vec<_> = gone.iter().map(|(_, index)| *index).collect();
-        self.tables.purge(&numbers)?;
-        for (name, index) in &gone {
-            // An absent interface has left the map by itself.
-            let _ = self.nics.remove(*index);
-            self.refusals.end(name, &mut self.state);
-            if let Err(error) = detach::release(&self.place, &mut self.state, name, false) {
-                released = Err(error);
-            }
-            self.forget_parked(*index);
-        }
-        self.state.write(&self.place.state_file())?;
-        released
-    }
-
-    /// The names of the interfaces that are attached.
-    pub fn attached(&self) -> impl Iterator<Item = &str> {
-        self.state.interfaces.keys().map(String::as_str)
-    }
-
-    /// Gives one interface back: a tenant's port down, unless it is left open.
-    pub fn release(&mut self, name: &str, leave_open: bool) -> Result<Vec<detach::Done>, Error> {
-        let number = self.state.interfaces.get(name).map(|before| before.ifindex);
-        if let Some(number) = number {
-            // An absent interface has left the map by itself.
-            let _ = self.nics.remove(number);
-        }
-        self.refusals.end(name, &mut self.state);
-        let done = detach::release(&self.place, &mut self.state, name, leave_open)?;
-        if let Some(number) = number {
-            self.forget_parked(number);
-        }
-        self.state.write(&self.place.state_file())?;
-        Ok(done)
-    }
-
-    /// Packets and bytes of the first `attachments` attachments.
-    pub fn counters(&self, attachments: u32) -> Result<Vec<AttachmentCounters>, Error> {
-        self.counters.attachments(attachments)
-    }
-
-    /// Why packets of the first `tenants` tenants were stopped.
-    pub fn stops(&self, tenants: u32) -> Result<Vec<StopCount>, Error> {
-        self.counters.stops(tenants)
-    }
-
-    /// What interfaces did not take of what was sent to them, beyond what is counted at
-    /// attachments.
-    pub fn refused(&self) -> Result<Vec<RefusedAt>, Error> {
-        self.refusals.look(&self.state)
-    }
-
-    /// The same of this tenant, up to the last [`fold_refused`](Self::fold_refused).
-    #[must_use]
-    pub fn refused_of(&self, tenant: u32) -> u64 {
-        self.state.refused_of_tenants.get(&tenant).copied().unwrap_or(0)
-    }
-
-    /// Adds what was refused since the last call to the sum of whom `tenant` names by the
-    /// interface's number.
-    pub fn fold_refused(&mut self, tenant: impl Fn(u32) -> u32) -> Result<(), Error> {
-        // Written before anybody is told: a sum never goes back.
-        let mut state = self.state.clone();
-        if self.refusals.fold(&mut state, tenant)? {
-            state.write(&self.place.state_file())?;
-            self.state = state;
-        }
-        Ok(())
-    }
-
-    /// One that an interface refused was no packet of a tenant's.
-    pub fn not_refused(&mut self, interface: &str) {
-        refused::forgive(interface, &mut self.state);
-    }
-
-    /// What of refused packets this kernel does not tell.
-    #[must_use]
-    pub fn unseen(&self) -> &[String] {
-        &self.unseen
-    }
-
-    /// From now on these tenants, attachments and interfaces have counted nothing; to be called
-    /// before the first version that knows them under these numbers.
-    pub fn begin_counting(
-        &mut self,
-        tenants: &[u32],
-        attachments: &[u32],
-        interfaces: &[String],
-    ) -> Result<(), Error> {
-        if !tenants.is_empty() || !interfaces.is_empty() {
-            self.refusals.forget(tenants, interfaces, &mut self.state)?;
-            self.state.write(&self.place.state_file())?;
-        }
-        for tenant in tenants {
-            self.write_totals(|totals| totals.forget_tenant(*tenant));
-        }
-        self.counters.begin(tenants, attachments)
-    }
-
-    /// Forgets what the flows of these rules have carried.
-    pub fn forget_rules(&mut self, is_gone: impl Fn(u32) -> bool) {
-        self.write_totals(|totals| totals.forget_rules(is_gone));
-    }
-
-    /// Every half-flow in force.
-    pub fn flows(&self) -> impl Iterator<Item = HalfFlow> {
-        flows::in_force(self.flows.shared(), self.flows_cold.shared(), flows::now_ticks())
-    }
-
-    /// The flow table as programs and userland share it.
-    #[must_use]
-    pub fn flow_table(&self) -> FlowTable<'_> {
-        FlowTable {
-            lines: self.flows.shared(),
-            cold: self.flows_cold.shared(),
-            of_tenant: self.flows_of_tenant.shared(),
-        }
-    }
-
-    /// What flow keys are hashed with.
-    #[must_use]
-    pub const fn flow_secret(&self) -> [u64; 2] {
-        self.state.secret
-    }
-
-    /// One pass of the sweeper; flows of a tenant that is no more are over. What the programs
-    /// logged since the last pass is told.
-    pub fn sweep(&mut self, is_tenant: impl Fn(u32) -> bool) -> Result<Swept, Error> {
-        if let Some(log) = &mut self.log {
-            log.tell();
-        }
-        let table = FlowTable {
-            lines: self.flows.shared(),
-            cold: self.flows_cold.shared(),
-            of_tenant: self.flows_of_tenant.shared(),
-        };
-        self.datagram_table().sweep(&is_tenant, flows::now_ticks());
-        let Some(intent) = self.intent.shared().first() else { return Ok(Swept::default()) };
-        let totals = self.totals.shared();
-        let totals = &mut Totals { totals, intent, index: &mut self.index, pen: &Ink };
-        sweep::sweep(table, totals, is_tenant, flows::now_ticks(), grace::wait)
-    }
-
-    /// The datagrams under way, as programs and userland share them.
-    #[must_use]
-    pub fn datagram_table(&self) -> DatagramTable<'_> {
-        DatagramTable { slots: self.datagrams.shared(), shares: self.shares.shared() }
-    }
-
-    /// Can be read when a fragment was parked.
-    pub fn parked_signal(&self) -> std::io::Result<OwnedFd> {
-        self.parking.signal()
-    }
-
-    /// Sends in again the fragments that need wait no longer, at interfaces that are ours
-    /// still: what comes in elsewhere, nobody would judge. Answers whether others wait.
-    pub fn send_parked(&mut self) -> Result<bool, Error> {
-        let table = DatagramTable { slots: self.datagrams.shared(), shares: self.shares.shared() };
-        let (secret, ticks) = (self.state.secret, flows::now_ticks());
-        let is_known = |of: &Fragment| table.is_known(&of.key, of.owner, secret, ticks);
-        let due = self.parking.due(Instant::now(), is_known);
-        let (mut sent, mut hooks) = (Ok(()), HashMap::new());
-        for fragment in due {
-            table.release(fragment.share);
-            let Fragment { key, owner, ifindex, frame, .. } = &fragment;
-            let hooked = *hooks.entry(*ifindex).or_insert_with(|| self.held_at(*ifindex));
-            let Some(hooked) = hooked else { continue };
-            let again = Again::of(key, *owner, secret);
-            if let Some(note) = self.again.shared().get(again.index as usize) {
-                note.store(again.word(flows::now_ticks()));
-            }
-            let done = testrun::send_in(&self.ebpf, hooked, *ifindex, frame);
-            sent = sent.and(done);
-        }
-        sent.map(|()| self.parking.is_waiting())
-    }
-
-    /// Where our program sits on the interface of this number, if that is one of ours still:
-    /// the number may be another's by now.
-    fn held_at(&self, ifindex: u32) -> Option<Hooked> {
-        let mut known = self.state.interfaces.iter();
-        let is_held = |(name, before): &(&String, &state::Before)| {
-            before.ifindex == ifindex
-                && matches!(held::held(&self.place, name, before), Ok(held::Held::Yes))
-        };
-        known.find(is_held).map(|(_, before)| before.hooked)
-    }
-
-    /// What waits at an interface that is let go waits no more: another may get its number.
-    fn forget_parked(&mut self, ifindex: u32) {
-        let forgotten = self.parking.forget(Instant::now(), ifindex);
-        let table = self.datagram_table();
-        forgotten.iter().for_each(|fragment| table.release(fragment.share));
-    }
-
     /// Which MACs were heard of beyond the NICs since the last call.
     pub fn heard(&mut self) -> Vec<Heard> {
         self.ear.listen()
-    }
-
-    fn write_totals(&mut self, change: impl FnOnce(&mut Totals<'_, Ink>)) {
-        if let Some(intent) = self.intent.shared().first() {
-            let (totals, index) = (self.totals.shared(), &mut self.index);
-            change(&mut Totals { totals, intent, index, pen: &Ink });
-        }
-    }
-
-    /// What flows of this rule have carried, as far as it was folded.
-    #[must_use]
-    pub fn total_of_rule(&self, rule: u32) -> Tally {
-        self.index.of_rule(self.totals.shared(), rule)
-    }
-
-    /// What flows have carried that this tenant pays for, as far as it was folded.
-    #[must_use]
-    pub fn total_of_tenant(&self, tenant: u32) -> Tally {
-        self.index.of_tenant(self.totals.shared(), tenant)
     }
 
     /// Runs the programs that packets meet on a frame; tables change as by a packet.

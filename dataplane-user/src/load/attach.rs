@@ -8,152 +8,120 @@
 //! delivering program (which drops what no XDP program has decided), the entry
 //! program, and only then the interface is set up.
 
-use std::{fs, io, path::Path};
-
 use aya::{
     Ebpf,
     maps::{MapData, xdp::DevMapHash},
-    programs::{
-        LinkOrder, ProgramError, SchedClassifier, TcAttachType, XdpMode,
-        links::{FdLink, LinkError, PinnedLink},
-        tc::TcAttachOptions,
-    },
-    sys::SyscallError,
 };
-use dataplane_common::addr::Mac;
 
 use super::{
-    Error,
+    Dataplane, Error,
+    attachment::{Attach, Attached, Warning},
+    detach,
     held::{self, Held},
-    hook::{Hook, Hooked, Role, Shared},
+    hook::{Hook, Hooked, Role},
     interface::{Interface, Interfaces},
-    maps,
+    links,
     place::Place,
-    programs::{self, DELIVER, TC, XDP},
+    programs::TC,
     settings,
     state::{Before, State},
 };
 
-/// An interface that is to be ours.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Attach {
-    /// Its name.
-    pub interface: String,
-    /// Which object of the configuration asks for it (`uplink internet`), for messages.
-    pub wanted_by: String,
-    /// What it is to us.
-    pub role: Role,
-    /// Where the program is to sit.
-    pub hook: Hook,
-    /// What is left to the host.
-    pub shared: Shared,
-}
+impl Dataplane {
+    /// Refuses what [`attach`](Self::attach) would, as far as it can be known before, and
+    /// touches nothing.
+    pub fn may_attach(&mut self, wanted: &[Attach]) -> Result<(), Error> {
+        self.attaching().find(wanted).map(drop)
+    }
 
-impl Attach {
-    /// Where the program is to sit, if it can.
-    const fn hooked(&self) -> Hooked {
-        match (self.hook, self.role) {
-            (Hook::Xdp, _) | (Hook::Auto, Role::Uplink | Role::Access) => Hooked::Xdp,
-            (Hook::Tcx, _) | (Hook::Auto, Role::Port) => Hooked::Tcx,
+    /// Attaches all of these interfaces, or none; those that are attached already stay.
+    ///
+    /// Until an image that knows an interface is installed, nothing passes there. The
+    /// answer says what the compiler has to know for that image.
+    pub fn attach(&mut self, wanted: &[Attach]) -> Result<Vec<Attached>, Error> {
+        self.release_gone()?;
+        let attached = self.attaching().all(wanted)?;
+        self.begin_refusals(attached.iter())?;
+        Ok(attached)
+    }
+
+    /// As [`attach`](Self::attach), each for itself.
+    pub fn attach_each(
+        &mut self,
+        wanted: &[Attach],
+    ) -> Result<Vec<Result<Attached, Error>>, Error> {
+        self.release_gone()?;
+        let attached = self.attaching().each(wanted)?;
+        self.begin_refusals(attached.iter().flatten())?;
+        Ok(attached)
+    }
+
+    fn attaching(&mut self) -> Attaching<'_> {
+        let Self { place, state, ebpf, nics, .. } = self;
+        Attaching { place, state, ebpf, nics }
+    }
+
+    /// What these interfaces refuse is counted from now on.
+    fn begin_refusals<'a>(
+        &mut self,
+        attached: impl Iterator<Item = &'a Attached>,
+    ) -> Result<(), Error> {
+        for at in attached {
+            self.refusals.begin(&at.interface.name, &mut self.state)?;
         }
+        self.state.write(&self.place.state_file())
     }
 
-    /// A bond lends its program to its members, whose packets we do not know for its own; at
-    /// tcx they are, and LACP has been taken out.
-    fn check_kind(&self, interface: &Interface) -> Result<(), Error> {
-        let kind = interface.kind.clone();
-        if self.hooked() == Hooked::Xdp && matches!(kind.as_str(), "bond" | "team") {
-            let (interface, wanted_by) = (self.interface.clone(), self.wanted_by.clone());
-            return Err(Error::XdpOnBond { interface, wanted_by, kind });
+    /// Takes out interfaces that are gone, or have another name: nothing of what they were
+    /// is left for whoever gets their name or number.
+    pub fn release_gone(&mut self) -> Result<(), Error> {
+        held::check_namespace(&self.place, &self.state)?;
+        let (mut gone, mut released) = (Vec::new(), Ok(()));
+        for (name, before) in &self.state.interfaces {
+            match held::is_there(&self.place, name, before) {
+                Ok(true) => {}
+                Ok(false) => gone.push((name.clone(), before.ifindex)),
+                // One that cannot be asked keeps no other from being taken out.
+                Err(error) => released = Err(error),
+            }
         }
-        Ok(())
-    }
-
-    fn missing(&self) -> Error {
-        let (interface, wanted_by) = (self.interface.clone(), self.wanted_by.clone());
-        Error::InterfaceMissing { interface, wanted_by, names: Vec::new() }
-    }
-
-    fn twice(&self) -> Error {
-        let (interface, wanted_by) = (self.interface.clone(), self.wanted_by.clone());
-        Error::InterfaceTwice { interface, wanted_by }
-    }
-
-    fn refused(&self, program: &'static str, error: ProgramError) -> Error {
-        Error::Attach {
-            interface: self.interface.clone(),
-            wanted_by: self.wanted_by.clone(),
-            program,
-            source: Box::new(error),
+        if gone.is_empty() {
+            return released;
         }
-    }
-}
-
-/// What there is to undo if another interface cannot be attached.
-struct Undo {
-    name: String,
-    /// As it was attached before, if it was.
-    before: Option<Before>,
-}
-
-/// An interface that is ours.
-#[derive(Debug)]
-pub struct Attached {
-    /// As it was found, or as it is by now.
-    pub interface: Interface,
-    /// What it is to us.
-    pub role: Role,
-    /// Where the program sits.
-    pub hooked: Hooked,
-    /// How it is sent to: [`dataplane_common::table::next_hop::output_kind`].
-    pub output_kind: u32,
-    /// What the operator has to know.
-    pub warning: Option<Warning>,
-}
-
-/// What the operator has to know about an attachment.
-#[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the messages say it")]
-pub enum Warning {
-    #[error("{refusal}; tcx is used, at which a dropped packet costs more")]
-    FellBack { refusal: Error },
-    #[error(
-        "{wanted_by}: XDP on port {interface}: what a server leaves to its NIC (checksums, \
-         segmentation) is lost on the way to NICs and other ports; switch it off in the server"
-    )]
-    XdpOnPort { interface: String, wanted_by: String },
-}
-
-impl Attached {
-    fn new(
-        attach: &Attach,
-        interface: Interface,
-        hooked: Hooked,
-        warning: Option<Warning>,
-    ) -> Self {
-        let role = attach.role;
-        let output_kind = interface.output_kind(role, hooked);
-        Self { interface, role, hooked, output_kind, warning }
-    }
-
-    /// Notes how the interface is now; answers whether that is news to the tables.
-    pub fn follow(&mut self, now: &Interface) -> bool {
-        if now.index != self.interface.index {
-            // Another one by that name, on which nothing of ours is yet.
-            return false;
+        let numbers: Vec<_> = gone.iter().map(|(_, index)| *index).collect();
+        self.tables.purge(&numbers)?;
+        for (name, index) in &gone {
+            // An absent interface has left the map by itself.
+            let _ = self.nics.remove(*index);
+            self.refusals.end(name, &mut self.state);
+            if let Err(error) = detach::release(&self.place, &mut self.state, name, false) {
+                released = Err(error);
+            }
+            self.forget_parked(*index);
         }
-        let output_kind = now.output_kind(self.role, self.hooked);
-        let known = (self.interface.mac, self.interface.mtu_bytes, self.output_kind);
-        let is_news = known != (now.mac, now.mtu_bytes, output_kind);
-        self.interface = now.clone();
-        self.output_kind = output_kind;
-        is_news
+        self.state.write(&self.place.state_file())?;
+        released
     }
 
-    /// The MAC of the interface.
-    #[must_use]
-    pub const fn mac(&self) -> Mac {
-        self.interface.mac
+    /// The names of the interfaces that are attached.
+    pub fn attached(&self) -> impl Iterator<Item = &str> {
+        self.state.interfaces.keys().map(String::as_str)
+    }
+
+    /// Gives one interface back: a tenant's port down, unless it is left open.
+    pub fn release(&mut self, name: &str, leave_open: bool) -> Result<Vec<detach::Done>, Error> {
+        let number = self.state.interfaces.get(name).map(|before| before.ifindex);
+        if let Some(number) = number {
+            // An absent interface has left the map by itself.
+            let _ = self.nics.remove(number);
+        }
+        self.refusals.end(name, &mut self.state);
+        let done = detach::release(&self.place, &mut self.state, name, leave_open)?;
+        if let Some(number) = number {
+            self.forget_parked(number);
+        }
+        self.state.write(&self.place.state_file())?;
+        Ok(done)
     }
 }
 
@@ -165,8 +133,12 @@ pub(super) struct Attaching<'l> {
     pub(super) nics: &'l mut DevMapHash<MapData>,
 }
 
-/// What holds a program on an interface, as named in the pin folder.
-const LINKS: [(&str, &str); 3] = [("xdp", XDP), ("tcx", TC), ("deliver", DELIVER)];
+/// What there is to undo if another interface cannot be attached.
+struct Undo {
+    name: String,
+    /// As it was attached before, if it was.
+    before: Option<Before>,
+}
 
 /// What is going to be done to an interface that has nothing of ours.
 struct Plan {
@@ -308,7 +280,7 @@ impl Attaching<'_> {
             return Ok(interface);
         }
         interface.check(wanted_by, &attach.shared)?;
-        if is_guarded(name) {
+        if links::is_guarded(name) {
             let (interface, wanted_by) = (name.clone(), wanted_by.clone());
             return Err(Error::GuardedAlready { interface, wanted_by });
         }
@@ -438,66 +410,6 @@ impl Attaching<'_> {
         Ok(Attached::new(attach, interface, before.hooked, warning))
     }
 
-    fn xdp(&mut self, attach: &Attach, index: u32) -> Result<(), Error> {
-        let interface = attach.interface.clone();
-        let wanted_by = attach.wanted_by.clone();
-        self.tcx(attach, DELIVER, "deliver")?;
-        let program = programs::xdp(self.ebpf, XDP)?;
-        let link = match program.attach_to_if_index(index, XdpMode::Driver) {
-            Ok(id) => program.take_link(id),
-            Err(error) => Err(error),
-        };
-        let link = match link {
-            Ok(link) => link,
-            Err(error) => {
-                unlink(self.place, &interface, "deliver")?;
-                return Err(xdp_refused(attach, error));
-            }
-        };
-        // Without a link of the kernel's own (before Linux 5.9) nothing would outlive us.
-        let link = FdLink::try_from(link).map_err(|source| Error::Link {
-            interface: interface.clone(),
-            wanted_by: wanted_by.clone(),
-            program: XDP,
-            source,
-        })?;
-        self.nics.insert(index, index, None, 0).map_err(|error| {
-            attach.refused(maps::NICS, ProgramError::IOError(io::Error::other(error)))
-        })?;
-        link.pin(self.place.link(&interface, "xdp")).map_err(|source| Error::PinLink {
-            interface,
-            wanted_by,
-            program: XDP,
-            source,
-        })?;
-        Ok(())
-    }
-
-    fn tcx(&mut self, attach: &Attach, name: &'static str, hook: &str) -> Result<(), Error> {
-        let interface = attach.interface.clone();
-        let wanted_by = attach.wanted_by.clone();
-        let program = programs::tc(self.ebpf, name)?;
-        // Before whoever else is there, who would see our packets undecided.
-        let options = TcAttachOptions::TcxOrder(LinkOrder::first());
-        let link = program
-            .attach_with_options(&interface, TcAttachType::Ingress, options)
-            .and_then(|id| program.take_link(id))
-            .map_err(|error| attach.refused(name, error))?;
-        let link = FdLink::try_from(link).map_err(|source| Error::Link {
-            interface: interface.clone(),
-            wanted_by: wanted_by.clone(),
-            program: name,
-            source,
-        })?;
-        link.pin(self.place.link(&interface, hook)).map_err(|source| Error::PinLink {
-            interface,
-            wanted_by,
-            program: name,
-            source,
-        })?;
-        Ok(())
-    }
-
     fn remember(&mut self, name: &str, before: &Before) -> Result<(), Error> {
         self.state.remember(name, before.clone());
         self.write()
@@ -512,124 +424,7 @@ impl Attaching<'_> {
         if let Some(before) = self.state.interfaces.get(name) {
             let _ = self.nics.remove(before.ifindex);
         }
-        super::detach::release(self.place, self.state, name, true)?;
+        detach::release(self.place, self.state, name, true)?;
         self.write()
-    }
-}
-
-/// Has another sekisho its program on the interface? A kernel that cannot tell has none.
-fn is_guarded(interface: &str) -> bool {
-    let query = SchedClassifier::query_tcx(interface, TcAttachType::Ingress);
-    let own = [TC, DELIVER].map(|name| &name.as_bytes()[..name.len().min(KERNEL_NAME_BYTES_MAX)]);
-    query.is_ok_and(|(_, found)| found.iter().any(|program| own.contains(&program.name())))
-}
-
-/// BPF_OBJ_NAME_LEN without its closing zero (linux/bpf.h).
-const KERNEL_NAME_BYTES_MAX: usize = 15;
-
-/// Takes a program off an interface: the pin is all that holds it there.
-pub(super) fn unlink(place: &Place, interface: &str, hook: &str) -> Result<bool, Error> {
-    let path = place.link(interface, hook);
-    match fs::remove_file(&path) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(source) => Err(Error::File { path, source }),
-    }
-}
-
-fn xdp_refused(attach: &Attach, error: ProgramError) -> Error {
-    const EBUSY: i32 = 16;
-    let interface = attach.interface.clone();
-    let wanted_by = attach.wanted_by.clone();
-    if let ProgramError::SyscallError(SyscallError { io_error: source, .. }) = error {
-        if source.raw_os_error() == Some(EBUSY) {
-            Error::XdpInUse { interface, wanted_by, id: None }
-        } else {
-            Error::XdpRefused { interface, wanted_by, source }
-        }
-    } else if let ProgramError::XdpError(error) = error {
-        Error::XdpRefused { interface, wanted_by, source: io::Error::other(error) }
-    } else {
-        attach.refused(XDP, error)
-    }
-}
-
-/// Gives every attached interface the programs of this generation, without a packet
-/// between the old and the new.
-pub(super) fn renew(place: &Place, ebpf: &mut Ebpf) -> Result<(), Error> {
-    let folder = place.links();
-    for entry in fs::read_dir(&folder).map_err(Error::file(&folder))? {
-        let path = entry.map_err(Error::file(&folder))?.path();
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-        let Some((interface, hook)) = name.as_deref().and_then(|name| name.rsplit_once('-')) else {
-            continue;
-        };
-        let Some((_, program)) = LINKS.into_iter().find(|&(known, _)| known == hook) else {
-            continue;
-        };
-        renew_one(ebpf, &path, interface, program)?;
-    }
-    Ok(())
-}
-
-fn renew_one(
-    ebpf: &mut Ebpf,
-    path: &Path,
-    interface: &str,
-    program: &'static str,
-) -> Result<(), Error> {
-    const ENOLINK: i32 = 67;
-    let interface = interface.to_owned();
-    let wanted_by = "what is attached".to_owned();
-    let link: Result<FdLink, LinkError> = PinnedLink::from_pin(path).map(Into::into);
-    let renewed = if program == XDP {
-        let own = programs::xdp(ebpf, program)?;
-        link.and_then(TryInto::try_into)
-            .map(|link| own.attach_to_link(link).and_then(|id| own.take_link(id)).map(drop))
-    } else {
-        let own = programs::tc(ebpf, program)?;
-        link.and_then(TryInto::try_into)
-            .map(|link| own.attach_to_link(link).and_then(|id| own.take_link(id)).map(drop))
-    };
-    match renewed {
-        Ok(Ok(())) => Ok(()),
-        // The interface is gone. The pin stays as long as it is remembered, and tells so.
-        Ok(Err(ProgramError::SyscallError(error)))
-            if error.io_error.raw_os_error() == Some(ENOLINK) =>
-        {
-            Ok(())
-        }
-        Ok(Err(error)) => {
-            Err(Error::Attach { interface, wanted_by, program, source: Box::new(error) })
-        }
-        Err(source) => Err(Error::Link { interface, wanted_by, program, source }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bond_has_no_xdp() {
-        let mut bond = Interface::find("lo", "a test").expect("every namespace has one");
-        let attach = |hook| Attach {
-            interface: "bond0".into(),
-            wanted_by: "uplink out".into(),
-            role: Role::Uplink,
-            hook,
-            shared: Shared::default(),
-        };
-        for (kind, hook, is_refused) in [
-            ("bond", Hook::Auto, true),
-            ("bond", Hook::Xdp, true),
-            ("team", Hook::Xdp, true),
-            ("bond", Hook::Tcx, false),
-            ("veth", Hook::Xdp, false),
-        ] {
-            bond.kind = kind.into();
-            let refused = attach(hook).check_kind(&bond);
-            assert_eq!(refused.is_err(), is_refused, "{kind} {hook:?}: {refused:?}");
-        }
     }
 }

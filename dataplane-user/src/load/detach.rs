@@ -7,11 +7,10 @@
 use std::{fmt, fs, io, path::Path};
 
 use super::{
-    Error,
-    attach::unlink,
-    held,
+    Error, held,
     hook::Role,
     interface::Interface,
+    links::unlink,
     place::Place,
     programs, settings,
     state::{Before, State},

@@ -181,12 +181,12 @@ fn undisturbed(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(),
 }
 
 fn is_disturbed(error: &ProgramError) -> bool {
-    match error {
-        ProgramError::LoadError { io_error, .. }
-        | ProgramError::SyscallError(SyscallError { io_error, .. }) => {
-            io_error.kind() == ErrorKind::WouldBlock
-        }
-        _ => false,
+    if let ProgramError::LoadError { io_error, .. }
+    | ProgramError::SyscallError(SyscallError { io_error, .. }) = error
+    {
+        io_error.kind() == ErrorKind::WouldBlock
+    } else {
+        false
     }
 }
 
