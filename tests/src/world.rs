@@ -257,10 +257,6 @@ impl World {
         if let Some(attachment) = self.image.attachments.get_mut(&at) {
             attachment.endpoint = id;
         }
-        for addr in own_addrs {
-            let (addr, _) = prefix(addr);
-            self.image.routes.push((key(uplink.zone, addr), 128, to(route_kind::OWN, 0)));
-        }
         End { id, hop, ..uplink }
     }
 
@@ -426,6 +422,8 @@ impl World {
         let mut record = Zone { generation: 1, mac: Mac(router), ..Zone::default() };
         for addr in own_addrs {
             own(&mut record, addr);
+            let (addr, _) = prefix(addr);
+            self.image.routes.push((key(zone, addr), 128, to(route_kind::OWN, 0)));
         }
         push(&mut self.image.zones, record);
         let attached = Attachment { kind, zone, ..Attachment::default() };

@@ -219,11 +219,7 @@ fn uplink(b: &mut Builder<'_>, ix: UplinkIx, uplink: &Uplink) {
     }
     let addresses: Vec<_> = uplink.addresses.iter().map(IpNetwork::ip).collect();
     host_addresses(b, &mut routes, &uplink.host);
-    // What both have, the host answers for.
-    for &address in addresses.iter().filter(|own| !host.contains(own)) {
-        let route = Route { kind: kind::OWN, ..Route::default() };
-        routes.add(b, address.into(), "our own address", route);
-    }
+    own_addresses(b, &mut routes, &addresses, &uplink.host);
     let zone = link(b.own_mac(uplink.mac, uplink.attachment), &addresses);
     finish(b, id, 0, zone, routes.content);
 }
@@ -260,6 +256,7 @@ fn access(b: &mut Builder<'_>, ix: AccessIx, access: &Access) {
             routes.add(b, pool, "its lines", route);
         }
         host_addresses(b, &mut routes, &access.host);
+        own_addresses(b, &mut routes, &addresses, &access.host);
     }
     finish(b, id, 0, zone, routes.content);
 }
@@ -271,6 +268,15 @@ fn host_addresses(b: &mut Builder<'_>, routes: &mut Routes, host: &HostShare) {
         let zone = policies::of_host(b, &name, address, host);
         let route = Route { kind: kind::HOST, zone, ..Route::default() };
         routes.add(b, address.into(), "the host's own address", route);
+    }
+}
+
+/// Our own addresses on a link. What both have, the host answers for.
+fn own_addresses(b: &mut Builder<'_>, routes: &mut Routes, own: &[IpAddr], host: &HostShare) {
+    let hosts = host.addresses();
+    for &address in own.iter().filter(|own| !hosts.contains(own)) {
+        let route = Route { kind: kind::OWN, ..Route::default() };
+        routes.add(b, address.into(), "our own address", route);
     }
 }
 

@@ -39,6 +39,7 @@ impl Reference<'_> {
             Party::Line(ix) => {
                 let access = &self.site.accesses[self.site.lines[ix].access];
                 let is_inside = access.pools.iter().any(|pool| pool.contains(src))
+                    || access.addresses.iter().any(|own| own.ip() == src)
                     || access.host.entries.iter().any(|entry| entry.address == src);
                 (!is_inside).then_some(&access.host)
             }

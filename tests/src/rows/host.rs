@@ -86,6 +86,12 @@ fn borders(s: &Site) -> Vec<Row> {
         )
         .stopped(0, Stop::NoSession),
         row(
+            "to the host on an access from our own address there",
+            s.access,
+            s.routed(s.access).ip("100.127.0.1", ON_ACCESS).tcp(1, 22, SYN, 0, 0),
+        )
+        .stopped(0, Stop::NoSession),
+        row(
             "beside the host on an access",
             s.access,
             s.routed(s.access).ip("100.127.0.9", "10.1.0.20").udp(1, 53),

@@ -84,7 +84,8 @@ impl Trial {
         let entry = share.entries.get(chance.below(share.entries.len().max(1)))?;
         let is_v4 = entry.address.is_ipv4();
         let mut sources: Vec<_> = OUTSIDE.iter().chain(NEIGHBOURS).map(|text| ip(text)).collect();
-        if chance.once_in(8) {
+        let is_anybody = chance.once_in(4);
+        if is_anybody {
             sources = self.addresses();
         }
         sources.retain(|source| source.is_ipv4() == is_v4);
@@ -98,7 +99,8 @@ impl Trial {
         let own = if chance.once_in(6) { own + 1 } else { own };
         let protocol = if chance.once_in(8) { *chance.of(&[6, 17, 1, 47]) } else { protocol };
         let client = Traffic::CLIENTS_FIRST + number;
-        let is_answer = is_answer != chance.once_in(6);
+        // From a line it is no business of the host's, and answers nothing.
+        let is_answer = is_answer != chance.once_in(6) && !is_anybody;
         let (src, dst) = if is_answer { (own, client) } else { (client, own) };
         let traffic = match protocol {
             6 | 17 => Traffic::Ports { protocol, src, dst },
@@ -175,6 +177,8 @@ impl Trial {
         let sessions = self.site.sessions.iter().flat_map(|session| &session.addresses);
         let hosts = self.site.uplinks.values().map(|uplink| &uplink.host);
         let hosts = hosts.chain(self.site.accesses.values().map(|access| &access.host));
+        let uplinks = self.site.uplinks.values().flat_map(|uplink| &uplink.addresses);
+        let accesses = self.site.accesses.values().flat_map(|access| &access.addresses);
         let other = OUTSIDE.iter().chain(ELSEWHERE).filter_map(|text| text.parse().ok());
         fixed
             .chain(pairs.map(|pair| pair.prefix.ip()))
@@ -182,6 +186,7 @@ impl Trial {
             .chain(sessions.clone().map(IpNetwork::ip))
             .chain(sessions.map(IpNetwork::ip))
             .chain(hosts.flat_map(HostShare::addresses))
+            .chain(uplinks.chain(accesses).map(IpNetwork::ip))
             .chain(other)
             .collect()
     }
