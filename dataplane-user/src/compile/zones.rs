@@ -292,19 +292,73 @@ fn hops(b: &mut Builder<'_>, ix: UplinkIx, uplink: &Uplink, is_v4: bool) -> Vec<
     of_family.map(|hop| endpoints::uplink_hop(b, ix, uplink, hop)).collect()
 }
 
-/// A route by these next hops. In the place of one that cannot be reached stands
-/// another that can, so that the flows of the others stay where they are.
+/// A route by these next hops.
 fn via(b: &Builder<'_>, hops: &[u32]) -> Route {
-    let is_ready = |hop: &&u32| b.image.next_hops[**hop as usize].state == state::READY;
-    let ready: Vec<_> = hops.iter().filter(is_ready).collect();
+    let is_ready = |hop| b.image.next_hops[hop as usize].state == state::READY;
+    let hops = &hops[..hops.len().min(HOPS_MAX)];
     let mut route = Route { kind: kind::VIA, ..Route::default() };
-    for (at, (slot, hop)) in route.hops.iter_mut().zip(hops).enumerate() {
-        *slot = match ready.as_slice() {
-            [] => *hop,
-            _ if is_ready(&hop) => *hop,
-            ready => *ready[at % ready.len()],
-        };
+    if !hops.is_empty() {
+        route.hops_count = (HOPS_MAX - HOPS_MAX % hops.len()) as u32;
+        route.hops = shares(hops, route.hops_count as usize, is_ready);
     }
-    route.hops_count = hops.len().min(HOPS_MAX) as u32;
+    // One is looked up without a choice.
+    if hops.len() == 1 {
+        route.hops_count = 1;
+    }
     route
+}
+
+/// Who carries which of `count` equal shares of the flows: each of the next hops as many, and
+/// for one that cannot be reached, others that can. Whose share it is then, only that share and
+/// who can be reached decide (rendezvous hashing, Thaler and Ravishankar 1998): when one more
+/// goes or one comes back, nothing moves but what it carried or carries.
+fn shares(hops: &[u32], count: usize, is_ready: impl Fn(u32) -> bool) -> [u32; HOPS_MAX] {
+    let ready: Vec<_> = hops.iter().copied().filter(|&hop| is_ready(hop)).collect();
+    let weight = |at: usize, hop: u32| {
+        let seed = ((at as u64) << 32 | u64::from(hop)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (seed ^ (seed >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93) >> 32
+    };
+    let mut shares = [0; HOPS_MAX];
+    for (at, share) in shares.iter_mut().enumerate().take(count) {
+        let own = hops[at % hops.len()];
+        let substitute = ready.iter().copied().max_by_key(|&hop| weight(at, hop));
+        *share = if is_ready(own) { own } else { substitute.unwrap_or(own) };
+    }
+    shares
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_next_hops_only_the_flows_of_the_one_that_goes_or_comes_move() {
+        for all in 2..=HOPS_MAX as u32 {
+            let hops: Vec<_> = (101..101 + all).collect();
+            let count = HOPS_MAX - HOPS_MAX % hops.len();
+            let among = |dead: &[u32]| shares(&hops, count, |hop| !dead.contains(&hop));
+            let whole = among(&[]);
+            let each = count / hops.len();
+            assert!(hops.iter().all(|hop| whole.iter().filter(|&of| of == hop).count() == each));
+            let mut dead = Vec::new();
+            for &next in hops.iter().rev().take(hops.len() - 1) {
+                let before = among(&dead);
+                dead.push(next);
+                let after = among(&dead);
+                for (was, is) in before.iter().zip(after).take(count) {
+                    assert_eq!(*was == next, *was != is, "{was} to {is} when {next} of {all} died");
+                }
+            }
+            assert_eq!(among(&hops), whole, "nobody is better than another");
+        }
+    }
+
+    #[test]
+    fn who_is_not_there_leaves_its_flows_to_more_than_one() {
+        let heirs = shares(&[7, 8, 9, 10], HOPS_MAX, |hop| hop != 8);
+        let mut heirs: Vec<_> = heirs.into_iter().skip(1).step_by(4).collect();
+        heirs.sort_unstable();
+        heirs.dedup();
+        assert!(heirs.len() > 1 && !heirs.contains(&8), "{heirs:?}");
+    }
 }
