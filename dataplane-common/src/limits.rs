@@ -56,16 +56,16 @@ pub const AGAIN: u32 = 512;
 
 /// What was heard and the daemon has not yet read, bytes (40 a piece): a power of two
 /// and a multiple of pages, and more than all tenants and a thousand links may tell at once.
-pub const HEARD_BYTES: u32 = 1 << 22;
+pub const HEARD_BYTES: u32 = 1 << 23;
 const _: () = assert!(HEARD_BYTES / 40 > TENANTS_MAX * CLAIMS_BURST + 1000 * HEARD_BURST);
 /// MACs a second that the daemon hears from one NIC's link: its next hops answer once a second.
 pub const HEARD_PER_SECOND: u32 = 100;
 /// Such MACs at once.
 pub const HEARD_BURST: u32 = 64;
 /// Addresses a second of which a tenant's ports may tell the daemon that they have them now.
-pub const CLAIMS_PER_SECOND: u32 = 2;
+pub const CLAIMS_PER_SECOND: u32 = 10;
 /// Such addresses at once.
-pub const CLAIMS_BURST: u32 = 20;
+pub const CLAIMS_BURST: u32 = 100;
 
 /// Ports of all networks, as floods look for them.
 pub const FLOOD_PORTS_MAX: u32 = ENDPOINTS_MAX;

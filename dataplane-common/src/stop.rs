@@ -53,7 +53,8 @@ stops! {
     FragmentBad = "fragment_bad",
     /// A first fragment too short to hold the transport header (RFC 1858, RFC 7112).
     FragmentTiny = "fragment_tiny",
-    /// The TCP, UDP or ICMP header is cut short or contradicts itself.
+    /// The TCP, UDP or ICMP header is cut short or contradicts itself, or a neighbour message's
+    /// checksum is wrong.
     BadTransport = "bad_transport",
     // admit
     /// The source address can be nobody's: loopback, multicast, reserved, the destination's.

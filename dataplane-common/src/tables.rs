@@ -114,8 +114,8 @@ pub trait Tables {
 
     /// Counts a packet that came in or went out at an attachment.
     fn count(&self, attachment: u32, counter: Counter, packets: u32, bytes: u32);
-    /// Tells the daemon what was heard; if it does not keep up, nothing.
-    fn hear(&self, heard: &Heard);
+    /// Tells the daemon what was heard; false: it does not keep up.
+    fn hear(&self, heard: &Heard) -> bool;
     /// Counts packets that were not forwarded.
     fn count_stop(&self, tenant: u32, stop: Stop, packets: u32);
 
@@ -175,8 +175,8 @@ pub struct Heard {
     pub mac: u64,
     /// The attachment that it was heard at.
     pub attachment: u32,
-    /// Zero.
-    pub zero: u32,
+    /// 1: it replaces what was known (RFC 4861 section 4.4, Override); 0: it does not.
+    pub overrides: u32,
 }
 const _: () = assert!(size_of::<Heard>() == 32);
 

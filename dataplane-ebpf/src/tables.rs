@@ -387,11 +387,8 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn hear(&self, heard: &Heard) {
-        if !self.is_tracing() {
-            // Where there is no room, the daemon asks again.
-            let _ = HEARD.output::<Heard>(heard, 0);
-        }
+    fn hear(&self, heard: &Heard) -> bool {
+        self.is_tracing() || HEARD.output::<Heard>(heard, 0).is_ok()
     }
 
     #[inline(always)]

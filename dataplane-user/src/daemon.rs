@@ -29,7 +29,7 @@ use crate::{
     view::Applied,
 };
 use anyhow::{Context, bail};
-use dataplane_common::addr::Mac;
+use dataplane_common::{addr::Mac, tables::Heard};
 
 pub use lifeline::Asker;
 use lifeline::Lifeline;
@@ -135,12 +135,6 @@ impl Daemon {
         }
         let is_new = dataplane.version() == 0;
         let (compiled, neighbours, held) = numbers::read(&options.place, &dataplane)?;
-        // What was heard while nobody listened may be old.
-        for _ in 0..HEARD_READS_MAX {
-            if dataplane.heard().is_empty() {
-                break;
-            }
-        }
         let mut watch = Watch::default();
         watch.follow(needs::questions(&site, &[]), &neighbours);
         let mut neighbours = Neighbourhood {
@@ -157,6 +151,15 @@ impl Daemon {
                 let is_behind = false;
                 let mut daemon =
                     Self { options, dataplane, in_force, neighbours, is_behind, started };
+                // What was said of next hops while nobody listened may be old; of an address that
+                // several ports may have, the last that said so believes that it has it.
+                for _ in 0..HEARD_READS_MAX {
+                    let heard = daemon.dataplane.heard();
+                    if heard.is_empty() {
+                        break;
+                    }
+                    daemon.note(heard, true);
+                }
                 daemon.wait_for_answers();
                 Ok(daemon)
             }
@@ -264,9 +267,25 @@ impl Daemon {
         Ok(self.dataplane.send_parked()?)
     }
 
-    /// Notes whether anything about a next hop is new.
+    /// Notes what is heard, and asks again.
     fn hear(&mut self) {
         let heard = self.dataplane.heard();
+        self.note(heard, false);
+        self.is_behind |= self.neighbours.claims.due(Instant::now());
+        let Neighbourhood { watch, sender, .. } = &mut self.neighbours;
+        for dead in watch.ask(sender) {
+            let Question { target, interface, .. } = dead;
+            warn(format_args!("next hop {target} ({interface}) does not answer any more"));
+            self.is_behind = true;
+        }
+        // Its counters have them as well, and nobody's packet was lost.
+        for interface in self.neighbours.sender.take_refused() {
+            self.dataplane.not_refused(&interface);
+        }
+    }
+
+    /// Notes who has an address now, and whether anything about a next hop is new.
+    fn note(&mut self, heard: Vec<Heard>, is_old: bool) {
         let links = if heard.is_empty() { HashMap::new() } else { self.links() };
         for heard in heard {
             let Some((ix, interface, vlan)) = links.get(&heard.attachment) else { continue };
@@ -278,24 +297,13 @@ impl Daemon {
                 continue;
             }
             let link = (interface.clone(), *vlan, address);
-            let was_dead = watch.is_dead(&link);
-            if watch.heard(&link, mac) {
+            let was_silent = watch.is_dead(&link);
+            if !is_old && watch.heard(&link, mac, heard.overrides != 0) {
                 self.is_behind = true;
-                if was_dead {
-                    eprintln!("sekisho: next hop {address} ({interface}) answers again");
+                if was_silent {
+                    eprintln!("sekisho: next hop {address} ({interface}) answers now");
                 }
             }
-        }
-        self.is_behind |= self.neighbours.claims.due(Instant::now());
-        let Neighbourhood { watch, sender, .. } = &mut self.neighbours;
-        for dead in watch.ask(sender) {
-            let Question { target, interface, .. } = dead;
-            warn(format_args!("next hop {target} ({interface}) does not answer any more"));
-            self.is_behind = true;
-        }
-        // Its counters have them as well, and nobody's packet was lost.
-        for interface in self.neighbours.sender.take_refused() {
-            self.dataplane.not_refused(&interface);
         }
     }
 
@@ -319,7 +327,7 @@ impl Daemon {
             self.hear();
         }
         let renewed = if self.is_behind { self.renew() } else { Ok(()) };
-        let silent = self.neighbours.watch.unknown().map(|question| {
+        let silent = self.neighbours.watch.give_up().into_iter().map(|question| {
             let Question { target, interface, .. } = question;
             format!("next hop {target} ({interface}) does not answer yet; it is asked again")
         });

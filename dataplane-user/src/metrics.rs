@@ -29,6 +29,12 @@ struct Direction {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct InState {
+    object: String,
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Table {
     table: String,
 }
@@ -41,6 +47,7 @@ pub fn text(daemon: &Daemon) -> anyhow::Result<String> {
     drops(&mut registry, &daemon.drops()?);
     attachments(&mut registry, &daemon.counters()?);
     let status = daemon.status()?;
+    next_hops(&mut registry, &status.next_hops);
     tables(&mut registry, &status.tables);
     let version = Gauge::<i64>::default();
     version.set(i64::from(status.site_version));
@@ -102,6 +109,19 @@ fn refused(packets: &Count<Direction>, object: &str, interface: &str, vlan: u16,
     let (object, interface) = (object.to_owned(), interface.to_owned());
     let labels = Direction { object, interface, vlan, direction: "refused" };
     packets.get_or_create(&labels).inc_by(count);
+}
+
+/// How many of each object are in each state, those that are none as well: what is to be
+/// alarmed about is there before it happens.
+fn next_hops(registry: &mut Registry, next_hops: &[view::NextHop]) {
+    let family = Family::<InState, Gauge>::default();
+    registry.register("next_hops", "Next hops by state", family.clone());
+    for row in next_hops {
+        for state in view::NextHop::STATES {
+            let labels = InState { object: row.object.clone(), state };
+            family.get_or_create(&labels).inc_by(i64::from(row.state == state));
+        }
+    }
 }
 
 fn tables(registry: &mut Registry, fills: &[view::Fill]) {

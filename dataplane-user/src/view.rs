@@ -3,6 +3,8 @@
 //! These are the bodies of the control socket's answers and of `-o json`. Field
 //! names are part of the interface: they may be added to, never changed.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 /// `sekisho status`.
@@ -20,8 +22,30 @@ pub struct Status {
     pub uptime_s: u64,
     /// Every attachment.
     pub attachments: Vec<Attachment>,
+    /// Every next hop of uplinks and accesses.
+    pub next_hops: Vec<NextHop>,
     /// How full the tables are.
     pub tables: Vec<Fill>,
+}
+
+/// A router outside.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct NextHop {
+    /// Whose it is: `uplink internet`, `access mobile`.
+    pub object: String,
+    /// Its address.
+    pub address: IpAddr,
+    /// Its MAC, as far as it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mac: Option<String>,
+    /// `permanent`: its MAC is in the site file and it is not asked; `reachable`: it answers;
+    /// `incomplete`: it has not answered yet; `failed`: it does not answer.
+    pub state: String,
+}
+
+impl NextHop {
+    /// What `state` can be.
+    pub const STATES: [&'static str; 4] = ["permanent", "reachable", "incomplete", "failed"];
 }
 
 /// What is plugged in where.

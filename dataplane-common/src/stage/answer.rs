@@ -7,7 +7,7 @@
 use super::{admit, host};
 use crate::addr::{Addr, Mac};
 use crate::checksum::Sum;
-use crate::packet::Packet;
+use crate::packet::{Packet, SUM_BYTES_MAX};
 use crate::stop::Stop;
 use crate::table::route::kind as route_kind;
 use crate::table::zone::Zone;
@@ -26,6 +26,14 @@ use crate::work::{Work, flags, job};
 /// Hops that our own packets may make (RFC 1700).
 const TTL_HOPS: u8 = 64;
 
+/// An address is said to have this MAC.
+struct Said {
+    addr: Addr,
+    mac: Mac,
+    /// Whatever was known of it.
+    overrides: bool,
+}
+
 /// "Who has the target?" is answered with the target's MAC.
 #[inline(always)]
 pub fn arp<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<(), Stop> {
@@ -41,19 +49,19 @@ pub fn arp<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<(), S
             return Err(Stop::SpoofedArp);
         }
     }
+    let said = Said { addr: sender, mac: question.sender_mac, overrides: true };
     let is_announced = w.is(flags::GROUP_FRAME) && sender == target;
     let is_answer = w.is(flags::ROUTED) && question.operation == arp::REPLY;
     if sender != target && host::has(t, w, &target) {
         // The daemon may have asked from the host's address, too.
         if is_answer {
-            let _ = hear(p, t, w, &sender, question.sender_mac);
+            let _ = hear(p, t, w, &said);
         }
         w.job = job::PASS;
         return Ok(());
     }
     if is_announced || is_answer {
-        let told = hear(p, t, w, &sender, question.sender_mac)?;
-        return told.ok_or(Stop::ArpUnanswered);
+        return hear(p, t, w, &said)?.ok_or(Stop::ArpUnanswered);
     }
     if question.operation != arp::REQUEST || sender == target {
         return Err(Stop::ArpUnanswered);
@@ -86,15 +94,18 @@ pub fn neighbour<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result
     if w.l4 != w.l3 + IPV6_BYTES || w.ttl_hops != u32::from(v6::NEIGHBOUR_HOP_LIMIT) {
         return Err(Stop::SpoofedNeighbour);
     }
+    check_sum(p, w)?;
     let question = *p.get::<Neighbour>(w.l4).ok_or(Stop::Truncated)?;
     let target = Addr::v6(question.target);
     let is_solicitation = w.icmp[0] == v6::NEIGHBOUR_SOLICITATION;
     if w.attachment_kind == attachment_kind::PORTS {
         claims(p, t, w, &target, is_solicitation)?;
     }
+    let overrides = question.icmp.id[0] & v6::FLAG_OVERRIDE != 0;
+    let said = Said { addr: target, mac: w.src_mac, overrides };
     if is_hosts_neighbour(t, w, &target, is_solicitation) {
         if !is_solicitation {
-            let _ = hear(p, t, w, &target, w.src_mac);
+            let _ = hear(p, t, w, &said);
         }
         w.job = job::PASS;
         return Ok(());
@@ -105,15 +116,34 @@ pub fn neighbour<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result
                 && option.kind == v6::OPTION_TARGET_ADDRESS
         });
         let mac = mac.map_or(w.src_mac, |option| option.mac);
-        return hear(p, t, w, &target, mac)?.ok_or(Stop::NeighbourUnanswered);
+        return hear(p, t, w, &Said { mac, ..said })?.ok_or(Stop::NeighbourUnanswered);
     }
     let is_probe = w.src().is_unspecified();
     let Some((mac, is_router)) = who_has(t, w, &target, is_probe)? else {
         // Whoever looks whether it may have a link-local address gets it, if nobody has it.
-        let told = if is_probe { claim_link_local(t, w, &target)? } else { None };
+        let told = if is_probe { claim_link_local(t, w, &said)? } else { None };
         return told.ok_or(Stop::NeighbourUnanswered);
     };
     advertise(p, w, &target, mac, is_router)
+}
+
+/// Is the message's checksum right (RFC 4861 sections 7.1.1 and 7.1.2)? It stands for more than
+/// a router makes of other packets: it is answered, or believed.
+#[inline(always)]
+fn check_sum<P: Packet>(p: &mut P, w: &Work) -> Result<(), Stop> {
+    let bytes = w.l3 + w.l3_bytes - w.l4;
+    // Whole options, as short as one writes them.
+    if !bytes.is_multiple_of(8) || bytes > SUM_BYTES_MAX {
+        return Err(Stop::BadTransport);
+    }
+    p.need(w.l4 + bytes)?;
+    let sum = p
+        .sum(w.l4, bytes)?
+        .addr(w.key.src.bytes())
+        .addr(w.key.dst.bytes())
+        .word((bytes as u16).to_be_bytes())
+        .word([0, protocol::ICMPV6]);
+    if sum.fold() == [0xff; 2] { Ok(()) } else { Err(Stop::BadTransport) }
 }
 
 /// Is it a question for an address of the host's, or an answer to the host? The host asks
@@ -219,49 +249,42 @@ fn advertise<P: Packet>(
 /// On a NIC the daemon wants to hear which MACs the next hops have that it asks for, and
 /// nobody else's; of tenants' ports, who has now what several may have.
 #[inline(always)]
-fn hear<P: Packet, T: Tables>(
-    p: &P,
-    t: &T,
-    w: &mut Work,
-    addr: &Addr,
-    mac: Mac,
-) -> Result<Option<()>, Stop> {
-    let location = t.location(&LocationKey { addr: *addr, zone: w.link, zero: 0 });
+fn hear<P: Packet, T: Tables>(p: &P, t: &T, w: &mut Work, said: &Said) -> Result<Option<()>, Stop> {
+    let location = t.location(&LocationKey { addr: said.addr, zone: w.link, zero: 0 });
     if w.attachment_kind == attachment_kind::PORTS {
-        let Some(location) = location else { return claim_link_local(t, w, addr) };
-        return announce(p, t, w, addr, location);
+        let Some(location) = location else { return claim_link_local(t, w, said) };
+        return announce(p, t, w, said, location);
     }
-    if location.is_none() || mac.is_multicast() {
+    if location.is_none() || said.mac.is_multicast() {
         return Ok(None);
     }
-    tell(t, w, addr, mac)?;
+    tell(t, w, said)?;
     w.job = job::HEAR;
     Ok(Some(()))
 }
 
 /// A port says that it has an address which others may have as well. Its network hears it,
-/// and the daemon, if that is news.
+/// and the daemon, also where the address is this port's already: it may be about to give it
+/// to another that has said so before.
 #[inline(always)]
 fn announce<P: Packet, T: Tables>(
     p: &P,
     t: &T,
     w: &mut Work,
-    addr: &Addr,
+    said: &Said,
     known: &Location,
 ) -> Result<Option<()>, Stop> {
     let to_all = if w.is(flags::V6) { ALL_NODES_MAC } else { Mac::BROADCAST };
     let is_to_all = w.dst_mac == to_all && (!w.is(flags::V6) || w.key.dst == ALL_NODES);
     // Whoever may send from the addresses of a prefix, or from any, may not take each of them.
-    let permit = PermitKey { endpoint: w.sender, mac: w.src_mac, zero: [0; 2], addr: *addr };
+    let permit = PermitKey { endpoint: w.sender, mac: w.src_mac, zero: [0; 2], addr: said.addr };
     if known.flags & location::SHARED == 0 || !is_to_all || !t.is_permitted_alone(&permit) {
         return Ok(None);
     }
-    if w.is(flags::V6) && !has_one_option(p, w) {
+    if w.is(flags::V6) && !(said.overrides && has_one_option(p, w)) {
         return Ok(None);
     }
-    if known.endpoint != w.sender || known.mac != w.src_mac {
-        tell(t, w, addr, w.src_mac)?;
-    }
+    tell(t, w, said)?;
     w.job = if p.can_copy() { job::ANNOUNCE } else { job::HEAR };
     Ok(Some(()))
 }
@@ -278,11 +301,11 @@ fn has_one_option<P: Packet>(p: &P, w: &Work) -> bool {
 
 /// A port takes a link-local address that nobody has.
 #[inline(always)]
-fn claim_link_local<T: Tables>(t: &T, w: &mut Work, addr: &Addr) -> Result<Option<()>, Stop> {
-    if !is_free_link_local(t, w, addr) {
+fn claim_link_local<T: Tables>(t: &T, w: &mut Work, said: &Said) -> Result<Option<()>, Stop> {
+    if !is_free_link_local(t, w, &said.addr) {
         return Ok(None);
     }
-    tell(t, w, addr, w.src_mac)?;
+    tell(t, w, said)?;
     w.job = job::HEAR;
     Ok(Some(()))
 }
@@ -296,14 +319,14 @@ fn is_free_link_local<T: Tables>(t: &T, w: &Work, addr: &Addr) -> bool {
 
 /// The daemon is told, as often as the tenant may tell it, or whoever is on a NIC's link.
 #[inline(always)]
-fn tell<T: Tables>(t: &T, w: &Work, addr: &Addr, mac: Mac) -> Result<(), Stop> {
+fn tell<T: Tables>(t: &T, w: &Work, said: &Said) -> Result<(), Stop> {
     let is_port = w.attachment_kind == attachment_kind::PORTS;
+    // What is no port's own MAC has been refused.
+    let mac = if is_port { w.src_mac } else { said.mac };
     let may = if is_port { t.may_claim(w.tenant) } else { t.may_hear(w.attachment) };
-    if !may {
-        return Err(Stop::ClaimRate);
-    }
-    t.hear(&Heard { addr: *addr, mac: mac.word(), attachment: w.attachment, zero: 0 });
-    Ok(())
+    let (attachment, overrides) = (w.attachment, u32::from(said.overrides));
+    let heard = Heard { addr: said.addr, mac: mac.word(), attachment, overrides };
+    if may && t.hear(&heard) { Ok(()) } else { Err(Stop::ClaimRate) }
 }
 
 /// Who on this link has the address, as far as we answer for it, and is it a router? A port

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::view::Status;
 
-/// Show what runs: the site's version, attachments, and how full the tables are
+/// Show what runs: the site's version, attachments, next hops, and how full the tables are
 #[derive(Args)]
 pub struct Options {
     #[command(flatten)]
@@ -35,18 +35,23 @@ fn show(status: &Status) -> String {
         let share = 100.0 * row.used as f64 / row.max.max(1) as f64;
         [row.table.clone(), row.used.to_string(), row.max.to_string(), format!("{share:.1} %")]
     });
+    let next_hops = status.next_hops.iter().map(|row| {
+        let mac = row.mac.clone().unwrap_or_else(|| "-".to_owned());
+        [row.object.clone(), row.address.to_string(), mac, row.state.clone()]
+    });
     let own = if status.applied == status.config {
         String::new()
     } else {
         format!(" (the daemon's own file is {})", status.config)
     };
     format!(
-        "sekisho {}, site version {} from {}{own}, up {} s\n\n{}\n\n{}",
+        "sekisho {}, site version {} from {}{own}, up {} s\n\n{}\n\n{}\n\n{}",
         status.program,
         status.site_version,
         status.applied,
         status.uptime_s,
         table(["INTERFACE", "VLAN", "OBJECT", "HOOK"], attachments),
+        table(["OBJECT", "NEXT HOP", "MAC", "STATE"], next_hops),
         table(["TABLE", "USED", "MAX", "FULL"], tables),
     )
 }

@@ -16,8 +16,8 @@ use crate::{
     model::{self, AttachmentIx},
     protocol, trace,
     view::{
-        Amount, Attachment, AttachmentCounters, Counters, Drop, Fill, Flow, Icmp, RuleCounters,
-        Session, SharedCounters, Status, Trace,
+        Amount, Attachment, AttachmentCounters, Counters, Drop, Fill, Flow, Icmp, NextHop,
+        RuleCounters, Session, SharedCounters, Status, Trace,
     },
 };
 
@@ -48,8 +48,36 @@ impl Daemon {
             applied: self.in_force.file.name.clone(),
             uptime_s: self.started.elapsed().as_secs(),
             attachments,
+            next_hops: self.next_hops(),
             tables: self.tables()?,
         })
+    }
+
+    fn next_hops(&self) -> Vec<NextHop> {
+        let site = &self.in_force.site;
+        let uplinks = site
+            .uplinks
+            .values()
+            .flat_map(|uplink| uplink.next_hops.iter().map(|hop| (uplink.attachment, hop)));
+        let accesses = site.accesses.values().map(|access| (access.attachment, &access.next_hop));
+        let next_hops = uplinks.chain(accesses).map(|(ix, hop)| {
+            let at = &site.attachments[ix];
+            let link = (at.interface.to_string(), at.vlan.unwrap_or(0), hop.address);
+            let watch = &self.neighbours.watch;
+            let heard = watch.mac(&link);
+            let [permanent, reachable, incomplete, failed] = NextHop::STATES;
+            let state = match hop.mac {
+                Some(_) => permanent,
+                None if heard.is_some() => reachable,
+                None if watch.is_dead(&link) => failed,
+                None => incomplete,
+            };
+            let mac = hop.mac.map(|mac| mac.to_string()).or_else(|| heard.map(address::mac));
+            NextHop { object: self.owner(ix), address: hop.address, mac, state: state.to_owned() }
+        });
+        let mut next_hops: Vec<_> = next_hops.collect();
+        next_hops.sort_by(|a, b| (&a.object, a.address).cmp(&(&b.object, b.address)));
+        next_hops
     }
 
     fn tables(&self) -> anyhow::Result<Vec<Fill>> {

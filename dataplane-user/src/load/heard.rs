@@ -37,6 +37,6 @@ fn read(message: &[u8]) -> Option<Heard> {
         addr: Addr::v6(message.get(..16)?.try_into().ok()?),
         mac: u64::from_ne_bytes(message.get(16..24)?.try_into().ok()?),
         attachment: u32::from_ne_bytes(message.get(24..28)?.try_into().ok()?),
-        zero: 0,
+        overrides: u32::from_ne_bytes(message.get(28..32)?.try_into().ok()?),
     })
 }

@@ -40,24 +40,43 @@ impl Watch {
         known.filter_map(|(link, (_, probe))| Some((link.clone(), probe.mac()?))).collect()
     }
 
+    /// The MAC of the next hop at this place, if it is alive.
+    #[must_use]
+    pub fn mac(&self, link: &Link) -> Option<Mac> {
+        self.probes.get(link).and_then(|(_, probe)| probe.mac())
+    }
+
     /// Those whose MAC is not known.
     pub fn unknown(&self) -> impl Iterator<Item = &Question> {
         let unknown = self.probes.values().filter(|(_, probe)| probe.mac().is_none());
         unknown.map(|(question, _)| question)
     }
 
-    /// Did it answer before, and then no more?
+    /// Those whose MAC is not known count as dead from now on, until they answer.
+    pub fn give_up(&mut self) -> Vec<&Question> {
+        let mut unknown = Vec::new();
+        for (question, probe) in self.probes.values_mut() {
+            if probe.mac().is_none() {
+                probe.give_up();
+                unknown.push(&*question);
+            }
+        }
+        unknown
+    }
+
+    /// Was it said that it does not answer?
     #[must_use]
     pub fn is_dead(&self, link: &Link) -> bool {
         self.probes.get(link).is_some_and(|(_, probe)| probe.is_dead())
     }
 
-    /// Somebody at this place said that it has this MAC; answers whether that is news.
-    pub fn heard(&mut self, link: &Link, mac: Mac) -> bool {
+    /// Somebody at this place said that it has this MAC, whatever was known before or not;
+    /// answers whether that is news.
+    pub fn heard(&mut self, link: &Link, mac: Mac, overrides: bool) -> bool {
         let Some((question, probe)) = self.probes.get_mut(link) else { return false };
         // Nobody else has our own MAC, and nobody has none.
         let is_possible = mac != question.mac && mac != Mac::default();
-        is_possible && probe.heard(mac, Instant::now())
+        is_possible && probe.heard(mac, overrides, Instant::now())
     }
 
     /// Asks whoever is due; answers who died.

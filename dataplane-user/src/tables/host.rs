@@ -421,10 +421,11 @@ impl Tables for HostTables {
         }
     }
 
-    fn hear(&self, heard: &Heard) {
+    fn hear(&self, heard: &Heard) -> bool {
         if !self.is_tracing() {
             self.heard.borrow_mut().push(*heard);
         }
+        true
     }
 
     fn count_stop(&self, tenant: u32, stop: Stop, packets: u32) {

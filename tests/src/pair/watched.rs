@@ -201,8 +201,8 @@ impl Tables for Watched<'_> {
         self.tables.count(attachment, counter, packets, bytes);
     }
 
-    fn hear(&self, heard: &Heard) {
-        self.tables.hear(heard);
+    fn hear(&self, heard: &Heard) -> bool {
+        self.tables.hear(heard)
     }
 
     fn count_stop(&self, tenant: u32, stop: Stop, packets: u32) {

@@ -151,7 +151,21 @@ fn announced(s: &Site) -> Vec<Row> {
         ),
         says_more("an advertisement of the source's MAC", &[&[1, 1], &own[..]].concat()),
         says_more("an advertisement of no MAC", &[]),
-        row("too many announcements that are news", other, says(s, other, REQUEST, SHARED))
+        stop(
+            "an advertisement that does not override",
+            other,
+            s.frame(other, ALL_NODES).ip("2001:db8:1::60", "ff02::1").neighbour(
+                ADVERTISEMENT,
+                0,
+                SHARED_V6,
+                Some((2, own)),
+            ),
+            Stop::NeighbourUnanswered,
+        ),
+        row("too many announcements", other, says(s, other, REQUEST, SHARED))
+            .after(|s| (0..limits::CLAIMS_BURST).for_each(|_| assert!(s.tables.may_claim(s.blue))))
+            .stopped(s.blue, Stop::ClaimRate),
+        row("too many of whoever has it", pair, says(s, pair, REQUEST, SHARED))
             .after(|s| (0..limits::CLAIMS_BURST).for_each(|_| assert!(s.tables.may_claim(s.blue))))
             .stopped(s.blue, Stop::ClaimRate),
         row("too many announcements that are copied", pair, says(s, pair, REQUEST, SHARED))

@@ -115,6 +115,13 @@ fn heard(s: &Site) -> Vec<Row> {
         heard("its announcement as a reply", up, reply(up, EVERYBODY, next_hop, next_hop)),
         heard("a next hop's advertisement", up, says(up.router, "2001:db8:ff::2", 0x60)),
         heard("its advertisement to everybody", up, says(all_nodes, "ff02::1", 0x20)),
+        heard("a next hop that does not override", up, says(up.router, "2001:db8:ff::2", 0x40)),
+        row(
+            "an advertisement with a wrong checksum",
+            up,
+            says(up.router, "2001:db8:ff::2", 0x60).patch_transport(2, &[0x11, 0x11]),
+        )
+        .stopped(0, Stop::BadTransport),
         row("too many answers of next hops", up, reply(up, up.router, next_hop, "198.51.100.2"))
             .after(|s| {
                 let may = || s.tables.may_hear(s.uplink.attachment);

@@ -246,7 +246,7 @@ fn when_one_of_several_next_hops_dies_only_its_flows_move() -> Result<()> {
     }
     // Those of the other were there all the time, and all come back to where they were.
     run("ip link set h1 arp on")?;
-    sekisho.process()?.wait_for_line("next hop 198.51.100.3 (nic) answers again")?;
+    sekisho.process()?.wait_for_line("next hop 198.51.100.3 (nic) answers now")?;
     let until = Instant::now() + PATIENCE;
     let mut round = 0_u32;
     while ways(&town, &at_hops, format!("back {round} ").as_bytes())? != before {

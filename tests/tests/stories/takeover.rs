@@ -167,6 +167,17 @@ fn the_last_that_announced_an_address_pair_has_it() -> Result<()> {
     thread::sleep(Duration::from_millis(500));
     becomes(&hosts, "a")?;
 
+    // Whoever has it and says so at once has not lost it, however soon after another that is.
+    for pause_ms in [0, 30, 200] {
+        hosts.b.send_frame(&says(B))?;
+        hosts.b.send_frame(&advertises(B, "fd00::11"))?;
+        thread::sleep(Duration::from_millis(pause_ms));
+        hosts.a.send_frame(&says(A))?;
+        hosts.a.send_frame(&advertises(A, "fd00::10"))?;
+        thread::sleep(Duration::from_millis(1500));
+        becomes(&hosts, "a")?;
+    }
+
     // It survives the daemon's end and its start; meanwhile nobody can take it.
     sekisho.balance()?;
     sekisho.unbalanced("a daemon's own announcements are forgotten, and a port's counters go");
@@ -182,6 +193,15 @@ fn the_last_that_announced_an_address_pair_has_it() -> Result<()> {
     becomes(&hosts, "b")?;
     sekisho.kill()?;
     sekisho.start_again()?;
+    becomes(&hosts, "b")?;
+    // Who takes it while no daemon listens has it as soon as one does.
+    sekisho.kill()?;
+    leave(&hosts.b)?;
+    take(&hosts.a)?;
+    sekisho.start_again()?;
+    becomes(&hosts, "a")?;
+    leave(&hosts.a)?;
+    take(&hosts.b)?;
     becomes(&hosts, "b")?;
 
     // Whoever had it and is taken out of the file has lost it, also when it comes again.
