@@ -133,7 +133,7 @@ fn mac_of(site: &Site, hosts: &Hosts, at: AttachmentIx, hop: &Neighbour) -> Resu
     Ok(Mac(bytes.try_into().unwrap_or_default()))
 }
 
-/// Each interface of the site, which has one attachment on each.
+/// Each interface of the site.
 fn interfaces(site: &Site) -> Vec<Attach> {
     let attach = |at: &dataplane_user::model::Attachment| Attach {
         interface: at.interface.to_string(),
@@ -146,7 +146,10 @@ fn interfaces(site: &Site) -> Vec<Attach> {
         hook: Hook::Auto,
         shared: Shared::default(),
     };
-    site.attachments.values().map(attach).collect()
+    let mut all: Vec<_> = site.attachments.values().map(attach).collect();
+    all.sort_by(|a, b| a.interface.cmp(&b.interface));
+    all.dedup_by(|a, b| a.interface == b.interface);
+    all
 }
 
 /// A lab with the site's hosts and further NICs, in which `work` is done: it is told where it
