@@ -36,6 +36,7 @@ mod maps;
 mod netlink;
 mod object;
 mod parking;
+mod pins;
 mod privilege;
 mod programs;
 mod records;
@@ -187,7 +188,7 @@ impl Dataplane {
         let secret = u128::from_ne_bytes(secret);
         let state = State::new(options.flow_lines, [secret as u64, (secret >> 64) as u64]);
         // Of a loading that did not come to its end.
-        programs::forget(&options.place.maps())?;
+        pins::forget(&options.place.maps())?;
         place::own_folder(&options.place.maps())?;
         state.write(&options.place.state_file())?;
         Ok(state)
@@ -227,7 +228,7 @@ impl Dataplane {
         links::renew(&place, &mut ebpf)?;
         refusals.give_charge(own);
         for generation in before {
-            programs::forget(&place.programs(generation))?;
+            pins::forget(&place.programs(generation))?;
         }
 
         let mut take = |name| ebpf.take_map(name).ok_or(Error::MapMissing { name });

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -243,9 +243,19 @@ impl<'lab> Sekisho<'lab> {
         process.wait(PATIENCE).map(drop)
     }
 
+    /// Where programs, tables and links are pinned.
+    pub fn pins(&self) -> &Path {
+        Path::new(&self.pins)
+    }
+
+    /// Where it writes down what there is to restore.
+    pub fn state(&self) -> &Path {
+        Path::new(&self.state)
+    }
+
     /// Where a table is pinned.
     pub fn table(&self, name: &str) -> PathBuf {
-        PathBuf::from(&self.pins).join("maps").join(name)
+        self.pins().join("maps").join(name)
     }
 
     /// Loses what it wrote down beside the pins about the objects in force.

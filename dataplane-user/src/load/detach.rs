@@ -11,8 +11,9 @@ use super::{
     hook::Role,
     interface::Interface,
     links::unlink,
+    pins::Pins,
     place::Place,
-    programs, settings,
+    settings,
     state::{Before, State},
 };
 
@@ -69,11 +70,14 @@ pub struct Outcome {
 /// Detaches everything and removes programs and tables.
 pub fn detach(place: &Place, leave_open: bool) -> Result<Outcome, Error> {
     let mut outcome = Outcome::default();
-    if !place.state.exists() && !place.pin.exists() {
+    let is_there = |path: &Path| fs::symlink_metadata(path).is_ok();
+    if !is_there(&place.state) && !is_there(&place.pin) {
         return Ok(outcome);
     }
-    super::place::own_folder(&place.state)?;
+    place.check()?;
     let lock = place.lock()?;
+    let pins = Pins::look(place)?;
+    if is_there(&place.state_file()) { pins.check_strange(place) } else { pins.check(place) }?;
     // A state file that cannot be read keeps nobody from detaching.
     let mut state = State::read(&place.state_file()).unwrap_or_else(|error| {
         outcome.failed.push(error);
@@ -93,10 +97,11 @@ pub fn detach(place: &Place, leave_open: bool) -> Result<Outcome, Error> {
         }
         state.write(&place.state_file())?;
     }
-    match remove(place) {
-        Ok(true) => outcome.done.push(Done::Removed),
-        Ok(false) => {}
-        Err(error) => outcome.failed.push(error),
+    if !pins.own.is_empty() {
+        match pins.remove(place) {
+            stays if stays.is_empty() => outcome.done.push(Done::Removed),
+            stays => outcome.failed.extend(stays),
+        }
     }
     if outcome.failed.is_empty() {
         forget_file(&place.state_file())?;
@@ -174,17 +179,6 @@ pub(super) fn release(
 
 const fn goes_down(before: &Before, leave_open: bool) -> bool {
     !before.is_up || matches!(before.role, Role::Port) && !leave_open
-}
-
-/// Removes every pin; answers whether there was any.
-fn remove(place: &Place) -> Result<bool, Error> {
-    if !place.pin.exists() {
-        return Ok(false);
-    }
-    for entry in fs::read_dir(&place.pin).map_err(Error::file(&place.pin))? {
-        programs::forget(&entry.map_err(Error::file(&place.pin))?.path())?;
-    }
-    programs::forget(&place.pin)
 }
 
 fn forget_file(path: &Path) -> Result<(), Error> {

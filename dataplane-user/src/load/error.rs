@@ -60,6 +60,18 @@ pub enum Error {
     #[error("{}: another sekisho is using it", path.display())]
     InUse { path: PathBuf },
     #[error(
+        "{}: is not a pin folder of sekisho, or not of sekisho alone: {} not put there by it. \
+         Nothing was touched; name another --pin-path, or take that out",
+        path.display(), are(strange)
+    )]
+    Strange { path: PathBuf, strange: Vec<PathBuf> },
+    #[error(
+        "{}: holds nothing but the pin folders of others; name the one that is meant: {}",
+        path.display(),
+        below.iter().map(|one| format!("--pin-path {}", one.display())).collect::<Vec<_>>().join(", ")
+    )]
+    Parent { path: PathBuf, below: Vec<PathBuf> },
+    #[error(
         "{} are in the network namespace {found}, and this is {own}: go there (`nsenter --net=...`)",
         interfaces.join(", ")
     )]
@@ -221,6 +233,18 @@ pub enum Error {
     FrameShort { bytes: usize, what: &'static str, min: usize, hook: &'static str },
     #[error("{bytes} bytes: in a test run the kernel takes no frame longer than {max} bytes")]
     FrameLong { bytes: usize, max: usize },
+}
+
+/// A few of these, and that they are.
+fn are(paths: &[PathBuf]) -> String {
+    const NAMED: usize = 4;
+    let named: Vec<_> = paths.iter().take(NAMED).map(|path| path.display().to_string()).collect();
+    let more = paths.len().saturating_sub(NAMED);
+    match (paths.len(), more) {
+        (1, _) => format!("{} was", named.join("")),
+        (_, 0) => format!("{} were", named.join(", ")),
+        _ => format!("{} and {more} more were", named.join(", ")),
+    }
 }
 
 fn similar(names: &[String]) -> String {

@@ -8,7 +8,8 @@
 //! <state>/lock                            held by the process that changes them
 //! ```
 //!
-//! Both folders belong to whoever runs this and are nobody else's to enter.
+//! Both folders belong to whoever runs this and are nobody else's to enter. The pin folder
+//! itself is held, too, so that no two state folders go with one.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -17,7 +18,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::Error;
+use super::{
+    Error,
+    pins::{self, Pins},
+};
 
 /// The folders of one dataplane.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,7 +34,7 @@ pub struct Place {
 
 /// The right to change what is in a place, until it is dropped or the process ends.
 pub struct Lock {
-    _file: File,
+    _files: Vec<File>,
 }
 
 impl Place {
@@ -45,36 +49,42 @@ impl Place {
 
     /// Makes the folders, or looks whether they are ours alone.
     pub fn prepare(&self) -> Result<(), Error> {
+        on_bpffs(&self.pin)?;
         own_folder(&self.state)?;
         own_folder(&self.pin)?;
-        // linux/magic.h
-        const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
-        let kind = rustix::fs::statfs(&self.pin)
-            .map_err(|error| Error::File { path: self.pin.clone(), source: error.into() })?;
-        if kind.f_type as u64 & 0xffff_ffff != BPF_FS_MAGIC {
-            // What was made just now is empty.
-            let _ = fs::remove_dir(&self.pin);
-            return Err(Error::NotBpffs { path: self.pin.clone() });
+        let found = Pins::look(self)?;
+        if found.own.is_empty() {
+            // Nobody begins where `detach` would be refused.
+            found.check_strange(self)?;
         }
         own_folder(&self.maps())?;
         own_folder(&self.links())
     }
 
-    /// Keeps other processes from changing the place.
+    /// Refuses folders that are there and not ours alone.
+    pub fn check(&self) -> Result<(), Error> {
+        check_folder(&self.pin)?;
+        check_folder(&self.state)?;
+        // Where it is hidden, nothing of what is pinned would be found.
+        on_bpffs(&self.pin)
+    }
+
+    /// Keeps other processes from changing what is there of the place, also those that name
+    /// only one of its folders.
     pub fn lock(&self) -> Result<Lock, Error> {
-        let path = self.state.join("lock");
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(Error::file(&path))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Lock { _file: file }),
-            Err(fs::TryLockError::WouldBlock) => Err(Error::InUse { path: self.pin.clone() }),
-            Err(fs::TryLockError::Error(source)) => Err(Error::File { path, source }),
+        let mut files = Vec::new();
+        if self.state.exists() {
+            let path = self.state.join("lock");
+            // On a disk that takes nothing any more it can still be held.
+            let file = File::open(&path)
+                .or_else(|_| OpenOptions::new().create(true).append(true).mode(0o600).open(&path));
+            files.push(locked(&path, file, &self.state)?);
         }
+        if self.pin.exists() {
+            // A BPF file system has no files that could be held, but folders can be.
+            files.push(locked(&self.pin, File::open(&self.pin), &self.pin)?);
+        }
+        Ok(Lock { _files: files })
     }
 
     /// The tables.
@@ -99,7 +109,7 @@ impl Place {
     pub fn generations(&self) -> Result<Vec<u32>, Error> {
         let names = fs::read_dir(&self.pin).map_err(Error::file(&self.pin))?.flatten();
         let names = names.filter_map(|entry| entry.file_name().into_string().ok());
-        Ok(names.filter_map(|name| name.strip_prefix("programs-")?.parse().ok()).collect())
+        Ok(names.filter_map(|name| pins::generation(&name)).collect())
     }
 
     /// What holds programs on interfaces.
@@ -147,17 +157,19 @@ impl Place {
 
 /// Makes a folder with its parents, of mode 0700, or looks whether it is that.
 pub(super) fn own_folder(path: &Path) -> Result<(), Error> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|source| {
-        // Where /sys is another one, nothing can be made beneath it.
-        let is_hidden =
-            matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied);
-        if is_hidden && path.starts_with("/sys") {
-            return Error::NotBpffs { path: path.into() };
-        }
-        Error::File { path: path.into(), source }
-    })?;
-    let found = fs::symlink_metadata(path).map_err(Error::file(path))?;
+    if fs::symlink_metadata(path).is_err() {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+        made.map_err(Error::file(path))?;
+    }
+    check_folder(path)
+}
+
+/// Refuses a folder that is not ours alone, if it is there.
+fn check_folder(path: &Path) -> Result<(), Error> {
+    let found = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        found => found.map_err(Error::file(path))?,
+    };
     let own = rustix::process::geteuid().as_raw();
     if !found.is_dir() {
         let source = io::ErrorKind::NotADirectory.into();
@@ -170,6 +182,37 @@ pub(super) fn own_folder(path: &Path) -> Result<(), Error> {
         return Err(Error::Mode { path: path.into(), mode: found.mode() & 0o777 });
     }
     Ok(())
+}
+
+/// Refuses a path that is not on a BPF file system, or would not be.
+fn on_bpffs(path: &Path) -> Result<(), Error> {
+    // linux/magic.h
+    const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
+    let above = path.ancestors().find(|above| above.exists()).unwrap_or(Path::new("."));
+    let kind = rustix::fs::statfs(above)
+        .map_err(|error| Error::File { path: above.into(), source: error.into() })?;
+    if kind.f_type as u64 & 0xffff_ffff != BPF_FS_MAGIC {
+        return Err(Error::NotBpffs { path: path.into() });
+    }
+    Ok(())
+}
+
+/// Holds what was opened, unless somebody does, or has just removed it.
+fn locked(path: &Path, file: io::Result<File>, folder: &Path) -> Result<File, Error> {
+    let file = file.map_err(Error::file(path))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(fs::TryLockError::WouldBlock) => return Err(Error::InUse { path: folder.into() }),
+        Err(fs::TryLockError::Error(source)) => {
+            return Err(Error::File { path: path.into(), source });
+        }
+    }
+    let inode = |of: fs::Metadata| (of.dev(), of.ino());
+    let held = file.metadata().map(inode).map_err(Error::file(path))?;
+    match fs::symlink_metadata(path).map(inode) {
+        Ok(now) if now == held => Ok(file),
+        _ => Err(Error::InUse { path: folder.into() }),
+    }
 }
 
 #[cfg(test)]

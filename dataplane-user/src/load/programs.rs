@@ -1,6 +1,6 @@
 //! How do the packet programs get into the kernel?
 
-use std::{fs, io::ErrorKind, path::Path, thread, time::Duration};
+use std::{io::ErrorKind, path::Path, thread, time::Duration};
 
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
@@ -228,15 +228,6 @@ pub fn pin(ebpf: &mut Ebpf, folder: &Path) -> Result<(), Error> {
         program.pin(&path).map_err(|source| Error::PinProgram { name, path, source })?;
     }
     Ok(())
-}
-
-/// Removes a generation's pins; answers whether there were any.
-pub fn forget(folder: &Path) -> Result<bool, Error> {
-    match fs::remove_dir_all(folder) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(source) => Err(Error::File { path: folder.into(), source }),
-    }
 }
 
 /// The XDP program of this name.

@@ -28,6 +28,8 @@ mod mixed;
 
 mod operations;
 
+mod places;
+
 mod kills;
 
 mod links;
