@@ -133,7 +133,8 @@ impl Daemon {
                 dataplane.unseen().join("; ")
             ));
         }
-        let is_new = dataplane.version() == 0;
+        // What a daemon attached that ended before a version was in force stays guarded.
+        let is_new = dataplane.version() == 0 && dataplane.attached().next().is_none();
         let (compiled, neighbours, held) = numbers::read(&options.place, &dataplane)?;
         let mut watch = Watch::default();
         watch.follow(needs::questions(&site, &[]), &neighbours);
@@ -166,7 +167,11 @@ impl Daemon {
             Err(error) => {
                 drop(dataplane);
                 if is_new {
-                    load::detach::detach(&options.place, true)?;
+                    // Interfaces are as they were found, unless one could not be given back.
+                    match load::detach::detach(&options.place, false) {
+                        Ok(outcome) => outcome.failed.iter().for_each(warn),
+                        Err(error) => warn(error),
+                    }
                 }
                 Err(error)
             }

@@ -170,15 +170,28 @@ impl Dataplane {
         let place = &options.place;
         place.prepare()?;
         let lock = place.lock()?;
-        // Programs are pinned once the tables are complete, and attached only then.
-        let is_new = place.generations()?.is_empty();
-        let state = if is_new { Self::begin(options)? } else { Self::go_on(place)? };
+        // Whatever can be gone on with is. Where only the programs' pins are lost, links hold
+        // them still, until they get the new ones.
+        let (state, is_new) = match Self::go_on(place) {
+            Ok(state) => (state, false),
+            Err(error) if Self::is_in_use(place)? => return Err(error),
+            Err(_) => (Self::begin(options)?, true),
+        };
         let loaded = Self::load_on(place.clone(), state, lock, options.log);
         if loaded.is_err() && is_new {
             // Tables without programs are nobody's.
-            let _ = detach::detach(place, true);
+            let _ = detach::detach(place, false);
         }
         loaded
+    }
+
+    /// Is anything of the place on an interface, or was it when it was written down? If not,
+    /// what there is is of a loading that did not come to its end: programs are pinned once
+    /// the tables are complete, and attached only then.
+    fn is_in_use(place: &Place) -> Result<bool, Error> {
+        let noted = State::read(&place.state_file()).ok().flatten();
+        let is_noted = noted.is_some_and(|state| !state.interfaces.is_empty());
+        Ok(is_noted || !place.linked().is_empty() || !place.generations()?.is_empty())
     }
 
     fn begin(options: &Options) -> Result<State, Error> {

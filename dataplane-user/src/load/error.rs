@@ -96,6 +96,12 @@ pub enum Error {
     )]
     Layout { path: PathBuf, found: u32, own: u32 },
     #[error(
+        "{}: this table is missing, and the others are of no use without it; `sekisho detach` \
+         removes them",
+        path.display()
+    )]
+    MapLost { path: PathBuf },
+    #[error(
         "pinned map {name}: {what} is {found}, this sekisho needs {own}; `sekisho detach` \
          removes it"
     )]

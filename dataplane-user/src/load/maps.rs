@@ -111,7 +111,11 @@ pub const NICS: &str = "NICS";
 /// program that reads records of another shape would read nonsense.
 pub fn compare(place: &Place, flow_lines: u32) -> Result<(), Error> {
     for Shape { name, key_bytes, value_bytes, max_entries } in shared(flow_lines) {
-        let found = MapData::from_pin(place.map(name))
+        let path = place.map(name);
+        if !path.exists() {
+            return Err(Error::MapLost { path });
+        }
+        let found = MapData::from_pin(path)
             .and_then(|map| map.info())
             .map_err(|source| Error::Map { name, source })?;
         let differences = [

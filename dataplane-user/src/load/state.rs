@@ -23,6 +23,10 @@ use super::{
 pub struct State {
     /// [`LAYOUT_VERSION`] of whoever made the tables.
     pub layout: u32,
+    /// Since when the machine runs: nothing of this is there any more in its next life. Empty
+    /// where there is no /proc.
+    #[serde(default)]
+    pub boot: String,
     /// Size of the flow table.
     pub flow_lines: u32,
     /// What its keys are hashed with.
@@ -64,6 +68,12 @@ pub struct Before {
     pub features: BTreeMap<String, bool>,
 }
 
+/// Which life of the machine this is; empty where there is no /proc.
+fn boot() -> String {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim().to_owned()
+}
+
 /// The calling thread's network namespace; 0 where there is no /proc.
 pub fn namespace() -> u64 {
     fs::metadata("/proc/thread-self/ns/net").map_or(0, |link| link.ino())
@@ -75,6 +85,7 @@ impl State {
     pub fn new(flow_lines: u32, secret: [u64; 2]) -> Self {
         Self {
             layout: LAYOUT_VERSION,
+            boot: boot(),
             flow_lines,
             secret,
             namespace: 0,
@@ -111,16 +122,17 @@ impl State {
         Err(Error::OtherNamespace { found, own, interfaces })
     }
 
-    /// What is in the file, if there is one.
+    /// What is in the file, if there is one of this life of the machine.
     pub fn read(path: &Path) -> Result<Option<Self>, Error> {
         let text = match fs::read(path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(Error::File { path: path.into(), source }),
         };
-        serde_json::from_slice(&text)
-            .map(Some)
-            .map_err(|source| Error::State { path: path.into(), source })
+        let found: Self = serde_json::from_slice(&text)
+            .map_err(|source| Error::State { path: path.into(), source })?;
+        let is_old = !found.boot.is_empty() && found.boot != boot();
+        Ok((!is_old).then_some(found))
     }
 
     /// Replaces the file as a whole. It holds the secret, so it is its owner's alone.
@@ -165,7 +177,9 @@ mod tests {
         };
         state.interfaces.insert("blue-a".into(), before);
         state.write(&path).unwrap();
-        assert_eq!(State::read(&path).unwrap(), Some(state));
+        assert_eq!(State::read(&path).unwrap(), Some(state.clone()));
+        State { boot: "another".into(), ..state }.write(&path).unwrap();
+        assert_eq!(State::read(&path).unwrap(), None);
         fs::write(&path, "{").unwrap();
         assert!(matches!(State::read(&path), Err(Error::State { .. })));
         fs::remove_dir_all(&folder).unwrap();

@@ -4,10 +4,13 @@ use std::fs::{self, DirBuilder};
 use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use dataplane_user::load::{Attach, Dataplane, Hook, LogLevel, Options, Place, Role, Shared};
 use sekisho_tests::{Lab, Sekisho};
 
-use crate::town::Site;
+use crate::cut::Connections;
+use crate::operations::Interface;
+use crate::town::{Site, Town};
 
 /// A folder of the mode that ours have.
 fn folder(path: &Path) -> Result<()> {
@@ -79,4 +82,89 @@ fn detach_removes_nothing_that_is_not_its_own() -> Result<()> {
     sekisho.stop()?;
     sekisho.start_again()?;
     sekisho.balance().map(drop)
+}
+
+/// A start that is refused, and touches nothing on the way.
+fn is_refused(lab: &Lab, sekisho: &Sekisho<'_>, names: &[&str], words: &[&str]) -> Result<()> {
+    let look = || names.iter().map(|name| Interface::look(lab, name)).collect::<Result<Vec<_>>>();
+    let before = look()?;
+    let said = sekisho.refused()?.stderr;
+    for word in words {
+        ensure!(said.contains(word), "no {word:?}: {said}");
+    }
+    ensure!(look()? == before, "{before:?}, then {:?}", look()?);
+    Ok(())
+}
+
+const PORTS: [&str; 5] = ["blue-a", "blue-b", "blue-c", "red-a", "red-b"];
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
+fn programs_whose_pins_are_lost_are_replaced() -> Result<()> {
+    let lab = Lab::new("lost")?;
+    let town = Town::build(&lab)?;
+    let mut sekisho = Sekisho::start(&lab, &Site::town().0)?;
+    let mut connections = Connections::open(&town)?;
+    let version = sekisho.status()?.site_version;
+    let before = sekisho.tally()?;
+
+    sekisho.kill()?;
+    lose_programs(&sekisho)?;
+    sekisho.start_again()?;
+    connections.alive().context("with other programs")?;
+    ensure!(sekisho.status()?.site_version == version, "there was nothing to repair");
+    let tally = sekisho.tally()?.since(&before)?;
+    ensure!(tally.at("blue-b")?.sent.packets > 0, "{tally:?}");
+
+    // Without a table nothing can be repaired, and nothing is given up.
+    sekisho.unbalanced("a table is lost");
+    sekisho.kill()?;
+    lose_programs(&sekisho)?;
+    let lost = sekisho.table("FLOWS");
+    fs::remove_file(&lost)?;
+    let lost = lost.display().to_string();
+    is_refused(&lab, &sekisho, &PORTS, &[&lost, "missing", "`sekisho detach`"])?;
+    ensure!(Interface::look(&lab, "blue-a")?.tcx == 1, "blue-a is not guarded");
+    let said = sekisho.detach(&[])?.ok()?;
+    for port in PORTS {
+        ensure!(said.contains(&format!("set down {port}\n")), "{port}: {said}");
+        let now = Interface::look(&lab, port)?;
+        ensure!(!now.is_up && now.tcx == 0, "{now:?}");
+    }
+    Ok(())
+}
+
+fn lose_programs(sekisho: &Sekisho<'_>) -> Result<()> {
+    for entry in fs::read_dir(sekisho.pins())? {
+        let path = entry?.path();
+        if path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"programs-")) {
+            fs::remove_dir_all(path)?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
+fn a_port_that_a_daemon_attached_stays_guarded_when_the_next_one_fails() -> Result<()> {
+    let lab = Lab::new("halfway")?;
+    let _host = lab.host("blue-a").build()?;
+    let strict = ["--require-interfaces"];
+    let mut sekisho = Sekisho::new(&lab, &Site::town().0)?.with_options(&strict);
+    // Ended between attaching and its first version.
+    let place = Place { pin: sekisho.pins().into(), state: sekisho.state().into() };
+    let options = Options { place, flow_lines: 1 << 12, log: LogLevel::Off };
+    let mut dataplane = Dataplane::load(&options)?;
+    let (interface, wanted_by) = ("blue-a".to_owned(), "a story".to_owned());
+    let (role, hook, shared) = (Role::Port, Hook::Auto, Shared::default());
+    let port = [Attach { interface, wanted_by, role, hook, shared }];
+    lab.dut().in_ns(|| dataplane.attach(&port))??;
+    drop(dataplane);
+
+    is_refused(&lab, &sekisho, &["blue-a"], &["there is no interface"])?;
+    ensure!(Interface::look(&lab, "blue-a")?.tcx == 1, "blue-a is not guarded");
+    sekisho.unbalanced("it never ran");
+    let said = sekisho.detach(&[])?.ok()?;
+    ensure!(said.contains("set down blue-a\n"), "{said}");
+    Ok(())
 }
