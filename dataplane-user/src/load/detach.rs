@@ -4,12 +4,11 @@
 //! as often as it is called. An interface that is left without a program is a hole to
 //! the host's stack: tenants' ports are set down, before anything else.
 
-use std::{fmt, fs, io, path::Path};
+use std::{collections::BTreeSet, fmt, fs, io, path::Path};
 
 use super::{
     Error, held,
     hook::Role,
-    interface::Interface,
     links::unlink,
     pins::Pins,
     place::Place,
@@ -83,9 +82,6 @@ pub fn detach(place: &Place, leave_open: bool) -> Result<Outcome, Error> {
         outcome.failed.push(error);
         None
     });
-    if state.is_none() {
-        without_state(place, leave_open, &mut outcome);
-    }
     if let Some(state) = &mut state {
         held::check_namespace(place, state)?;
         let names: Vec<_> = state.interfaces.keys().cloned().collect();
@@ -96,6 +92,9 @@ pub fn detach(place: &Place, leave_open: bool) -> Result<Outcome, Error> {
             }
         }
         state.write(&place.state_file())?;
+    }
+    if let Err(error) = without_state(place, state.as_ref(), leave_open, &mut outcome) {
+        outcome.failed.push(error);
     }
     if !pins.own.is_empty() {
         match pins.remove(place) {
@@ -116,29 +115,55 @@ pub fn detach(place: &Place, leave_open: bool) -> Result<Outcome, Error> {
     Ok(outcome)
 }
 
-/// Without the state file nobody knows how interfaces were, nor whose they are. What is
-/// pinned still says which they are: those that tcx guarded are set down, as tenants' are.
-fn without_state(place: &Place, leave_open: bool, outcome: &mut Outcome) {
-    let mut lost = Vec::new();
-    for (interface, hook) in place.linked() {
-        let found = Interface::find(&interface, "sekisho").ok();
-        if let Some(found) = found.filter(|_| hook == "tcx" && !leave_open) {
-            match settings::set_up(&interface, found.index, false) {
-                Ok(()) => outcome.done.push(Done::SetDown { interface: interface.clone() }),
-                Err(error) => outcome.failed.push(error),
-            }
-        }
-        match unlink(place, &interface, hook) {
-            Ok(_) => outcome.done.push(Done::Detached { interface: interface.clone(), hook }),
+/// Gives up what is pinned and not written down: nobody knows how those interfaces were, nor
+/// whose they are. The links still tell which they are, under whatever name: those that tcx
+/// guarded are set down, as tenants' are.
+fn without_state(
+    place: &Place,
+    state: Option<&State>,
+    leave_open: bool,
+    outcome: &mut Outcome,
+) -> Result<(), Error> {
+    let is_known = |name: &str| state.is_some_and(|state| state.interfaces.contains_key(name));
+    let mut lost = BTreeSet::new();
+    for (name, hook) in place.linked().into_iter().filter(|(name, _)| !is_known(name)) {
+        let given_up = give_up(place, &name, hook, leave_open, &mut outcome.done);
+        match given_up {
+            Ok(now) => lost.extend(now),
             Err(error) => outcome.failed.push(error),
         }
-        lost.push(interface);
     }
-    lost.sort_unstable();
-    lost.dedup();
-    if !lost.is_empty() {
-        outcome.failed.push(Error::SettingsLost { interfaces: lost, state: place.state_file() });
+    if lost.is_empty() {
+        return Ok(());
     }
+    let interfaces = lost.into_iter().collect();
+    Err(Error::SettingsLost { interfaces, state: place.state_file() })
+}
+
+/// Gives up one link; answers what the interface is called now, unless it is gone.
+fn give_up(
+    place: &Place,
+    name: &str,
+    hook: &'static str,
+    leave_open: bool,
+    done: &mut Vec<Done>,
+) -> Result<Option<String>, Error> {
+    let found = held::found(place, name, hook)?;
+    if let Some(found) = found.as_ref().filter(|_| hook == "tcx" && !leave_open) {
+        settings::set_up(&found.name, found.index, false)?;
+        done.push(Done::SetDown { interface: found.name.clone() });
+    }
+    let now = found.map(|found| found.name);
+    if unlink(place, name, hook)? {
+        let interface = now.clone().unwrap_or_else(|| name.to_owned());
+        done.push(Done::Detached { interface, hook });
+    }
+    let gone = Done::Gone { interface: name.to_owned() };
+    // There may be two links of it.
+    if now.is_none() && !done.contains(&gone) {
+        done.push(gone);
+    }
+    Ok(now)
 }
 
 /// Gives one interface back. The state is the caller's to be written.

@@ -76,6 +76,11 @@ pub enum Error {
         interfaces.join(", ")
     )]
     OtherNamespace { found: u64, own: u64, interfaces: Vec<String> },
+    #[error(
+        "what is attached to {interface} ({hook}) is in another network namespace by now: go \
+         there (`nsenter --net=...`), and `sekisho detach` once more"
+    )]
+    LinkElsewhere { interface: String, hook: String },
     #[error("{}: not a state file of sekisho: {source}", path.display())]
     State { path: PathBuf, source: serde_json::Error },
     #[error(
@@ -84,8 +89,8 @@ pub enum Error {
     )]
     StateMissing { pin: PathBuf, state: PathBuf },
     #[error(
-        "{} is missing, which says how {} were before: their offloads, ARP and IPv6 stay as \
-         sekisho set them (`ip link set dev IF arp on`, `ethtool -K`, sysctl disable_ipv6)",
+        "{} does not tell how {} were before: offloads, ARP and IPv6 stay there as sekisho set \
+         them (`ip link set dev IF arp on`, `ethtool -K`, sysctl disable_ipv6)",
         state.display(), interfaces.join(", ")
     )]
     SettingsLost { interfaces: Vec<String>, state: PathBuf },

@@ -21,6 +21,8 @@ use nix::{
 
 use super::{
     Error,
+    interface::{Interface, Interfaces},
+    links,
     place::Place,
     state::{Before, State},
 };
@@ -59,9 +61,8 @@ struct Info {
     rest: u32,
 }
 
-/// The number of the device that the pinned link is on; 0 if that device is gone, none
-/// if there is no such pin.
-fn device(pin: &Path) -> io::Result<Option<u32>> {
+/// What the pinned link tells of itself, none if there is no such pin.
+fn look(pin: &Path) -> io::Result<Option<Info>> {
     let path = CString::new(pin.as_os_str().as_bytes())?;
     let pinned = Pinned { path: path.as_ptr() as u64, ..Pinned::default() };
     // SAFETY: the path outlives the call.
@@ -79,7 +80,13 @@ fn device(pin: &Path) -> io::Result<Option<u32>> {
     };
     // SAFETY: the kernel writes `bytes` bytes of plain numbers to `info`, which lives on.
     unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &asked)? };
-    Ok(Some(info.ifindex))
+    Ok(Some(info))
+}
+
+/// The number of the device that the pinned link is on; 0 if that device is gone, none
+/// if there is no such pin.
+fn device(pin: &Path) -> io::Result<Option<u32>> {
+    Ok(look(pin)?.map(|info| info.ifindex))
 }
 
 /// # Safety
@@ -125,6 +132,21 @@ pub fn name_now(place: &Place, name: &str, before: &Before) -> Result<Option<Str
     let now = if_indextoname(before.ifindex).ok();
     let now = now.map(|name| name.to_string_lossy().into_owned());
     Ok(now.filter(|name| !name.is_empty()))
+}
+
+/// The interface that a pinned link is on, of which nothing else is known; none if it is
+/// gone. It has the link's program, so that it is none of the same number in another
+/// namespace.
+pub fn found(place: &Place, name: &str, hook: &str) -> Result<Option<Interface>, Error> {
+    let path = place.link(name, hook);
+    let link = look(&path).map_err(|source| Error::File { path, source })?;
+    let Some(link) = link.filter(|link| link.ifindex != 0) else { return Ok(None) };
+    let interfaces = Interfaces::look()?;
+    let there = interfaces.of_index(link.ifindex);
+    match there.filter(|there| links::has_program(there, hook, link.program)) {
+        Some(there) => Ok(Some(there.clone())),
+        None => Err(Error::LinkElsewhere { interface: name.into(), hook: hook.into() }),
+    }
 }
 
 /// Is an attached interface there under its name?

@@ -195,6 +195,12 @@ impl Interfaces {
         self.by_name.get(name)
     }
 
+    /// The interface of this number, if it is there.
+    #[must_use]
+    pub fn of_index(&self, index: u32) -> Option<&Interface> {
+        self.by_name.values().find(|found| found.index == index)
+    }
+
     /// An interface and all that are a part of it: its VLAN devices, and theirs.
     #[must_use]
     pub fn with_parts(&self, of: &Interface) -> Vec<&Interface> {

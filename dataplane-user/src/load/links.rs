@@ -18,6 +18,7 @@ use super::{
     Error,
     attach::Attaching,
     attachment::Attach,
+    interface::Interface,
     maps,
     place::Place,
     programs::{self, DELIVER, TC, XDP},
@@ -100,6 +101,15 @@ pub(super) fn is_guarded(interface: &str) -> bool {
     let query = SchedClassifier::query_tcx(interface, TcAttachType::Ingress);
     let own = [TC, DELIVER].map(|name| &name.as_bytes()[..name.len().min(KERNEL_NAME_BYTES_MAX)]);
     query.is_ok_and(|(_, found)| found.iter().any(|program| own.contains(&program.name())))
+}
+
+/// Is the program of this number at the hook of the interface?
+pub(super) fn has_program(interface: &Interface, hook: &str, id: u32) -> bool {
+    if hook == "xdp" {
+        return interface.xdp_program == Some(id);
+    }
+    let query = SchedClassifier::query_tcx(&interface.name, TcAttachType::Ingress);
+    query.is_ok_and(|(_, found)| found.iter().any(|program| program.id() == id))
 }
 
 /// BPF_OBJ_NAME_LEN without its closing zero (linux/bpf.h).

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use dataplane_user::load::{Attach, Dataplane, Hook, LogLevel, Options, Place, Role, Shared};
+use sekisho_tests::sekisho::program;
 use sekisho_tests::{Lab, Sekisho};
 
 use crate::cut::Connections;
@@ -166,5 +167,45 @@ fn a_port_that_a_daemon_attached_stays_guarded_when_the_next_one_fails() -> Resu
     sekisho.unbalanced("it never ran");
     let said = sekisho.detach(&[])?.ok()?;
     ensure!(said.contains("set down blue-a\n"), "{said}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
+fn without_its_state_file_detach_knows_interfaces_by_their_links() -> Result<()> {
+    let lab = Lab::new("renamed")?;
+    let town = Town::build(&lab)?;
+    let dut = |words: &str| lab.dut().run(&words.split(' ').collect::<Vec<_>>())?.ok();
+    let mut sekisho = Sekisho::start(&lab, &Site::town().0)?;
+    sekisho.unbalanced("it is detached");
+    sekisho.kill()?;
+    fs::remove_file(sekisho.state().join("state.json"))?;
+    // In another namespace a port's number is somebody else's.
+    let (pins, state) = (sekisho.pins().display().to_string(), sekisho.state());
+    let (program, state) = (program()?, state.display().to_string());
+    let detach = [&program, "detach", "--pin-path", &pins, "--state-path", &state];
+    let said = town.red_a.run(&detach)?;
+    ensure!(said.stderr.contains("in another network namespace"), "{said:?}");
+    ensure!(Interface::look(&lab, "blue-a")?.tcx == 1 && said.stdout.is_empty(), "{said:?}");
+
+    dut("ip link set blue-a down name moved")?;
+    dut("ip link set moved up")?;
+    // Whoever has its name by now is nobody of ours.
+    dut("ip link add blue-a type bridge")?;
+    dut("ip link set blue-a up")?;
+    dut("ip link del blue-c")?;
+
+    let output = sekisho.detach(&[])?;
+    ensure!(output.status.code() == Some(1), "{output:?}");
+    for word in ["set down moved\n", "detached tcx from moved\n", "interface blue-c is gone\n"] {
+        ensure!(output.stdout.contains(word), "no {word:?}: {output:?}");
+    }
+    ensure!(output.stderr.contains("how blue-b, moved, red-a, red-b were"), "{output:?}");
+    let moved = Interface::look(&lab, "moved")?;
+    ensure!(!moved.is_up && moved.tcx == 0, "{moved:?}");
+    ensure!(Interface::look(&lab, "blue-a")?.is_up, "a stranger is down");
+    let output = sekisho.detach(&[])?.ok()?;
+    ensure!(!sekisho.pins().exists(), "pins are left: {output}");
+    drop(town);
     Ok(())
 }
