@@ -21,17 +21,26 @@ pub struct Options {
 }
 
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    let outcome = detach(&options.place.place(), options.leave_open)?;
+    let place = options.place.place();
+    let outcome = detach(&place, options.leave_open)?;
     if outcome.done.is_empty() && outcome.failed.is_empty() {
-        let pin = options.place.place().pin;
-        println!("nothing of sekisho is in {} (another --pin-path?)", pin.display());
+        println!("nothing of sekisho is in {} (another --pin-path?)", place.pin.display());
     }
     for done in &outcome.done {
         println!("{done}");
     }
     if !outcome.failed.is_empty() {
         let failed: Vec<_> = outcome.failed.iter().map(ToString::to_string).collect();
-        bail!("not everything was given back: {}", failed.join("; "));
+        let state = place.state_file();
+        let later = if state.exists() {
+            format!(
+                "\nWhat there is to restore stays noted in {}: detach once more, or remove it",
+                state.display()
+            )
+        } else {
+            String::new()
+        };
+        bail!("not everything was given back: {}{later}", failed.join("; "));
     }
     Ok(())
 }

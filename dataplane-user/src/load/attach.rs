@@ -94,7 +94,8 @@ impl Dataplane {
             // An absent interface has left the map by itself.
             let _ = self.nics.remove(*index);
             self.refusals.end(name, &mut self.state);
-            if let Err(error) = detach::release(&self.place, &mut self.state, name, false) {
+            let done = &mut Vec::new();
+            if let Err(error) = detach::release(&self.place, &mut self.state, name, false, done) {
                 released = Err(error);
             }
             self.forget_parked(*index);
@@ -116,7 +117,8 @@ impl Dataplane {
             let _ = self.nics.remove(number);
         }
         self.refusals.end(name, &mut self.state);
-        let done = detach::release(&self.place, &mut self.state, name, leave_open)?;
+        let mut done = Vec::new();
+        detach::release(&self.place, &mut self.state, name, leave_open, &mut done)?;
         if let Some(number) = number {
             self.forget_parked(number);
         }
@@ -424,7 +426,7 @@ impl Attaching<'_> {
         if let Some(before) = self.state.interfaces.get(name) {
             let _ = self.nics.remove(before.ifindex);
         }
-        detach::release(self.place, self.state, name, true)?;
+        detach::release(self.place, self.state, name, true, &mut Vec::new())?;
         self.write()
     }
 }

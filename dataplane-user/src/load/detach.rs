@@ -86,32 +86,35 @@ pub fn detach(place: &Place, leave_open: bool) -> Result<Outcome, Error> {
         held::check_namespace(place, state)?;
         let names: Vec<_> = state.interfaces.keys().cloned().collect();
         for name in names {
-            match release(place, state, &name, leave_open) {
-                Ok(done) => outcome.done.extend(done),
-                Err(error) => outcome.failed.push(error),
+            if let Err(error) = release(place, state, &name, leave_open, &mut outcome.done) {
+                outcome.failed.push(error);
             }
         }
-        state.write(&place.state_file())?;
     }
     if let Err(error) = without_state(place, state.as_ref(), leave_open, &mut outcome) {
         outcome.failed.push(error);
     }
-    if !pins.own.is_empty() {
+    // As long as any interface is guarded, what guards it stays.
+    if place.linked().is_empty() && !pins.own.is_empty() {
         match pins.remove(place) {
             stays if stays.is_empty() => outcome.done.push(Done::Removed),
             stays => outcome.failed.extend(stays),
         }
     }
-    if outcome.failed.is_empty() {
-        forget_file(&place.state_file())?;
-        for version in 0..2 {
-            forget_file(&place.numbers_file(version))?;
+    if !outcome.failed.is_empty() {
+        // What was given back is not to be given back again.
+        if let Some(Err(error)) = state.map(|state| state.write(&place.state_file())) {
+            outcome.failed.push(error);
         }
-        forget_file(&place.state.join("lock"))?;
-        drop(lock);
-        // Somebody else's files stay, and the folder with them.
-        let _ = fs::remove_dir(&place.state);
+        return Ok(outcome);
     }
+    let numbers = [0, 1].map(|version| place.numbers_file(version));
+    for path in [place.state_file()].iter().chain(&numbers).chain([&place.state.join("lock")]) {
+        outcome.failed.extend(forget_file(path).err());
+    }
+    drop(lock);
+    // Somebody else's files stay, and the folder with them.
+    let _ = fs::remove_dir(&place.state);
     Ok(outcome)
 }
 
@@ -166,16 +169,17 @@ fn give_up(
     Ok(now)
 }
 
-/// Gives one interface back. The state is the caller's to be written.
+/// Gives one interface back, and tells what it did, also if it fails. The state is the
+/// caller's to be written.
 pub(super) fn release(
     place: &Place,
     state: &mut State,
     name: &str,
     leave_open: bool,
-) -> Result<Vec<Done>, Error> {
-    let Some(before) = state.interfaces.get(name).cloned() else { return Ok(Vec::new()) };
+    done: &mut Vec<Done>,
+) -> Result<(), Error> {
+    let Some(before) = state.interfaces.get(name).cloned() else { return Ok(()) };
     let mut now = held::name_now(place, name, &before)?;
-    let mut done = Vec::new();
     if let Some(known) = now.clone().filter(|_| goes_down(&before, leave_open)) {
         match settings::set_up(&known, before.ifindex, false) {
             Ok(()) => done.push(Done::SetDown { interface: known }),
@@ -184,7 +188,7 @@ pub(super) fn release(
             Err(error) => return Err(error),
         }
     }
-    let interface = name.to_owned();
+    let interface = now.clone().unwrap_or_else(|| name.to_owned());
     // The delivering program last: until then it drops what nobody decides any more.
     for hook in ["xdp", "tcx", "deliver"] {
         if unlink(place, name, hook)? {
@@ -199,7 +203,7 @@ pub(super) fn release(
         None => done.push(Done::Gone { interface }),
     }
     state.interfaces.remove(name);
-    Ok(done)
+    Ok(())
 }
 
 const fn goes_down(before: &Before, leave_open: bool) -> bool {

@@ -209,3 +209,41 @@ fn without_its_state_file_detach_knows_interfaces_by_their_links() -> Result<()>
     drop(town);
     Ok(())
 }
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
+fn a_full_disk_keeps_nobody_from_detaching() -> Result<()> {
+    let lab = Lab::new("full")?;
+    let town = Town::build(&lab)?;
+    let mut sekisho = Sekisho::start(&lab, &Site::town().0)?;
+    sekisho.unbalanced("it is detached");
+    sekisho.kill()?;
+    // The state file cannot be replaced.
+    fs::create_dir(sekisho.state().join("state.new"))?;
+    let said = sekisho.detach(&[])?.ok()?;
+    for word in ["set down red-b\n", "restored settings of red-b\n", "removed programs and tables"]
+    {
+        ensure!(said.contains(word), "no {word:?}: {said}");
+    }
+    ensure!(!sekisho.pins().exists(), "pins are left");
+    ensure!(!sekisho.state().join("state.json").exists(), "the state file is left");
+
+    // What fails is said, after what was done.
+    fs::remove_dir(sekisho.state().join("state.new"))?;
+    sekisho.start_again()?;
+    sekisho.kill()?;
+    let state = sekisho.state().join("state.json");
+    let text = fs::read_to_string(&state)?;
+    fs::write(&state, text.replace("\"blue-a\"", "\"blue-x\""))?;
+    fs::create_dir(sekisho.state().join("state.new"))?;
+    let output = sekisho.detach(&[])?;
+    ensure!(output.status.code() == Some(1), "{output:?}");
+    for word in ["set down red-b\n", "set down blue-a\n", "removed programs and tables"] {
+        ensure!(output.stdout.contains(word), "no {word:?}: {output:?}");
+    }
+    for word in ["how blue-a were before", "state.new", "detach once more"] {
+        ensure!(output.stderr.contains(word), "no {word:?}: {output:?}");
+    }
+    drop(town);
+    Ok(())
+}
