@@ -135,7 +135,9 @@ impl Daemon {
         }
         // What a daemon attached that ended before a version was in force stays guarded.
         let is_new = dataplane.version() == 0 && dataplane.attached().next().is_none();
-        let (compiled, neighbours, held) = numbers::read(&options.place, &dataplane)?;
+        let known = numbers::read(&options.place, &dataplane)?;
+        known.warning.iter().for_each(warn);
+        let numbers::Known { compiled, neighbours, held, .. } = known;
         let mut watch = Watch::default();
         watch.follow(needs::questions(&site, &[]), &neighbours);
         let mut neighbours = Neighbourhood {

@@ -4,7 +4,7 @@
 //! pins before the version that they are of is put in force, in one of two files in
 //! turn, so that at any moment the file of the version in force is whole.
 
-use std::{fs, io, net::IpAddr};
+use std::{fs, io, net::IpAddr, path::Path};
 
 use anyhow::Context;
 use dataplane_common::addr::Mac;
@@ -48,28 +48,74 @@ pub fn write(
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// The version in force, as far as it is known: its image, and its numbers. Without
-/// them, generations begin above all that are in force, so that every flow is judged
-/// again.
-pub fn read(place: &Place, dataplane: &Dataplane) -> anyhow::Result<(Compiled, Neighbours, Held)> {
+/// The version in force, as far as it is known.
+pub struct Known {
+    /// Its image, and its numbers.
+    pub compiled: Compiled,
+    /// MACs of next hops.
+    pub neighbours: Neighbours,
+    /// Who has which address.
+    pub held: Held,
+    /// What is not known, and why.
+    pub warning: Option<String>,
+}
+
+/// What is known of the version in force. Without its numbers, generations begin above all
+/// that are in force, so that every flow is judged again.
+pub fn read(place: &Place, dataplane: &Dataplane) -> anyhow::Result<Known> {
     let version = dataplane.version();
     if version == 0 {
-        return Ok((Compiled::default(), Neighbours::new(), Held::new()));
+        let (compiled, neighbours, held) = Default::default();
+        return Ok(Known { compiled, neighbours, held, warning: None });
     }
     let image = dataplane.read_back()?;
     let path = place.numbers_file(version);
-    let file = match fs::read(&path) {
-        Ok(text) => serde_json::from_slice::<File>(&text).ok(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
-    };
-    let Some(file) = file.filter(|file| file.version == version) else {
-        let ids = Ids::beyond(newest(&image));
-        return Ok((Compiled { version, image, ids }, Neighbours::new(), Held::new()));
-    };
-    let neighbours = file.neighbours.into_iter().map(|(link, mac)| (link, Mac(mac))).collect();
-    let ids = Ids::kept(file.objects, file.newest);
-    Ok((Compiled { version, image, ids }, neighbours, file.claims.into_iter().collect()))
+    let (own, other) = (read_file(&path)?, read_file(&place.numbers_file(version ^ 1))?);
+    let (file, why) = choose(version, own, other);
+    let mut ids = Ids::beyond(newest(&image));
+    let (mut neighbours, mut held) = (Neighbours::new(), Held::new());
+    if let Some(file) = file {
+        if why.is_none() {
+            ids = Ids::kept(file.objects, file.newest);
+        }
+        neighbours = file.neighbours.into_iter().map(|(link, mac)| (link, Mac(mac))).collect();
+        held = file.claims.into_iter().collect();
+    }
+    let warning = why.map(|why| {
+        format!(
+            "{}: {why}. It told which numbers tenants, rules and attachments have: their counters \
+             and drops begin at zero, and every flow is judged again",
+            path.display()
+        )
+    });
+    Ok(Known { compiled: Compiled { version, image, ids }, neighbours, held, warning })
+}
+
+/// What is in a file, or why that cannot be said.
+fn read_file(path: &Path) -> anyhow::Result<Result<File, String>> {
+    match fs::read(path) {
+        Ok(text) => Ok(serde_json::from_slice(&text).map_err(|error| error.to_string())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Err("is missing".to_owned())),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+/// The file of the version in force, or why it is not known: the numbers of another version may
+/// have another owner by now. MACs and addresses of before are still better than none: they are
+/// asked for and announced again.
+fn choose(
+    version: u32,
+    own: Result<File, String>,
+    other: Result<File, String>,
+) -> (Option<File>, Option<String>) {
+    match (own, other) {
+        (Ok(own), _) if own.version == version => (Some(own), None),
+        (Ok(own), other) => {
+            let why = format!("is of version {}, in force is {version}", own.version);
+            (Some(other.unwrap_or(own)), Some(why))
+        }
+        (Err(why), other) => (other.ok(), Some(why)),
+    }
 }
 
 /// The highest generation and rule number in force.
@@ -80,5 +126,31 @@ fn newest(image: &Image) -> Newest {
     Newest {
         generation: endpoints.chain(zones).chain(policies).max().unwrap_or(0),
         rule: image.rules.iter().map(|rule| rule.id).max().unwrap_or(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_numbers_of_the_version_in_force_are_believed() {
+        let file = |version| {
+            let (newest, neighbours) = (Newest::default(), Vec::new());
+            Ok(File { version, newest, neighbours, claims: Vec::new(), objects: Vec::new() })
+        };
+        let bad = || Err("is missing".to_owned());
+        for (own, other, chosen, why) in [
+            (file(7), file(6), Some(7), None),
+            (file(7), bad(), Some(7), None),
+            (bad(), file(6), Some(6), Some("is missing")),
+            (bad(), bad(), None, Some("is missing")),
+            (file(5), file(6), Some(6), Some("is of version 5, in force is 7")),
+            (file(5), bad(), Some(5), Some("is of version 5, in force is 7")),
+        ] {
+            let (file, said) = choose(7, own, other);
+            assert_eq!(file.map(|file| file.version), chosen);
+            assert_eq!(said.as_deref(), why);
+        }
     }
 }

@@ -247,3 +247,30 @@ fn a_full_disk_keeps_nobody_from_detaching() -> Result<()> {
     drop(town);
     Ok(())
 }
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
+fn numbers_that_are_lost_are_told_of() -> Result<()> {
+    let lab = Lab::new("numbers")?;
+    // None of the interfaces is there.
+    let mut sekisho = Sekisho::start(&lab, &Site::town().0)?;
+    sekisho.unbalanced("what was counted is lost");
+    let mut version = sekisho.status()?.site_version;
+    for (what, why) in [("missing", "is missing"), ("{", "EOF"), ("old", "is of version")] {
+        sekisho.kill()?;
+        let own = sekisho.state().join(format!("numbers-{}.json", version % 2));
+        let (text, of) = (fs::read_to_string(&own)?, format!("\"version\":{version},"));
+        match what {
+            "missing" => fs::remove_file(&own)?,
+            "old" => fs::write(&own, text.replace(&of, "\"version\":77,"))?,
+            text => fs::write(&own, text)?,
+        }
+        sekisho.start_again()?;
+        let said = sekisho.process()?.wait_for_line(&own.display().to_string())?;
+        for word in ["sekisho: warning: ", why, "counters and drops begin at zero"] {
+            ensure!(said.contains(word), "no {word:?}: {said}");
+        }
+        version = sekisho.status()?.site_version;
+    }
+    Ok(())
+}
