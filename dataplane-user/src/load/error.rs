@@ -81,7 +81,12 @@ pub enum Error {
          there (`nsenter --net=...`), and `sekisho detach` once more"
     )]
     LinkElsewhere { interface: String, hook: String },
-    #[error("{}: not a state file of sekisho: {source}", path.display())]
+    #[error(
+        "{}: not a state file of sekisho ({source}): nobody knows how tables were made and \
+         interfaces were. `sekisho detach` removes the programs and tables; the file can be \
+         removed after that",
+        path.display()
+    )]
     State { path: PathBuf, source: serde_json::Error },
     #[error(
         "{}: tables without {}, which says how they were made; `sekisho detach` removes them",

@@ -274,3 +274,41 @@ fn numbers_that_are_lost_are_told_of() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
+fn a_place_that_is_damaged_is_refused_with_a_way_out() -> Result<()> {
+    let lab = Lab::new("damaged")?;
+    // None of the interfaces is there.
+    let mut sekisho = Sekisho::start(&lab, &Site::town().0)?;
+    sekisho.unbalanced("it is damaged");
+    sekisho.kill()?;
+    let state = sekisho.state().join("state.json");
+    let text = fs::read_to_string(&state)?;
+    for damaged in ["", "{", "state", &text[..text.len() / 2]] {
+        fs::write(&state, damaged)?;
+        let path = state.display().to_string();
+        is_refused(&lab, &sekisho, &[], &[&path, "not a state file", "`sekisho detach`"])?;
+    }
+    fs::write(&state, text)?;
+    let lost = sekisho.table("ROUTES");
+    fs::remove_file(&lost)?;
+    is_refused(&lab, &sekisho, &[], &[&lost.display().to_string(), "missing", "`sekisho detach`"])?;
+
+    // A file where a folder should be.
+    let (file, none) = (sekisho.table("ROOT"), lab.folder().join("none"));
+    let (site, socket) = (lab.folder().join("site.yaml"), lab.folder().join("other.sock"));
+    let words = [&site, &socket, &file, &none].map(|path| path.display().to_string());
+    let [site, socket, file, none] = words.each_ref().map(String::as_str);
+    let place = ["--pin-path", file, "--state-path", none];
+    let run = ["run", "--config", site, "--socket", socket];
+    for verb in [&run[..], &["detach"]] {
+        let said = refused(&sekisho, &[verb, &place].concat())?;
+        ensure!(said.contains(&format!("{file}: not a directory")), "{said}");
+    }
+    sekisho.detach(&[])?.ok()?;
+    fs::write(sekisho.state(), "")?;
+    is_refused(&lab, &sekisho, &[], &["state: not a directory"])?;
+    ensure!(!sekisho.detach(&[])?.status.success(), "it was detached");
+    Ok(fs::remove_file(sekisho.state())?)
+}
