@@ -86,9 +86,10 @@ impl Lifeline {
         for (is_v4, family) in [(true, "IPv4"), (false, "IPv6")] {
             let is_covered =
                 || of().any(|share| share.addresses().iter().any(|own| own.is_ipv4() == is_v4));
-            let is_default = parts.iter().any(|part| self.ways.is_default(part.index, is_v4));
-            if is_default && !is_covered() {
-                return Err(load::Error::DefaultRoute { interface, wanted_by, family });
+            let default = parts.iter().find_map(|part| self.ways.default(part.index, is_v4));
+            if let Some(route) = default.filter(|_| !is_covered()) {
+                let route = route.to_owned();
+                return Err(load::Error::DefaultRoute { interface, wanted_by, family, route });
             }
         }
         Ok(())

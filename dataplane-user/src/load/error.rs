@@ -173,11 +173,11 @@ pub enum Error {
     )]
     HostAddress { interface: String, wanted_by: String, address: IpAddr },
     #[error(
-        "{wanted_by}: interface {interface} carries the host's {family} default route: the host \
-         would be cut off. List its addresses there under `host:`, or take the interface all the \
+        "{wanted_by}: interface {interface} carries the host's {family} default route ({route}): \
+         the host would be cut off. List its addresses there under `host:`, or take the interface all the \
          same with --force"
     )]
-    DefaultRoute { interface: String, wanted_by: String, family: &'static str },
+    DefaultRoute { interface: String, wanted_by: String, family: &'static str, route: String },
     #[error(
         "{wanted_by}: you are logged in from {client} over interface {interface}: the connection \
          would be cut. List {{address: {address}, protocol: tcp, port: {port}}} with that source \

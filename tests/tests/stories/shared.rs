@@ -271,6 +271,13 @@ fn nobody_cuts_off_the_branch_that_he_sits_on() -> Result<()> {
     refused("", &host(""), "carries the host's IPv6 default route")?;
     dut(&lab, "ip -6 route del default dev nic")?;
 
+    // Halves of it are as good; what is private is not.
+    for (half, family) in [("128.0.0.0/1", "IPv4"), ("8000::/1", "IPv6")] {
+        dut(&lab, &format!("ip route add {half} dev nic"))?;
+        refused("", "", &format!("carries the host's {family} default route ({half})"))?;
+        dut(&lab, &format!("ip route del {half} dev nic"))?;
+    }
+
     // What stands on the interface goes with it.
     dut(&lab, "ip link add link nic name part type macvlan mode bridge")?;
     dut(&lab, "ip link set part up")?;
