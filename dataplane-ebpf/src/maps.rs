@@ -81,7 +81,8 @@ pub static POLICIES: Array<Policy> = Array::with_max_entries(2 * limits::POLICIE
 pub static RULES: Array<Rule> = Array::with_max_entries(2 * limits::RULES_MAX, MAPPED);
 
 #[map]
-pub static FLOOD_PORTS: Array<FloodPort> = Array::with_max_entries(2 * limits::FLOOD_PORTS_MAX, MAPPED);
+pub static FLOOD_PORTS: Array<FloodPort> =
+    Array::with_max_entries(2 * limits::FLOOD_PORTS_MAX, MAPPED);
 
 /// Both sized by the loader to [`FLOW_LINES`].
 #[map]
@@ -172,4 +173,3 @@ pub fn work() -> Option<&'static mut Work> {
     // each to its end, with bottom halves off.
     Some(unsafe { &mut *work })
 }
-

@@ -23,11 +23,7 @@ use dataplane_common::{
     word::Word64,
 };
 
-use crate::{
-    frame::TcFrame,
-    tables::KernelTables,
-    words::add,
-};
+use crate::{frame::TcFrame, tables::KernelTables, words::add};
 
 /// Set by the loader. The generation that these programs are of.
 #[unsafe(no_mangle)]

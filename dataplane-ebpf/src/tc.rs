@@ -22,8 +22,8 @@ use dataplane_common::{
 
 use crate::{
     frame::{TcFrame, pointer},
-    refused,
     maps::work,
+    refused,
     tables::KernelTables,
 };
 
