@@ -258,11 +258,21 @@ fn receive_exactly(stream: &mut TcpStream, expected: &[u8], deadline: Instant) -
     Ok(())
 }
 
-/// A listener for IPv4 and IPv6 that does not block.
+/// A listener for IPv4 and IPv6 that does not block. The one before on this port may be there
+/// for a moment still: a process that another test is about to start has a copy of it until it
+/// begins its program.
 fn listen(host: &Namespace, port: u16) -> Result<TcpListener> {
-    let listener = host
-        .in_ns(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)))?
-        .with_context(|| format!("{}: listening on port {port}", host.name()))?;
+    let deadline = Instant::now() + PATIENCE;
+    let listener = loop {
+        match host.in_ns(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)))? {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
+                thread::sleep(TICK / 10);
+            }
+            bound => break bound,
+        }
+    };
+    let listener =
+        listener.with_context(|| format!("{}: listening on port {port}", host.name()))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
