@@ -1,10 +1,11 @@
 //! A packet's journey, from top to bottom.
 //!
 //! Six programs share it: [`enter`] sees every packet and forwards those of known
-//! flows; [`host`] looks what is for the host that shares a NIC; [`first`] judges what
-//! no flow answers for; [`fragment`] keeps the pieces of datagrams together; [`flood`]
-//! copies broadcast and multicast; [`answer`] makes what we say ourselves. Each ends
-//! with a [`Next`]; the binding at the hook (or the host, in a test) does what it says.
+//! flows; [`host`] looks what is for the host that shares a NIC, and which routers may send
+//! ICMP errors; [`first`] judges what no flow answers for; [`fragment`] keeps the pieces of
+//! datagrams together; [`flood`] copies broadcast and multicast; [`answer`] makes what we say
+//! ourselves. Each ends with a [`Next`]; the binding at the hook (or the host, in a test) does
+//! what it says.
 
 use crate::packet::Packet;
 use crate::stage::{
@@ -77,8 +78,10 @@ fn known<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next, S
     if w.attachment_kind == attachment_kind::ACCESS {
         // What has no ports is not looked up among the host's.
         let may_be_hosts = w.flags & (flags::HOST | flags::LATER) == flags::HOST;
+        // A router of the mobile network may speak about a line's flow.
+        let may_be_error = w.is(flags::ICMP_ERROR);
         match admit::line(t, w) {
-            Err(Stop::NoSession) if may_be_hosts => return Ok(Next::Host),
+            Err(Stop::NoSession) if may_be_hosts || may_be_error => return Ok(Next::Host),
             admitted => admitted?,
         }
     }
@@ -87,8 +90,9 @@ fn known<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next, S
     }
     if !is_known(t, w)? {
         // A line is no business of the host's.
-        let is_hosts = w.is(flags::HOST) && w.attachment_kind == attachment_kind::UPLINK;
-        return Ok(if is_hosts { Next::Host } else { Next::First });
+        let is_strangers = w.flags & (flags::HOST | flags::ICMP_ERROR) != 0
+            && w.attachment_kind == attachment_kind::UPLINK;
+        return Ok(if is_strangers { Next::Host } else { Next::First });
     }
     let left = leave(p, t, w);
     if left.is_err() {
@@ -111,10 +115,11 @@ fn is_known<T: Tables>(t: &T, w: &mut Work) -> Result<bool, Stop> {
     tracked.map(|()| true)
 }
 
-/// On a NIC that the host shares: what is for the host goes up to it, all else goes on.
+/// By a NIC, from whoever is not a line: what is for the host that shares it goes up to it, all
+/// else goes on. Of what has no session that is an ICMP error by a router.
 #[inline(always)]
 pub fn host<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Next {
-    match hosts::judge(t, w) {
+    match is_hosts(p, t, w) {
         Ok(true) => {
             hosts::pass(p, t, w);
             Next::Passed
@@ -122,6 +127,20 @@ pub fn host<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Next {
         Ok(false) => Next::First,
         Err(stop) => stopped(p, t, w, stop),
     }
+}
+
+#[inline(always)]
+fn is_hosts<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<bool, Stop> {
+    if hosts::judge(t, w)? {
+        return Ok(true);
+    }
+    if w.is(flags::ICMP_ERROR) {
+        related::admit_router(p, t, w)?;
+    } else if w.attachment_kind == attachment_kind::ACCESS {
+        // Nobody has a session here: asked again, for its reason.
+        admit::line(t, w)?;
+    }
+    Ok(false)
 }
 
 /// The first packet of a flow, or of what became of the flow after a change.

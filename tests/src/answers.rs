@@ -6,6 +6,7 @@ use dataplane_common::Stop;
 use dataplane_user::{model::Mac, tables::HostTables};
 
 use crate::{
+    build::ip,
     drive::send,
     reference::{Asked, Branch, Kept, Party, Question, Traffic},
     trial::Trial,
@@ -43,7 +44,35 @@ pub fn follow(
         .map_err(|why| format!("error {why}, not {branches:?}, kept {kept:?}"))?;
     let outcome = if told.or(passed.stop).is_some() { "stopped" } else { "delivered" };
     *histogram.entry(format!("error {outcome}, {kept:?}")).or_default() += 1;
+    let Party::Line(line) = to else { return Ok(()) };
+    let site = trial.reference().site();
+    if site.accesses[site.lines[line].access].host.addresses().contains(&question.src) {
+        // The host's own address on the access: what comes to it there is the host's.
+        return Ok(());
+    }
+    let router = ip(if question.src.is_ipv4() { ROUTERS[0] } else { ROUTERS[1] });
+    let branches = expected_by_router(branches, kept);
+    let (passed, told) = send(tables, &trial.error_by(router, question, to, mac));
+    trial
+        .judge(&branches, &answer, &passed, told)
+        .map_err(|why| format!("router's error {why}, not {branches:?}, kept {kept:?}"))?;
+    let outcome = if told.or(passed.stop).is_some() { "stopped" } else { "delivered" };
+    *histogram.entry(format!("router's error {outcome}, {kept:?}")).or_default() += 1;
     Ok(())
+}
+
+/// Routers of the mobile network, inside of nothing.
+const ROUTERS: [&str; 2] = ["172.31.255.9", "2001:db8:ffff::9"];
+
+/// What may become of the same error by a router beyond the access, which has no session: it
+/// passes as the line's where there is a flow.
+fn expected_by_router(mut branches: Vec<Branch>, kept: Kept) -> Vec<Branch> {
+    for branch in &mut branches {
+        if kept == Kept::Not || !branch.stops.is_empty() {
+            branch.stops.insert(Stop::NoSession);
+        }
+    }
+    branches
 }
 
 /// What may become of an answer: on a flow it has to lead back to who asked.

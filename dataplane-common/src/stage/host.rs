@@ -8,7 +8,6 @@ use super::{admit, emit, filter, route};
 use crate::addr::Addr;
 use crate::packet::Packet;
 use crate::stop::Stop;
-use crate::table::attachment_kind;
 use crate::table::policy::rule_flags;
 use crate::table::route::kind as route_kind;
 use crate::tables::{Counter, Note, Tables, note};
@@ -49,10 +48,6 @@ pub fn has<T: Tables>(t: &T, w: &Work, addr: &Addr) -> bool {
 pub fn judge<T: Tables>(t: &T, w: &mut Work) -> Result<bool, Stop> {
     let own = t.route(w.link, &w.key.dst).filter(|route| route.kind == route_kind::HOST);
     let Some(own) = own.filter(|_| !route::is_inside(t, w.link, &w.src())) else {
-        if w.attachment_kind == attachment_kind::ACCESS {
-            // Nobody has a session here: asked again, for its reason.
-            admit::line(t, w)?;
-        }
         return Ok(false);
     };
     admit::admit(t, w)?;

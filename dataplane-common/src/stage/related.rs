@@ -2,9 +2,10 @@
 //!
 //! An error quotes the packet that it is about. It travels against that packet,
 //! so the half-flow that answers the quoted one is the error's own: its key is the
-//! quoted key inverted, in the zone where the error arrives (RFC 5508 section 4).
+//! quoted key inverted, in the zone where the error arrives (RFC 5508 section 4). Any router on
+//! the way may send it, not only the packet's receiver.
 
-use super::{flow_record, parse, route};
+use super::{admit, flow, flow_record, parse, route};
 use crate::addr::Addr;
 use crate::packet::Packet;
 use crate::stop::Stop;
@@ -28,18 +29,13 @@ const QUOTED_EXTENSIONS_MAX: u32 = 2;
 /// which stays if there is none.
 #[inline(always)]
 pub fn relate<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<(), Stop> {
-    p.need(w.l4 + ICMP_BYTES + QUOTE_BYTES)?;
-    let is_v6 = w.is(flags::V6);
-    let quoted = if is_v6 { quoted_v6(p, w)? } else { quoted_v4(p, w)? };
+    let quoted = quoted(p, w)?;
     // The error must go to whoever sent the quoted packet.
     if quoted.src != w.key.dst && !cfg!(feature = "control-error-destination") {
         return Err(Stop::IcmpUnrelated);
     }
-    if w.attachment_kind == attachment_kind::UPLINK && route::is_inside(t, w.link, &w.key.src) {
-        return Err(Stop::ReversePath);
-    }
     let own = w.key;
-    w.key = flow_record::inverse(&quoted, is_v6);
+    w.key = flow_record::inverse(&quoted, w.is(flags::V6));
     if !flow_record::find(t, w) {
         // By itself it is a message of its type, which rules may permit.
         w.key = own;
@@ -54,6 +50,40 @@ pub fn relate<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<()
     }
     t.note(Note { what: note::RELATED, id: w.flow, ..Note::default() });
     Ok(())
+}
+
+/// May whoever sent the error be a router beyond the NIC? By an uplink any may speak, with an
+/// address that is none of ours; by an access, where routers have no session, only about the
+/// flow of a line, which stands for it from here on.
+#[inline(always)]
+pub fn admit_router<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<(), Stop> {
+    let quoted = quoted(p, w)?;
+    let own = w.key;
+    w.key = flow_record::inverse(&quoted, w.is(flags::V6));
+    let is_known = flow_record::find(t, w);
+    if !is_known {
+        w.key = own;
+    }
+    if w.attachment_kind == attachment_kind::ACCESS {
+        // About no flow whoever sent the error is asked for a session: in vain, for the reason.
+        admit::line(t, w)?;
+    }
+    w.key = own;
+    if !is_known {
+        return Ok(());
+    }
+    flow::charge(t, w);
+    let cold = t.flow_cold(w.flow).ok_or(Stop::TableMissing)?;
+    let is_reply = w.flow_status & status::REPLY != 0;
+    let to = if is_reply { cold.opener.load() } else { cold.responder.load() };
+    route::from_beyond(t, w.link, to, &own.src)
+}
+
+/// The key of the quoted packet.
+#[inline(always)]
+fn quoted<P: Packet>(p: &mut P, w: &Work) -> Result<FlowKey, Stop> {
+    p.need(w.l4 + ICMP_BYTES + QUOTE_BYTES)?;
+    if w.is(flags::V6) { quoted_v6(p, w) } else { quoted_v4(p, w) }
 }
 
 #[inline(always)]

@@ -119,8 +119,27 @@ fn from_uplink<'t, T: Tables>(t: &'t T, leg: &mut Leg) -> Result<&'t Route, Stop
 /// Is it an address of ours or of a line, or one that we export to this uplink? Nothing that
 /// comes from outside has it as its source.
 pub(crate) fn is_inside<T: Tables>(t: &T, uplink: u32, src: &Addr) -> bool {
-    t.route(uplink, src)
-        .is_some_and(|route| route.kind != route_kind::VIA && route.kind != route_kind::PROTECTED)
+    const ELSEWHERE: [u32; 3] = [route_kind::VIA, route_kind::PROTECTED, route_kind::BLACKHOLE];
+    t.route(uplink, src).is_some_and(|route| !ELSEWHERE.contains(&route.kind))
+}
+
+/// May a router beyond `link` that speaks to this endpoint have the address? Ours and those of
+/// hosts inside it has not. More is not asked: it need not lie where the endpoint's packets go.
+pub(crate) fn from_beyond<T: Tables>(
+    t: &T,
+    link: u32,
+    endpoint: u32,
+    src: &Addr,
+) -> Result<(), Stop> {
+    if src.is_link_local() {
+        return Err(Stop::DestinationUnroutable);
+    }
+    let to = t.endpoint(endpoint).ok_or(Stop::TableMissing)?;
+    let inside = if to.kind == kind::LINE { to.destination } else { to.arrival };
+    if is_inside(t, link, src) || is_inside(t, inside, src) {
+        return Err(Stop::ReversePath);
+    }
+    Ok(())
 }
 
 /// Does the provider keep the address out of tenants' reach? Our own on the link is, too,

@@ -1,7 +1,10 @@
 //! What passes, and how it looks when it leaves.
 
 use crate::{
-    build::tcp::{ACK, SYN},
+    build::{
+        Frame, ip,
+        tcp::{ACK, SYN},
+    },
     world::Site,
 };
 
@@ -157,6 +160,22 @@ fn lines(s: &Site) -> Vec<Row> {
             s.routed(s.b).ip("2001:db8:1::20", "2001:db8:64:1::7").udp(1, 9),
         )
         .routed(s, s.line_a),
+        row("about a line, by a router of the mobile network", s.access, about_line(s, ROUTERS[0]))
+            .after(|s| s.passes(s.a, &to_line(s, ROUTERS[0]), s.access))
+            .routed(s, s.a),
+        row(
+            "about a line, by a router of the mobile network, IPv6",
+            s.access,
+            about_line(s, ROUTERS[1]),
+        )
+        .after(|s| s.passes(s.a, &to_line(s, ROUTERS[1]), s.access))
+        .routed(s, s.a),
+        row("about a line, where no host shares the link", s.access, about_line(s, ROUTERS[0]))
+            .after(|s| {
+                s.change(|w| w.image.attachments.values_mut().for_each(|at| at.host = 0));
+                s.passes(s.a, &to_line(s, ROUTERS[0]), s.access);
+            })
+            .routed(s, s.a),
         row(
             "line to line by a rule that names it",
             s.line_a,
@@ -164,6 +183,25 @@ fn lines(s: &Site) -> Vec<Row> {
         )
         .routed(s, s.line_b),
     ]
+}
+
+/// Routers of the mobile network, which have no session.
+pub const ROUTERS: [&str; 2] = ["100.127.0.9", "2001:db8:7f::9"];
+
+/// What a sends to a line of this router's family.
+pub fn to_line(s: &Site, router: &str) -> Frame {
+    let is_v4 = ip(router).is_ipv4();
+    let (src, dst) =
+        if is_v4 { ("10.1.0.10", "100.64.0.10") } else { ("2001:db8:1::10", "2001:db8:64:1::7") };
+    s.routed(s.a).ip(src, dst).udp(1000, 7).payload(b"too long")
+}
+
+/// What the router says about it: that it is too big.
+pub fn about_line(s: &Site, router: &str) -> Frame {
+    let (to, kind) = if ip(router).is_ipv4() { ("10.1.0.10", 3) } else { ("2001:db8:1::10", 2) };
+    let code = if kind == 3 { 4 } else { 0 };
+    let error = s.routed(s.access).ip(router, to).icmp(kind, code, [0, 0, 5, 0]);
+    error.payload(&to_line(s, router).packet())
 }
 
 fn sizes(s: &Site) -> Vec<Row> {

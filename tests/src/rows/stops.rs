@@ -14,7 +14,10 @@ use dataplane_common::{
 };
 use dataplane_user::tables::HostTables;
 
-use super::row::{Row, row};
+use super::{
+    forward::{ROUTERS, about_line, to_line},
+    row::{Row, row},
+};
 
 pub fn rows(s: &Site) -> Vec<Row> {
     [sources(s), groups(s), states(s), routes(s), borders(s), rules(s), outputs(s)].concat()
@@ -57,6 +60,24 @@ fn sources(s: &Site) -> Vec<Row> {
             s.routed(s.access).ip("100.64.0.99", "10.1.0.20").udp(1, 53),
         )
         .stopped(0, Stop::NoSession),
+        row("about a line, but about no flow", s.access, about_line(s, ROUTERS[0]))
+            .stopped(0, Stop::NoSession),
+        row("about a line, but about no flow, IPv6", s.access, about_line(s, ROUTERS[1]))
+            .stopped(0, Stop::NoSession),
+        row(
+            "about a line, from an address inside",
+            s.access,
+            about_line(s, ROUTERS[0]).ip("10.1.0.20", "10.1.0.10"),
+        )
+        .after(|s| s.passes(s.a, &to_line(s, ROUTERS[0]), s.access))
+        .stopped(s.blue, Stop::ReversePath),
+        row(
+            "about a line, from a link-local address",
+            s.access,
+            about_line(s, ROUTERS[1]).ip("fe80::9", "2001:db8:1::10"),
+        )
+        .after(|s| s.passes(s.a, &to_line(s, ROUTERS[1]), s.access))
+        .stopped(s.blue, Stop::DestinationUnroutable),
         row(
             "beside a session's prefix",
             s.access,

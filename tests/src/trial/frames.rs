@@ -1,6 +1,6 @@
 //! How does what is asked look on the wire?
 
-use std::ops::Range;
+use std::{net::IpAddr, ops::Range};
 
 use dataplane_user::model::Mac;
 
@@ -102,6 +102,18 @@ impl Trial {
     /// An ICMP error about the packet, from whoever got it.
     #[must_use]
     pub fn error_about(&self, question: &Question, from: Party, mac: Option<Mac>) -> Sent {
+        self.error_by(question.dst, question, from, mac)
+    }
+
+    /// The same by a router on the way there.
+    #[must_use]
+    pub fn error_by(
+        &self,
+        router: IpAddr,
+        question: &Question,
+        from: Party,
+        mac: Option<Mac>,
+    ) -> Sent {
         let quoted = carry(
             Frame::new([0; 6], [0; 6]).ip(&question.src.to_string(), &question.dst.to_string()),
             question.traffic,
@@ -112,7 +124,7 @@ impl Trial {
         let mut frame = sent.frame[..14 + tags].to_vec();
         let kind = if question.src.is_ipv4() { 3 } else { 1 };
         let error = Frame::new([0; 6], [0; 6])
-            .ip(&answer.src.to_string(), &answer.dst.to_string())
+            .ip(&router.to_string(), &answer.dst.to_string())
             .icmp(kind, 1, [0; 4])
             .payload(&quoted.packet());
         frame.extend(error.packet());

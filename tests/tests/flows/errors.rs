@@ -1,6 +1,6 @@
 //! ICMP errors that belong to a flow pass with it, and no others.
 
-use dataplane_common::Stop;
+use dataplane_common::{Stop, table::endpoint::flags::SUSPENDED};
 use sekisho_tests::{
     build::{Frame, tcp::SYN},
     check, drive,
@@ -195,4 +195,102 @@ fn an_error_does_not_keep_a_flow_alive() {
     s.passes(s.uplink, &related, s.a);
     s.tables.pass(20 * second);
     s.stops(s.uplink, &related, Stop::IcmpUnrelated);
+}
+
+/// What a sends to a line, as a router behind our next hop on the access has it.
+fn quoted_to_line(s: &Site) -> Frame {
+    s.routed(s.a).ip("10.1.0.10", "100.64.0.10").udp(1000, 7).ttl(61)
+}
+
+#[test]
+fn a_router_of_the_mobile_network_may_speak_about_a_lines_flow() {
+    let s = Site::new();
+    let about = quoted_to_line(&s);
+    for router in ["100.127.0.9", "9.9.9.9", "198.18.7.7"] {
+        let related = error(&s, s.access, (router, "10.1.0.10"), 3, &about);
+        s.stops(s.access, &related, Stop::NoSession);
+    }
+    s.passes(s.a, &about, s.access);
+    for router in ["100.127.0.9", "9.9.9.9", "198.18.7.7"] {
+        let related = error(&s, s.access, (router, "10.1.0.10"), 3, &about);
+        let outcome = s.send(s.access, &related);
+        let expected = s.forwarded(&related, 63, s.a).build();
+        assert!(
+            matches!(&outcome.end, drive::End::Left { output, frame, .. }
+                if *output == s.a.attachment && *frame == expected),
+            "{:?}",
+            outcome.end
+        );
+    }
+    // The line itself, too.
+    s.passes(s.line_a, &error(&s, s.line_a, ("100.64.0.10", "10.1.0.10"), 3, &about), s.a);
+}
+
+#[test]
+fn a_router_of_the_mobile_network_speaks_in_both_families_and_about_answers() {
+    let s = Site::new();
+    let syn = s.routed(s.line_a).ip("2001:db8:64:1::5", "2001:db8:2::10").tcp(1000, 80, SYN, 5, 0);
+    let answer = s.routed(s.c).ip("2001:db8:2::10", "2001:db8:64:1::5").tcp(80, 1000, 18, 9, 6);
+    let too_big = s.routed(s.access).ip("2001:db8:7f::9", "2001:db8:2::10");
+    let too_big = too_big.icmp(2, 0, [0, 0, 5, 0]).payload(&answer.packet());
+    s.stops(s.access, &too_big, Stop::NoSession);
+    s.passes(s.line_a, &syn, s.c);
+    s.passes(s.c, &answer, s.access);
+    s.passes(s.access, &too_big, s.c);
+    // About what a line that is attached to an uplink is sent from there.
+    let dns = s.routed(s.line_up).ip("100.65.0.10", "8.8.8.8").udp(1000, 53);
+    let answer = s.routed(s.uplink).ip("8.8.8.8", "100.65.0.10").udp(53, 1000);
+    s.passes(s.line_up, &dns, s.uplink);
+    s.passes(s.uplink, &answer, s.access);
+    s.passes(s.access, &error(&s, s.access, ("9.9.9.9", "8.8.8.8"), 3, &answer), s.uplink);
+}
+
+#[test]
+fn nothing_else_comes_from_where_there_is_no_session() {
+    let mut s = Site::new();
+    let about = quoted_to_line(&s);
+    s.passes(s.a, &about, s.access);
+    let router = "100.127.0.9";
+    let refused = |frame: Frame, stop| s.stops(s.access, &frame, stop);
+    // No error, or about another flow, or a later piece of an error.
+    let plain = || s.routed(s.access).ip(router, "10.1.0.10");
+    refused(plain().udp(7, 1000), Stop::NoSession);
+    refused(plain().icmp(8, 0, [0, 1, 0, 1]), Stop::NoSession);
+    let other = s.routed(s.a).ip("10.1.0.10", "100.64.0.10").udp(1001, 7);
+    refused(error(&s, s.access, (router, "10.1.0.10"), 3, &other), Stop::NoSession);
+    let nobody = s.routed(s.a).ip("10.1.0.10", "100.64.0.99").udp(1000, 7);
+    refused(error(&s, s.access, (router, "10.1.0.10"), 3, &nobody), Stop::NoSession);
+    let whole = error(&s, s.access, (router, "10.1.0.10"), 3, &about);
+    refused(whole.clone().fragment(8, false), Stop::NoSession);
+    // To somebody else than the quoted packet's sender, or about what its flow's line sends.
+    refused(error(&s, s.access, (router, "10.1.0.20"), 3, &about), Stop::IcmpUnrelated);
+    let answer = s.routed(s.line_a).ip("100.64.0.10", "10.1.0.10").udp(7, 1000);
+    refused(error(&s, s.access, (router, "100.64.0.10"), 3, &answer), Stop::NoSession);
+    // With an address of ours, of a host inside, of a line, or of no router at all.
+    for src in ["10.1.0.20", "10.2.0.77", "10.1.0.1", "100.64.0.99"] {
+        refused(error(&s, s.access, (src, "10.1.0.10"), 3, &about), Stop::ReversePath);
+    }
+    refused(
+        error(&s, s.access, ("169.254.1.1", "10.1.0.10"), 3, &about),
+        Stop::DestinationUnroutable,
+    );
+    refused(error(&s, s.access, ("127.0.0.1", "10.1.0.10"), 3, &about), Stop::MartianSource);
+    // From another line.
+    refused(error(&s, s.access, ("100.64.0.13", "10.1.0.10"), 3, &about), Stop::IcmpUnrelated);
+    // Once the line is suspended.
+    let line = s.line_a.id;
+    s.change(|w| w.touch_endpoint(line).flags |= SUSPENDED);
+    s.stops(s.access, &whole, Stop::LineSuspended);
+}
+
+#[test]
+fn routers_of_the_mobile_network_speak_where_no_host_shares_the_link() {
+    let mut s = Site::new();
+    let access = s.access;
+    s.change(|w| w.image.attachments.values_mut().for_each(|at| at.host = 0));
+    let about = quoted_to_line(&s);
+    let related = error(&s, access, ("100.127.0.9", "10.1.0.10"), 11, &about);
+    s.stops(access, &related, Stop::NoSession);
+    s.passes(s.a, &about, access);
+    s.passes(access, &related, s.a);
 }

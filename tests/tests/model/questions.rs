@@ -72,6 +72,8 @@ fn what_a_site_means_is_what_happens() {
     assert!(histogram["stop dhcp_server"] > SITES, "too little DHCP");
     let to_host = histogram["passed up"].min(histogram["stop host_denied"]);
     assert!(to_host > SITES, "too little for the host");
+    let by_routers = histogram["router's error delivered, Stateful"];
+    assert!(by_routers > SITES / 20, "too little by routers of the mobile network");
     assert!(refused < SITES, "the generator makes too many wrong files");
     assert!(histogram["delivered"] > SITES * u32::from(QUESTIONS) / 20, "too little is delivered");
 }

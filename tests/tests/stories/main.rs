@@ -24,6 +24,8 @@ mod spoofing;
 
 mod mec;
 
+mod beyond;
+
 mod mixed;
 
 mod operations;
