@@ -27,8 +27,11 @@ pub mod state {
     pub const UNREPLIED: u32 = 10;
     /// Not TCP: both have sent.
     pub const REPLIED: u32 = 11;
+    /// Established, as far as we know: it was picked up in the middle, and only the opener has
+    /// sent since.
+    pub const PICKED_UP: u32 = 12;
     /// How many there are.
-    pub const COUNT: usize = 12;
+    pub const COUNT: usize = 13;
 
     /// The name that `sekisho flows` prints.
     #[must_use]
@@ -45,6 +48,7 @@ pub mod state {
             SYN_SENT_BOTH => "syn-sent-both",
             UNREPLIED => "unreplied",
             REPLIED => "replied",
+            PICKED_UP => "picked-up",
             _ => "none",
         }
     }
@@ -59,25 +63,26 @@ const IG: u8 = 0xfe;
 const IV: u8 = 0xff;
 
 /// Next state of a TCP connection, by state (none, SYN sent, SYN received,
-/// established, FIN wait, close wait, last ACK, time wait, closed, SYN sent by both).
+/// established, FIN wait, close wait, last ACK, time wait, closed, SYN sent by both, two that are
+/// not TCP's, and picked up, which is established but for how long it is kept).
 /// Eight kinds of segment for each direction and sixteen states, so that an index is
 /// inside by its masks: "invalid access to map value" says the verifier of an index
 /// that is only compared.
 #[rustfmt::skip]
 static TCP_NEXT: [[u8; 16]; 16] = [
     // The opener sends: SYN, SYN+ACK, FIN, ACK, RST.
-    [1,  1,  IG, IG, IG, IG, IG, 1,  1,  9,  IV, IV, IV, IV, IV, IV],
+    [1,  1,  IG, IG, IG, IG, IG, 1,  1,  9,  IV, IV, IG, IV, IV, IV],
     [IV, IV, IG, IV, IV, IV, IV, IV, IV, 2,  IV, IV, IV, IV, IV, IV],
-    [IV, IV, 4,  4,  6,  6,  6,  7,  8,  IV, IV, IV, IV, IV, IV, IV],
-    [3,  IV, 3,  3,  5,  5,  7,  7,  8,  IV, IV, IV, IV, IV, IV, IV],
-    [IV, 8,  8,  8,  8,  8,  8,  8,  8,  8,  IV, IV, IV, IV, IV, IV],
+    [IV, IV, 4,  4,  6,  6,  6,  7,  8,  IV, IV, IV, 4,  IV, IV, IV],
+    [12, IV, 3,  3,  5,  5,  7,  7,  8,  IV, IV, IV, 12, IV, IV, IV],
+    [IV, 8,  8,  8,  8,  8,  8,  8,  8,  8,  IV, IV, 8,  IV, IV, IV],
     [IV; 16], [IV; 16], [IV; 16],
     // The responder sends: the same.
     [IV, 9,  IV, IV, IV, IV, IV, IV, IV, 9,  IV, IV, IV, IV, IV, IV],
-    [IV, 2,  IG, IG, IG, IG, IG, IG, IG, 2,  IV, IV, IV, IV, IV, IV],
-    [IV, IV, 4,  4,  6,  6,  6,  7,  8,  IV, IV, IV, IV, IV, IV, IV],
-    [IV, IG, 2,  3,  5,  5,  7,  7,  8,  IG, IV, IV, IV, IV, IV, IV],
-    [IV, 8,  8,  8,  8,  8,  8,  8,  8,  8,  IV, IV, IV, IV, IV, IV],
+    [IV, 2,  IG, IG, IG, IG, IG, IG, IG, 2,  IV, IV, IG, IV, IV, IV],
+    [IV, IV, 4,  4,  6,  6,  6,  7,  8,  IV, IV, IV, 4,  IV, IV, IV],
+    [IV, IG, 2,  3,  5,  5,  7,  7,  8,  IG, IV, IV, 3,  IV, IV, IV],
+    [IV, 8,  8,  8,  8,  8,  8,  8,  8,  8,  IV, IV, 8,  IV, IV, IV],
     [IV; 16], [IV; 16], [IV; 16],
 ];
 
@@ -152,6 +157,8 @@ pub const fn idle_ms_max(state: u32, protocol: u8) -> u32 {
         state::SYN_SENT | state::SYN_SENT_BOTH => 120 * SECOND,
         state::SYN_RECEIVED => 60 * SECOND,
         state::ESTABLISHED => 432_000 * SECOND,
+        // "Unacknowledged": one segment from anywhere makes such a flow.
+        state::PICKED_UP => 300 * SECOND,
         state::FIN_WAIT | state::TIME_WAIT => 120 * SECOND,
         state::CLOSE_WAIT => 60 * SECOND,
         state::LAST_ACK => 30 * SECOND,

@@ -80,7 +80,8 @@ pub fn note_stray(w: &Work, own: &FlowCold) {
 /// that has ended was opened by the SYN itself.
 #[inline(always)]
 pub fn is_agreement(w: &Work, state: u32, opener: &FlowCold) -> bool {
-    state < state::TIME_WAIT
+    // Neither that nor closed, by one comparison: of two the verifier follows each outcome.
+    state.wrapping_sub(state::TIME_WAIT) > 1
         && w.tcp_flags & (SYN | ACK) == SYN_ACK
         && opener.scale.load() & STRAY_SEEN != 0
         && opener.stray_end.load() == w.tcp_ack

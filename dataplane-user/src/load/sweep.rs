@@ -310,6 +310,14 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_answered_is_not_kept_for_days() {
+        let mut memory = Memory::new(4);
+        memory.open(0, 1, state::PICKED_UP, 0);
+        assert_eq!(memory.sweep(299_999).live, 2);
+        assert_eq!(memory.sweep(300_000), Swept { live: 0, expired: 2, emptied: 2 });
+    }
+
+    #[test]
     fn an_emptied_line_keeps_nothing_but_its_sequence() {
         let mut memory = Memory::new(4);
         memory.open(0, 3, state::UNREPLIED, 0);

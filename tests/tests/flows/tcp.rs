@@ -324,5 +324,50 @@ fn only_the_opener_picks_up_in_the_middle() {
     let s = Site::new();
     s.stops(s.c, &back(&s, ACK, 501, 101), Stop::IngressDenied);
     s.passes(s.a, &out(&s, ACK, 101, 501), s.c);
+    assert_eq!(states(&s), [state::PICKED_UP; 2]);
+    s.passes(s.a, &out(&s, ACK, 101, 501), s.c);
+    assert_eq!(states(&s), [state::PICKED_UP; 2]);
+    s.passes(s.c, &back(&s, ACK, 501, 101), s.a);
     assert_eq!(states(&s), [state::ESTABLISHED; 2]);
+}
+
+#[test]
+fn what_was_picked_up_and_never_answered_is_soon_over() {
+    let s = Site::new();
+    s.passes(s.a, &out(&s, ACK, 101, 501), s.c);
+    s.tables.pass(Duration::from_secs(200));
+    s.passes(s.a, &out(&s, ACK, 101, 501), s.c);
+    s.tables.pass(Duration::from_secs(290));
+    s.passes(s.c, &back(&s, ACK, 501, 101), s.a);
+    // Answered, it is a connection as any other.
+    s.tables.pass(Duration::from_secs(431_000));
+    s.passes(s.c, &back(&s, ACK, 501, 101), s.a);
+
+    let s = Site::new();
+    s.passes(s.a, &out(&s, ACK, 101, 501), s.c);
+    s.tables.pass(Duration::from_secs(320));
+    s.stops(s.c, &back(&s, ACK, 501, 101), Stop::IngressDenied);
+}
+
+#[test]
+fn what_was_picked_up_closes_and_begins_anew_as_what_was_established() {
+    let s = Site::new();
+    s.passes(s.a, &out(&s, ACK, 101, 501), s.c);
+    s.stops(s.c, &back(&s, SYN, 501, 0), Stop::ConnectionState);
+    s.stops(s.a, &out(&s, SYN | ACK, 101, 501), Stop::ConnectionState);
+    s.passes(s.a, &out(&s, SYN, 9_000_000, 0), s.c);
+    s.passes(s.c, &back(&s, SYN | ACK, 7_000_000, 9_000_001), s.a);
+    assert_eq!(states(&s), [state::SYN_RECEIVED; 2]);
+    for (from, frame, after) in [
+        (s.a, out(&s, FIN | ACK, 101, 501), state::FIN_WAIT),
+        (s.a, out(&s, RST, 101, 0), state::CLOSED),
+        (s.c, back(&s, FIN | ACK, 501, 101), state::FIN_WAIT),
+        (s.c, back(&s, RST, 501, 0), state::CLOSED),
+    ] {
+        let fresh = Site::new();
+        fresh.passes(fresh.a, &out(&fresh, ACK, 101, 501), fresh.c);
+        let to = if from.id == fresh.a.id { fresh.c } else { fresh.a };
+        fresh.passes(from, &frame, to);
+        assert_eq!(states(&fresh), [after; 2]);
+    }
 }
