@@ -39,10 +39,17 @@ pub fn parse<P: Packet>(p: &mut P, w: &mut Work, ethertype: [u8; 2]) -> Result<(
 }
 
 /// A piece of a datagram: all but the last are multiples of eight bytes, and the whole is no
-/// longer than a packet can be (RFC 791 section 3.2, RFC 8200 section 4.5).
+/// longer than a packet can be, whose length counts `before` bytes of headers, too (RFC 791
+/// section 3.2, RFC 8200 section 4.5).
 #[inline(always)]
-fn piece(w: &mut Work, id: [u8; 4], at: u32, bytes: u32, is_more: bool) -> Result<(), Stop> {
-    if bytes == 0 || is_more && !bytes.is_multiple_of(8) || at + bytes > 0xffff {
+fn piece(
+    w: &mut Work,
+    id: [u8; 4],
+    (before, at, bytes): (u32, u32, u32),
+    is_more: bool,
+) -> Result<(), Stop> {
+    let is_ragged = is_more && !bytes.is_multiple_of(8);
+    if bytes == 0 || is_ragged || before + at + bytes > 0xffff {
         return Err(Stop::FragmentBad);
     }
     w.fragment_id = id;
@@ -82,7 +89,7 @@ fn ipv4<P: Packet>(p: &mut P, w: &mut Work) -> Result<(), Stop> {
     if ip.is_fragment() {
         let id = [0, 0, ip.id[0], ip.id[1]];
         let bytes = ip.total_bytes() - header_bytes;
-        piece(w, id, ip.fragment_offset_bytes(), bytes, ip.is_more())?;
+        piece(w, id, (header_bytes, ip.fragment_offset_bytes(), bytes), ip.is_more())?;
     }
     w.l3_bytes = ip.total_bytes();
     w.ttl_hops = u32::from(ip.ttl_hops);
@@ -191,10 +198,13 @@ fn extensions<P: Packet>(p: &mut P, w: &mut Work) -> Result<(), Stop> {
                 // A piece of a piece.
                 return Err(Stop::ExtensionRefused);
             }
+            // The whole datagram has the headers before this one, and this one not.
+            let before = w.l4 - w.l3 - IPV6_BYTES;
             w.l4 += 8;
             if !fragment.is_atomic() {
                 let bytes = end.saturating_sub(w.l4);
-                piece(w, fragment.id, fragment.offset_bytes(), bytes, fragment.is_more())?;
+                let span = (before, fragment.offset_bytes(), bytes);
+                piece(w, fragment.id, span, fragment.is_more())?;
             }
             if w.is(flags::LATER) {
                 return Ok(());

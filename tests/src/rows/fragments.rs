@@ -261,6 +261,9 @@ fn limits_of(s: &Site) -> Vec<Row> {
     ]
 }
 
+/// Options of IPv6 that say nothing.
+const PADDING: [u8; 7] = [0, 1, 4, 0, 0, 0, 0];
+
 fn headers(s: &Site) -> Vec<Row> {
     let bad = |name, frame: Frame| row(name, s.a, frame).stopped(s.blue, Stop::FragmentBad);
     let ip = || s.switched(s.a, s.free).ip("10.1.0.10", "10.1.0.30").protocol(17);
@@ -271,6 +274,30 @@ fn headers(s: &Site) -> Vec<Row> {
         bad("an empty piece", ip().fragment(8, true)),
         bad("an empty last piece", ip().fragment(8, false)),
         bad("a piece beyond what a datagram can be", ip().fragment(65_528, false).payload(&[7; 8])),
+        bad(
+            "a piece with which a datagram and its header are too long",
+            ip().fragment(65_504, false).payload(&[7; 12]),
+        ),
+        bad(
+            "a piece with which a datagram and its options are too long",
+            ip().options(&[1; 4]).fragment(65_504, false).payload(&[7; 8]),
+        ),
+        row(
+            "the last piece of the longest datagram",
+            s.a,
+            ip().fragment(65_504, false).payload(&[7; 11]),
+        )
+        .parked(),
+        bad(
+            "a piece of IPv6 with which a datagram and its headers are too long",
+            ip6().extension(60, &PADDING).fragment_v6(65_520, false).payload(&[7; 8]),
+        ),
+        row(
+            "the last piece of the longest datagram of IPv6",
+            s.a,
+            ip6().extension(60, &PADDING).fragment_v6(65_520, false).payload(&[7; 7]),
+        )
+        .parked(),
         bad("a middle piece of IPv6 of seven bytes", ip6().fragment_v6(8, true).payload(&[7; 7])),
         bad("an empty piece of IPv6", ip6().fragment_v6(8, false)),
         bad(
