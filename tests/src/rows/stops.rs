@@ -79,6 +79,19 @@ fn sources(s: &Site) -> Vec<Row> {
         .after(|s| s.passes(s.a, &to_line(s, ROUTERS[1]), s.access))
         .stopped(s.blue, Stop::DestinationUnroutable),
         row(
+            "an error from outside, from an address out of reach",
+            s.uplink,
+            s.routed(s.uplink)
+                .ip("192.0.2.7", "10.1.0.10")
+                .icmp(11, 0, [0; 4])
+                .payload(&s.routed(s.a).ip("10.1.0.10", "8.8.8.8").udp(1, 53).packet()),
+        )
+        .after(|s| {
+            let asked = s.routed(s.a).ip("10.1.0.10", "8.8.8.8").udp(1, 53);
+            s.passes(s.a, &asked, s.uplink);
+        })
+        .stopped(s.blue, Stop::ReversePath),
+        row(
             "beside a session's prefix",
             s.access,
             s.routed(s.access).ip("2001:db8:64:2::1", "2001:db8:1::20").udp(1, 53),

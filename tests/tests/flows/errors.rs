@@ -1,6 +1,9 @@
 //! ICMP errors that belong to a flow pass with it, and no others.
 
-use dataplane_common::{Stop, table::endpoint::flags::SUSPENDED};
+use dataplane_common::{
+    Stop,
+    table::{endpoint::flags::SUSPENDED, next_hop::state},
+};
 use sekisho_tests::{
     build::{Frame, tcp::SYN},
     check, drive,
@@ -164,6 +167,33 @@ fn an_error_from_outside_has_no_source_inside() {
         let forged = error(&s, s.uplink, (src, "10.1.0.10"), 11, &quoted(&s));
         s.stops(s.uplink, &forged, Stop::ReversePath);
     }
+}
+
+#[test]
+fn an_error_from_outside_has_no_source_that_nothing_has() {
+    let mut s = Site::new();
+    s.passes(s.a, &question_out(&s), s.uplink);
+    let refused = |from: End, src: &str, stop| {
+        s.stops(from, &error(&s, from, (src, "10.1.0.10"), 11, &quoted(&s)), stop);
+    };
+    refused(s.uplink, "192.0.2.7", Stop::ReversePath);
+    refused(s.uplink, "169.254.0.9", Stop::DestinationUnroutable);
+    refused(s.uplink, "240.0.0.9", Stop::MartianSource);
+    let syn = s.routed(s.a).ip("2001:db8:1::10", "2001:db8:99::1").tcp(1000, 80, SYN, 5, 0);
+    s.passes(s.a, &syn, s.uplink);
+    let too_big = s.routed(s.uplink).ip("fe80::7", "2001:db8:1::10").icmp(2, 0, [0, 0, 5, 0]);
+    s.stops(s.uplink, &too_big.payload(&syn.packet()), Stop::DestinationUnroutable);
+
+    // What the router has inside, and exports to another uplink alone.
+    let hop = s.far.hop as usize;
+    s.change(|w| w.image.next_hops[hop].state = state::READY);
+    let dns = s.routed(s.a).ip("10.1.0.10", "203.0.113.5").udp(1000, 53);
+    s.passes(s.a, &dns, s.far);
+    for (src, stop) in [("10.2.0.77", Stop::ReversePath), ("100.64.0.99", Stop::ReversePath)] {
+        s.stops(s.far, &error(&s, s.far, (src, "10.1.0.10"), 11, &dns), stop);
+    }
+    // It need not lie where a's own packets go: there they would leave by the other uplink.
+    s.passes(s.far, &error(&s, s.far, ("7.7.7.7", "10.1.0.10"), 11, &dns), s.a);
 }
 
 #[test]
