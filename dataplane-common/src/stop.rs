@@ -121,7 +121,7 @@ stops! {
     WrongStation = "wrong_station",
     /// No next hop of the route can be reached.
     NextHopUnresolved = "next_hop_unresolved",
-    /// A link-local, loopback or reserved destination is not forwarded.
+    /// A link-local, loopback, reserved or broadcast destination is not forwarded.
     DestinationUnroutable = "destination_unroutable",
     /// It is for the router itself, which answers nothing but echo requests.
     ToRouter = "to_router",

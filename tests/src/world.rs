@@ -114,11 +114,18 @@ impl World {
             own(&mut record, gateway);
             let location = Location { mac: Mac(mac), ..Location::default() };
             self.image.locations.insert(key(zone, prefix(gateway).0), location);
-            if ip(gateway.split('/').next().unwrap_or_default()).is_ipv4() {
+            let is_v4 = ip(gateway.split('/').next().unwrap_or_default()).is_ipv4();
+            if is_v4 {
                 self.route(zone, &broadcast(gateway), to(route_kind::BROADCAST, 0));
             }
             if router != 0 {
                 self.route(router, &net(gateway), to(route_kind::CONNECTED, zone));
+            }
+            if router != 0 && is_v4 {
+                let net = net(gateway);
+                let first = net.split('/').next().unwrap_or_default();
+                self.route(router, first, to(route_kind::BROADCAST, 0));
+                self.route(router, &broadcast(gateway), to(route_kind::BROADCAST, 0));
             }
         }
         push(&mut self.image.zones, record);

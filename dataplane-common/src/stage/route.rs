@@ -42,6 +42,7 @@ pub fn route<T: Tables>(t: &T, leg: &mut Leg) -> Result<(), Stop> {
         route_kind::POOL => line(t, leg, found.zone)?,
         route_kind::OWN => return Err(own(sender, found)),
         route_kind::BLACKHOLE => return Err(Stop::Blackhole),
+        route_kind::BROADCAST => return Err(Stop::DestinationUnroutable),
         // A line that is attached to the uplink sees the uplink's own routes.
         route_kind::PROTECTED | route_kind::HOST => return Err(Stop::ProtectedDestination),
         _ => return Err(Stop::NoRoute),

@@ -42,7 +42,8 @@ pub mod kind {
     /// In an uplink's zone: lines' addresses that are not exported to it. Nothing from
     /// outside has them as its source, and nothing leads there.
     pub const INSIDE: u32 = 8;
-    /// In a network's zone: the broadcast address of a subnet.
+    /// In a network's zone: the broadcast address of a subnet. In a router's: that or the
+    /// subnet's own, which no host has. Nothing is forwarded there (RFC 2644).
     pub const BROADCAST: u32 = 9;
     /// In an uplink's or access's zone: an address of the host that shares the NIC; what
     /// may come to it is policy `zone`. Out of tenants' reach.

@@ -56,17 +56,28 @@ fn network(b: &mut Builder<'_>, ix: NetworkIx, network: &Network) {
     }
     let mut routes = Routes { zone: id, zone_name: b.network_name(ix), content: String::new() };
     for subnet in &network.subnets {
-        // A link of two has no broadcast address (RFC 3021).
-        if let IpNetwork::V4(v4) = subnet.prefix
-            && v4.prefix() < 31
-        {
+        if let Some((to, what)) = ends(subnet.prefix).next() {
             let broadcast = Route { kind: kind::BROADCAST, ..Route::default() };
-            let to = IpAddr::from(v4.broadcast()).into();
-            routes.add(b, to, "the subnet's broadcast address", broadcast);
+            routes.add(b, to.into(), what, broadcast);
         }
     }
     finish(b, id, tenant, zone, routes.content);
     flood_ports(b, ix, id);
+}
+
+/// The addresses of an IPv4 subnet that all its hosts have, or none: a link of two has no such
+/// (RFC 3021).
+fn ends(prefix: IpNetwork) -> impl Iterator<Item = (IpAddr, &'static str)> {
+    let v4 = match prefix {
+        IpNetwork::V4(v4) if v4.prefix() < 31 => Some(v4),
+        IpNetwork::V4(_) | IpNetwork::V6(_) => None,
+    };
+    v4.into_iter().flat_map(|v4| {
+        [
+            (v4.broadcast().into(), "the subnet's broadcast address"),
+            (v4.network().into(), "the subnet's own address"),
+        ]
+    })
 }
 
 /// The network's ports as a flood looks for them. A network of too many has none. No judgement
@@ -135,6 +146,12 @@ fn router(b: &mut Builder<'_>, ix: RouterIx, router: &Router) {
             routes.add(b, subnet.prefix, &what, connected);
             let own = Route { kind: kind::OWN, zone, ..Route::default() };
             routes.add(b, subnet.gateway.into(), "the router's own address", own);
+            for (end, what) in ends(subnet.prefix) {
+                if router.routes.iter().all(|route| route.destination != end.into()) {
+                    let broadcast = Route { kind: kind::BROADCAST, ..Route::default() };
+                    routes.add(b, end.into(), what, broadcast);
+                }
+            }
         }
     }
     for route in &router.routes {

@@ -242,6 +242,7 @@ impl Reference<'_> {
             }
             Way::None => return nobody(Stop::NoRoute),
             Way::Blackhole => return nobody(Stop::Blackhole),
+            Way::Broadcast => return nobody(Stop::DestinationUnroutable),
             Way::Connected(network) => match self.holder(network, dst) {
                 Some((port, mac)) => vec![candidate(Party::Port(port), Some(mac))],
                 None => return nobody(Stop::UnknownDestination),

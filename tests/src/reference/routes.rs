@@ -6,6 +6,7 @@ use dataplane_user::model::{
     AccessIx, Destination, Exporter, LineIx, Mac, NetworkIx, NextHop, PortIx, RouterIx, Target,
     UplinkIx,
 };
+use ipnetwork::IpNetwork;
 
 use super::{Reference, host};
 
@@ -19,6 +20,8 @@ pub(super) enum Way {
     Hops(Vec<NextHop>),
     Uplink(UplinkIx),
     Blackhole,
+    /// All hosts of a subnet, or the subnet itself.
+    Broadcast,
     None,
 }
 
@@ -72,6 +75,12 @@ impl Reference<'_> {
                     Target::Blackhole => Way::Blackhole,
                 };
                 offer(route.destination.prefix(), way);
+            }
+        }
+        for &network in &self.site.routers[router].interfaces {
+            let mut subnets = self.site.networks[network].subnets.iter();
+            if subnets.any(|subnet| is_end(subnet.prefix, addr)) {
+                offer(32, Way::Broadcast);
             }
         }
         found.1
@@ -141,5 +150,15 @@ impl Reference<'_> {
     pub(super) fn outside(&self, uplink: UplinkIx, is_v4: bool) -> Vec<Mac> {
         let hops = self.site.uplinks[uplink].next_hops.iter();
         hops.filter(|hop| hop.address.is_ipv4() == is_v4).filter_map(|hop| hop.mac).collect()
+    }
+}
+
+/// The first or last address of an IPv4 subnet of more than two.
+fn is_end(prefix: IpNetwork, addr: IpAddr) -> bool {
+    match (prefix, addr) {
+        (IpNetwork::V4(net), IpAddr::V4(addr)) => {
+            net.prefix() <= 30 && (addr == net.network() || addr == net.broadcast())
+        }
+        _ => false,
     }
 }

@@ -226,6 +226,15 @@ fn routes(s: &Site) -> Vec<Row> {
         nowhere("to a link-local address", v4("169.254.169.254")),
         nowhere("to a group in a unicast frame", v4("224.0.0.5")),
         nowhere("to everybody in a unicast frame", v4("255.255.255.255")),
+        nowhere("to everybody of another subnet", v4("10.2.0.255")),
+        nowhere("to everybody of the own subnet by the router", v4("10.1.0.255")),
+        nowhere("to a subnet itself", v4("10.2.0.0")),
+        row(
+            "from outside to everybody of a subnet",
+            s.uplink,
+            s.routed(s.uplink).ip("8.8.8.8", "10.2.0.255").udp(1, 53),
+        )
+        .stopped(s.blue, Stop::DestinationUnroutable),
         nowhere(
             "to a link-local address, IPv6",
             s.routed(s.a).ip("2001:db8:1::10", "fe80::1").udp(1, 2),

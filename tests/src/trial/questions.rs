@@ -174,6 +174,8 @@ impl Trial {
         let fixed = self.site.ports.values().flat_map(|port| port.fixed_ips.iter().copied());
         let pairs = self.site.ports.values().flat_map(|port| &port.address_pairs);
         let subnets = self.site.networks.values().flat_map(|net| &net.subnets);
+        let v4 = subnets.clone().filter(|subnet| subnet.prefix.is_ipv4());
+        let ends = v4.flat_map(|subnet| [subnet.prefix.network(), subnet.prefix.broadcast()]);
         let sessions = self.site.sessions.iter().flat_map(|session| &session.addresses);
         let hosts = self.site.uplinks.values().map(|uplink| &uplink.host);
         let hosts = hosts.chain(self.site.accesses.values().map(|access| &access.host));
@@ -183,6 +185,7 @@ impl Trial {
         fixed
             .chain(pairs.map(|pair| pair.prefix.ip()))
             .chain(subnets.map(|subnet| subnet.gateway))
+            .chain(ends)
             .chain(sessions.clone().map(IpNetwork::ip))
             .chain(sessions.map(IpNetwork::ip))
             .chain(hosts.flat_map(HostShare::addresses))

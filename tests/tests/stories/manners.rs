@@ -146,8 +146,8 @@ fn what_comes_from_nowhere_or_is_for_everybody_goes_nowhere() -> Result<()> {
         (&["2001:db8:ff::2", "fd00:1::99", "2001:db8:66::9"], b6, "reverse_path", "blue"),
         // Not for outside, or for everybody in a network (RFC 2644).
         (&["203.0.113.9"], A_ADDRESSES[0], "not_exported", "-"),
-        (&["203.0.113.9"], "10.1.0.255", "unknown_destination", "blue"),
-        (&["203.0.113.9"], "10.1.0.0", "unknown_destination", "blue"),
+        (&["203.0.113.9"], "10.1.0.255", "destination_unroutable", "blue"),
+        (&["203.0.113.9"], "10.1.0.0", "destination_unroutable", "blue"),
     ] {
         let before = sekisho.tally()?;
         froms.iter().try_for_each(|from| datagram(from, to))?;
