@@ -64,6 +64,8 @@ pub fn cut(frame: &[u8], bytes: u16) -> Option<Vec<u8>> {
 const IPV6_BYTES: u16 = ipv6::IPV6_BYTES as u16;
 /// More fragments, and where this one begins (RFC 791 section 3.1).
 const MORE_OR_LATER: u16 = 0x3fff;
+/// Where a fragment begins, in units of eight bytes.
+const OFFSET: u16 = 0x1fff;
 
 /// The frame in a line: `tcp 10.1.0.10 40000 > 10.2.0.5 443`.
 #[must_use]
@@ -78,6 +80,9 @@ fn line(frame: &[u8]) -> Option<String> {
     }
     let Ip { protocol, src, dst, l4 } = ip(frame, l3)?;
     let name = crate::protocol::name(protocol);
+    if let Some(offset_bytes) = later_at(frame, l3) {
+        return Some(format!("{name} {src} > {dst} from byte {offset_bytes} on"));
+    }
     let port = |at: usize| array(frame, l4 + at).map_or(0, u16::from_be_bytes);
     let target = array(frame, l4 + 8).map(<IpAddr as From<[u8; 16]>>::from);
     Some(match (protocol, port(0).to_be_bytes(), target) {
@@ -92,6 +97,12 @@ fn line(frame: &[u8]) -> Option<String> {
         }
         _ => format!("{name} {src} > {dst}"),
     })
+}
+
+/// Where in its datagram a later fragment of IPv4 begins, which has no transport header.
+fn later_at(frame: &[u8], l3: usize) -> Option<u16> {
+    let eighths = u16::from_be_bytes(array(frame, l3 + 6)?) & OFFSET;
+    (frame.get(l3)? >> 4 == 4 && eighths != 0).then_some(eighths * 8)
 }
 
 fn arp(arp: &[u8]) -> Option<String> {
@@ -189,6 +200,11 @@ mod tests {
                     assert_eq!(sum(&segment[l3..l3 + 20]).checksum(), [0; 2]);
                     frame[l3 + 6] = 0x20;
                     assert_eq!(cut(&frame, 1_400), None, "a fragment");
+                    let first = describe(&frame);
+                    assert!(first.ends_with(" 10.0.0.1 40000 > 10.0.0.2 443"), "{first}");
+                    frame[l3 + 7] = 185;
+                    let later = describe(&frame);
+                    assert!(later.ends_with(" 10.0.0.1 > 10.0.0.2 from byte 1480 on"), "{later}");
                 }
             }
         }
