@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use anyhow::ensure;
 use clap::Args;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::client;
 
@@ -19,6 +21,20 @@ impl Daemon {
     /// Asks for `path`.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
         Ok(runtime()?.block_on(client::get(&self.socket, path))?)
+    }
+
+    /// Refuses a name that no tenant of the site has; `-` is the provider's.
+    pub fn check_tenant(&self, name: Option<&str>) -> anyhow::Result<()> {
+        let Some(name) = name else { return Ok(()) };
+        let site: Value = self.get("/v1/site")?;
+        let tenants = site["tenants"].as_array().into_iter().flatten();
+        let known = tenants.filter_map(|tenant| tenant["name"].as_str()).chain(["-"]);
+        ensure!(
+            known.clone().any(|known| known == name),
+            "there is no tenant {name:?}; there are: {}",
+            known.collect::<Vec<_>>().join(", ")
+        );
+        Ok(())
     }
 
     /// Sends `body` to `path`.

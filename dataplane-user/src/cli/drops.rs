@@ -31,6 +31,7 @@ pub struct Options {
 const PAUSE: Duration = Duration::from_secs(1);
 
 pub fn run(options: &Options) -> anyhow::Result<()> {
+    options.daemon.check_tenant(options.tenant.as_deref())?;
     let mut before = look(options)?;
     if !options.output.is_table() && !options.watch {
         return options.output.print(&before, |_| String::new());

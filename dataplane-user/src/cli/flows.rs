@@ -21,6 +21,7 @@ pub struct Options {
 }
 
 pub fn run(options: &Options) -> anyhow::Result<()> {
+    options.daemon.check_tenant(options.tenant.as_deref())?;
     let mut flows: Vec<Flow> = options.daemon.get("/v1/flows")?;
     if let Some(tenant) = &options.tenant {
         flows.retain(|flow| flow.tenant == *tenant);

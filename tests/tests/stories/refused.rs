@@ -291,5 +291,13 @@ fn refusals_are_counted_once_whoever_dies() -> Result<()> {
     ensure!(tally.stopped("-", "tx_refused") == sent, "{tally:?}");
     let drops = sekisho.cli(&["drops"])?.ok()?;
     ensure!(drops.contains("tx_refused"), "{drops}");
+    // A tenant that there is not has no drops to tell of, and neither has a slip of the hand.
+    for rest in [&["drops"][..], &["drops", "--watch"], &["drops", "-o", "json"], &["flows"]] {
+        let told = sekisho.cli(&[rest, &["--tenant", "bleu"]].concat())?;
+        let why = "there is no tenant \"bleu\"; there are: ";
+        ensure!(!told.status.success() && told.stderr.contains(why), "{told:?}");
+    }
+    let own = sekisho.cli(&["drops", "--tenant", "-"])?.ok()?;
+    ensure!(own.contains("tx_refused"), "{own}");
     Ok(())
 }
