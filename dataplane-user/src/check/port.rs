@@ -185,7 +185,11 @@ fn machine(
     place: NodeId,
 ) -> bool {
     let message = if !prefix::for_hosts(subnet.prefix, address) {
-        format!("{address} is the address of the subnet {} itself", subnet.prefix)
+        if subnet.prefix.network() == address {
+            format!("{address} is the address of the subnet {} itself", subnet.prefix)
+        } else {
+            format!("{address} is the broadcast address of the subnet {}", subnet.prefix)
+        }
     } else if routed && subnet.gateway == address {
         format!("{address} is the gateway, which is the router's")
     } else {

@@ -141,7 +141,7 @@ pub(super) const ROWS: &[Row] = &[
         "40:21 tenants.shop.ports.db-1.fixed_ips.0: 10.0.1.254 is the gateway, which is the router's",
     ]),
     (WEB, "fixed_ips: [10.0.1.11]", "fixed_ips: [10.0.1.255]", &[
-        "40:21 tenants.shop.ports.db-1.fixed_ips.0: 10.0.1.255 is the address of the subnet 10.0.1.0/24 itself",
+        "40:21 tenants.shop.ports.db-1.fixed_ips.0: 10.0.1.255 is the broadcast address of the subnet 10.0.1.0/24",
     ]),
     (WEB, "fixed_ips: [10.0.1.11]", "fixed_ips: [10.0.1.11, 10.0.1.11]", &[
         "40:32 tenants.shop.ports.db-1.fixed_ips.1: 10.0.1.11 is taken in the network",
@@ -178,7 +178,7 @@ pub(super) const ROWS: &[Row] = &[
     ]),
     (WEB, "          - ip_address: 192.0.2.10\n      - name: web-2", "          - ip_address: 192.0.2.1\n          - {ip_address: 192.0.2.63, mac_address: 02:00:00:00:01:01}\n          - ip_address: 224.0.0.18\n          - ip_address: 192.0.2.9\n          - {ip_address: 192.0.2.9/32, mac_address: 02:00:00:00:01:01}\n      - name: web-2", &[
         "27:25 tenants.shop.ports.web-1.allowed_address_pairs.0.ip_address: 192.0.2.1 is the gateway, which is the router's",
-        "28:26 tenants.shop.ports.web-1.allowed_address_pairs.1.ip_address: 192.0.2.63 is the address of the subnet 192.0.2.0/26 itself",
+        "28:26 tenants.shop.ports.web-1.allowed_address_pairs.1.ip_address: 192.0.2.63 is the broadcast address of the subnet 192.0.2.0/26",
         "29:25 tenants.shop.ports.web-1.allowed_address_pairs.2.ip_address: 224.0.0.18 cannot be a source: 224.0.0.0/4 is multicast",
         "31:13 tenants.shop.ports.web-1.allowed_address_pairs.4: the same pair stands there already",
     ]),
