@@ -198,10 +198,10 @@ pub struct Flow {
     pub amount: Amount,
     /// Since the last packet, seconds.
     pub idle_s: u64,
-    /// The rule of the opener that permits it.
+    /// The rule of the opener that permits it, if it is still there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub egress_rule: Option<String>,
-    /// The rule of the responder that permits it.
+    /// The rule of the responder that permits it, if it is still there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ingress_rule: Option<String>,
 }

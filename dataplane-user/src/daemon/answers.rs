@@ -190,7 +190,8 @@ impl Daemon {
     /// `sekisho flows`.
     pub fn flows(&self) -> anyhow::Result<Vec<Flow>> {
         let ids = &self.in_force.compiled.ids;
-        let rule = |id: u32| (id != 0).then(|| ids.name(Kind::Rule, id).to_owned());
+        // 0: none was asked; one that is no more permits nothing, and has no name.
+        let rule = |id| ids.has(Kind::Rule, id).then(|| ids.name(Kind::Rule, id).to_owned());
         let flows = self.dataplane.flows().map(|half| Flow {
             tenant: self.tenant(half.tenant),
             zone: ids.name(Kind::Zone, half.key.zone()).to_owned(),

@@ -69,6 +69,11 @@ fn a_removed_rule_cuts_connections_and_the_rule_back_revives_them() -> Result<()
         connections.cut_to_server().context(reason)?;
         assert!(sekisho.tally()?.since(&before)?.stopped("blue", reason) >= 2, "{reason}");
         sekisho.change(&all.0)?;
+        // The rule back is another one: what the first permitted names none until it is judged.
+        for flow in sekisho.flows()? {
+            let rules = [&flow.egress_rule, &flow.ingress_rule].into_iter().flatten();
+            assert!(rules.into_iter().all(|rule| rule != "?"), "{flow:?}");
+        }
         connections.revived().context(reason)?;
 
         // The next packet is the reply of a connection that may no longer be.
