@@ -65,13 +65,14 @@ fn an_address_of_several_is_the_last_announcers() {
             // Its rate is not judged here.
             tables.pass(Duration::from_secs(1));
             let (flood, sent) = (trial.reference().announce(&said), trial.announcement(&said));
-            let is_news = flood.stops.is_empty() && trial.reference().is_news(&said);
+            let is_told = flood.stops.is_empty();
+            let is_news = is_told && trial.reference().is_news(&said);
             let (passed, told) = send(&tables, &sent);
             if let Err(why) = trial.judge_flood(&flood, &sent, &passed, told) {
                 wrong(&format!("{why}, not {flood:?}"));
             }
             let heard = tables.take_heard();
-            if heard.len() != usize::from(is_news) {
+            if heard.len() != usize::from(is_told) {
                 wrong(&format!("the daemon heard {heard:?}"));
             }
             if !is_news {

@@ -22,8 +22,8 @@ impl Course {
         verdict.map_err(|why| format!("{shout:?}: {why}, not {flood:?}"))
     }
 
-    /// A port says that it has an address now. The daemon hears it if that is news, and puts
-    /// it in force.
+    /// A port says that it has an address now. The daemon hears it, and puts it in force if
+    /// that is news.
     pub fn announce(&mut self, chance: &mut Chance) -> Result<(), String> {
         let Some(said) = self.trial.announces(chance) else { return Ok(()) };
         self.announced += 1;
@@ -38,11 +38,11 @@ impl Course {
         let (flood, is_news) = (reference.announce(&said), reference.is_news(&said));
         let verdict = self.trial.judge_flood(&flood, &sent, &passed, told);
         verdict.map_err(|why| format!("{said:?}: {why}, not {flood:?}"))?;
-        let is_told = flood.stops.is_empty() && is_news;
+        let is_told = flood.stops.is_empty();
         if heard.len() != usize::from(is_told) {
             return Err(format!("{said:?}: the daemon heard {heard:?}"));
         }
-        if is_told {
+        if is_told && is_news {
             let next = self.trial.announced(&said);
             self.install(self.spec.clone(), next);
         }
