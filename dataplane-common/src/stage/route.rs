@@ -125,8 +125,8 @@ pub(crate) fn is_inside<T: Tables>(t: &T, uplink: u32, src: &Addr) -> bool {
 }
 
 /// May a router beyond `link` that speaks to this endpoint have the address? Ours and those of
-/// hosts inside it has not, and what the provider keeps out of reach reaches nobody. More is not
-/// asked: it need not lie where the endpoint's packets go.
+/// hosts inside it has not. More is not asked: it need not lie where the endpoint's packets go,
+/// and what the provider keeps out of reach are often its routers, which tell a path's MTU.
 pub(crate) fn from_beyond<T: Tables>(
     t: &T,
     link: u32,
@@ -138,7 +138,7 @@ pub(crate) fn from_beyond<T: Tables>(
     }
     let to = t.endpoint(endpoint).ok_or(Stop::TableMissing)?;
     let inside = if to.kind == kind::LINE { to.destination } else { to.arrival };
-    if is_inside(t, link, src) || is_inside(t, inside, src) || is_protected(t, link, src) {
+    if is_inside(t, link, src) || is_inside(t, inside, src) {
         return Err(Stop::ReversePath);
     }
     Ok(())

@@ -79,10 +79,10 @@ fn sources(s: &Site) -> Vec<Row> {
         .after(|s| s.passes(s.a, &to_line(s, ROUTERS[1]), s.access))
         .stopped(s.blue, Stop::DestinationUnroutable),
         row(
-            "an error from outside, from an address out of reach",
+            "an error from outside, from an address of the link alone",
             s.uplink,
             s.routed(s.uplink)
-                .ip("192.0.2.7", "10.1.0.10")
+                .ip("169.254.0.9", "10.1.0.10")
                 .icmp(11, 0, [0; 4])
                 .payload(&s.routed(s.a).ip("10.1.0.10", "8.8.8.8").udp(1, 53).packet()),
         )
@@ -90,7 +90,7 @@ fn sources(s: &Site) -> Vec<Row> {
             let asked = s.routed(s.a).ip("10.1.0.10", "8.8.8.8").udp(1, 53);
             s.passes(s.a, &asked, s.uplink);
         })
-        .stopped(s.blue, Stop::ReversePath),
+        .stopped(s.blue, Stop::DestinationUnroutable),
         row(
             "beside a session's prefix",
             s.access,

@@ -176,7 +176,8 @@ fn an_error_from_outside_has_no_source_that_nothing_has() {
     let refused = |from: End, src: &str, stop| {
         s.stops(from, &error(&s, from, (src, "10.1.0.10"), 11, &quoted(&s)), stop);
     };
-    refused(s.uplink, "192.0.2.7", Stop::ReversePath);
+    // A router that tenants cannot reach tells them the path's MTU nevertheless.
+    s.passes(s.uplink, &error(&s, s.uplink, ("192.0.2.7", "10.1.0.10"), 11, &quoted(&s)), s.a);
     refused(s.uplink, "169.254.0.9", Stop::DestinationUnroutable);
     refused(s.uplink, "240.0.0.9", Stop::MartianSource);
     let syn = s.routed(s.a).ip("2001:db8:1::10", "2001:db8:99::1").tcp(1000, 80, SYN, 5, 0);
