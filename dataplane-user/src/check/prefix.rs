@@ -65,6 +65,7 @@ pub(super) fn first_host(prefix: IpNetwork) -> IpAddr {
     match prefix {
         IpNetwork::V4(v4) if v4.prefix() >= 31 => IpAddr::V4(v4.network()),
         IpNetwork::V4(v4) => IpAddr::V4((v4.network().to_bits() | 1).into()),
+        IpNetwork::V6(v6) if v6.prefix() >= 127 => IpAddr::V6(v6.network()),
         IpNetwork::V6(v6) => IpAddr::V6((v6.network().to_bits() | 1).into()),
     }
 }
@@ -168,6 +169,21 @@ mod tests {
                 good,
                 "{prefix} {address}"
             );
+        }
+    }
+
+    #[test]
+    fn the_first_host_is_one() {
+        for (prefix, first) in [
+            ("10.0.0.0/24", "10.0.0.1"),
+            ("10.0.0.2/31", "10.0.0.2"),
+            ("2001:db8::/64", "2001:db8::1"),
+            ("2001:db8::2/127", "2001:db8::2"),
+            ("2001:db8::2/128", "2001:db8::2"),
+        ] {
+            let found = first_host(net(prefix));
+            assert_eq!(found, first.parse::<IpAddr>().unwrap(), "{prefix}");
+            assert!(for_hosts(net(prefix), found), "{prefix}");
         }
     }
 

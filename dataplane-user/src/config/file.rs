@@ -81,7 +81,7 @@ record! {
     Subnet {
         /// The prefix, as 10.1.0.0/24.
         required cidr: At<Prefix>,
-        /// The router's address in it; the first address by default.
+        /// The router's address in it; the first one that a host can have by default.
         optional gateway: At<Host>,
     }
 }
