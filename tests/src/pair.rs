@@ -227,11 +227,6 @@ impl Pair {
     pub fn send(&mut self, sent: &Sent) -> Result<Agreed> {
         self.refill_in_time()?;
         let agreed = self.on_host(sent);
-        let is_piece = agreed.passed.work.flags & (flags::FRAGMENT | flags::LATER) != 0;
-        if is_piece && self.touched.elapsed() > TOUCH_EVERY {
-            self.touched = Instant::now();
-            table::touch_datagrams(self.kernel.datagram_table().slots.iter(), flows::now_ticks());
-        }
         let verdict = self.kernel.test_run(test_frame(sent))?;
         if agreed.passed.stop.is_none() && agreed.notes.iter().any(|n| n.what == note::STOP) {
             self.reported += 1;
@@ -255,6 +250,11 @@ impl Pair {
         let is_used = self.reported >= REPORTS_MAX || self.copied >= COPIES_MAX;
         if is_used || self.claimed >= CLAIMS_MAX {
             self.refill()?;
+        }
+        // Nor is a datagram over for the kernel alone, whose clock goes on by itself.
+        if self.touched.elapsed() > TOUCH_EVERY {
+            self.touched = Instant::now();
+            table::touch_datagrams(self.kernel.datagram_table().slots.iter(), flows::now_ticks());
         }
         Ok(())
     }
