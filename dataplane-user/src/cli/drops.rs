@@ -23,7 +23,7 @@ pub struct Options {
     /// Only this tenant's
     #[arg(long, value_name = "NAME")]
     tenant: Option<String>,
-    /// Go on, and show every second what grows, until interrupted
+    /// Go on, and show every second what grows, until interrupted or no daemon answers
     #[arg(long)]
     watch: bool,
 }
