@@ -22,21 +22,27 @@ fn quoted(s: &Site) -> Frame {
     question_out(s).ttl(60)
 }
 
-#[test]
-fn an_error_from_outside_follows_the_flow() {
-    let s = Site::new();
-    let related = error(&s, s.uplink, ("7.7.7.7", "10.1.0.10"), 11, &quoted(&s));
-    s.stops(s.uplink, &related, Stop::IcmpUnrelated);
-    s.passes(s.a, &question_out(&s), s.uplink);
-    let outcome = s.send(s.uplink, &related);
-    let expected = s.forwarded(&related, 63, s.a).build();
+/// It is forwarded to a by one hop, and otherwise as it came; answers how.
+fn arrives(s: &Site, from: End, related: &Frame) -> Vec<u8> {
+    let outcome = s.send(from, related);
+    let expected = s.forwarded(related, 63, s.a).build();
     assert!(
         matches!(&outcome.end, drive::End::Left { output, frame, .. }
             if *output == s.a.attachment && *frame == expected),
         "{:?}",
         outcome.end
     );
-    assert_eq!(check::well_formed(&expected), Ok(()));
+    expected
+}
+
+#[test]
+fn an_error_from_outside_follows_the_flow() {
+    let s = Site::new();
+    let related = error(&s, s.uplink, ("7.7.7.7", "10.1.0.10"), 11, &quoted(&s));
+    s.stops(s.uplink, &related, Stop::IcmpUnrelated);
+    s.passes(s.a, &question_out(&s), s.uplink);
+    let arrived = arrives(&s, s.uplink, &related);
+    assert_eq!(check::well_formed(&arrived), Ok(()));
 }
 
 #[test]
@@ -243,15 +249,7 @@ fn a_router_of_the_mobile_network_may_speak_about_a_lines_flow() {
     }
     s.passes(s.a, &about, s.access);
     for router in ["100.127.0.9", "9.9.9.9", "198.18.7.7"] {
-        let related = error(&s, s.access, (router, "10.1.0.10"), 3, &about);
-        let outcome = s.send(s.access, &related);
-        let expected = s.forwarded(&related, 63, s.a).build();
-        assert!(
-            matches!(&outcome.end, drive::End::Left { output, frame, .. }
-                if *output == s.a.attachment && *frame == expected),
-            "{:?}",
-            outcome.end
-        );
+        arrives(&s, s.access, &error(&s, s.access, (router, "10.1.0.10"), 3, &about));
     }
     // The line itself, too.
     s.passes(s.line_a, &error(&s, s.line_a, ("100.64.0.10", "10.1.0.10"), 3, &about), s.a);

@@ -238,6 +238,13 @@ fn when_one_of_several_next_hops_dies_only_its_flows_move() -> Result<()> {
 
     run("ip link set h1 arp off")?;
     sekisho.process()?.wait_for_line("next hop 198.51.100.3 (nic) does not answer any more")?;
+    let shown = || -> Result<String> {
+        let status = sekisho.status()?;
+        let mut hops = status.next_hops.into_iter();
+        let hop = hops.find(|hop| hop.address.to_string() == "198.51.100.3");
+        Ok(hop.map_or_else(String::new, |hop| format!("{:?} {}", hop.mac, hop.state)))
+    };
+    assert_eq!(shown()?, "None failed");
     let until = Instant::now() + PATIENCE;
     let mut round = 0_u32;
     while ways(&town, &at_hops, format!("dead {round} ").as_bytes())?.contains(&1) {
@@ -247,6 +254,7 @@ fn when_one_of_several_next_hops_dies_only_its_flows_move() -> Result<()> {
     // Those of the other were there all the time, and all come back to where they were.
     run("ip link set h1 arp on")?;
     sekisho.process()?.wait_for_line("next hop 198.51.100.3 (nic) answers now")?;
+    assert_eq!(shown()?, format!("Some({:?}) reachable", text(HOPS[1])));
     let until = Instant::now() + PATIENCE;
     let mut round = 0_u32;
     while ways(&town, &at_hops, format!("back {round} ").as_bytes())? != before {
