@@ -135,3 +135,28 @@ fn tables(registry: &mut Registry, fills: &[view::Fill]) {
         max.get_or_create(&labels).set(i64::try_from(fill.max).unwrap_or(i64::MAX));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn next_hops_are_told_by_state() {
+        let hop = |last: u8, state: &str| view::NextHop {
+            object: "uplink out".to_owned(),
+            address: [192, 0, 2, last].into(),
+            mac: None,
+            state: state.to_owned(),
+        };
+        let mut registry = Registry::with_prefix("sekisho");
+        next_hops(&mut registry, &[hop(1, "failed"), hop(2, "reachable"), hop(3, "failed")]);
+        let mut text = String::new();
+        text::encode(&mut text, &registry).expect("it is text");
+        for (state, count) in [("failed", 2), ("reachable", 1), ("incomplete", 0), ("permanent", 0)]
+        {
+            let line =
+                format!("sekisho_next_hops{{object=\"uplink out\",state=\"{state}\"}} {count}\n");
+            assert!(text.contains(&line), "{line} is not in {text}");
+        }
+    }
+}
