@@ -10,11 +10,20 @@ use crate::addr::{Addr, Mac};
 pub mod datagram;
 pub mod endpoint;
 pub mod flow;
+pub mod heap;
 pub mod next_hop;
 pub mod policy;
 pub mod route;
 pub mod total;
 pub mod zone;
+
+/// A record that may be lent out of a line of the [heap].
+///
+/// # Safety
+///
+/// The type is `repr(C)`, has no padding, and every bit pattern is a value of it.
+#[expect(unsafe_code, reason = "the promise that lets a line lend records out of its bytes")]
+pub unsafe trait Record: Copy {}
 
 macro_rules! record {
     ($record:ty, $bytes:literal) => {
@@ -23,6 +32,17 @@ macro_rules! record {
     };
 }
 pub(crate) use record;
+
+macro_rules! lent {
+    ($($record:ty),+ $(,)?) => {$(
+        // SAFETY: integers and `repr(C)` structs of them, whose sizes are asserted beside
+        // their fields.
+        #[expect(unsafe_code, reason = "see `Record`")]
+        unsafe impl Record for $record {}
+    )+};
+}
+
+lent!(u16, u32, u64, [u32; 16]);
 
 /// Key of an attachment: where a frame came in.
 #[repr(C)]

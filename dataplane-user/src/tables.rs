@@ -2,6 +2,7 @@
 
 pub mod image;
 
+pub mod heap;
 pub mod host;
 
 pub use host::HostTables;
