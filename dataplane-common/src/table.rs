@@ -11,6 +11,7 @@ pub mod datagram;
 pub mod endpoint;
 pub mod flow;
 pub mod heap;
+pub mod lpm;
 pub mod next_hop;
 pub mod policy;
 pub mod route;
@@ -42,7 +43,7 @@ macro_rules! lent {
     )+};
 }
 
-lent!(u16, u32, u64, [u32; 16]);
+lent!(u16, u32, u64, [u32; 16], lpm::Path, lpm::Few, lpm::Map);
 
 /// Key of an attachment: where a frame came in.
 #[repr(C)]

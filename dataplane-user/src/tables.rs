@@ -4,6 +4,7 @@ pub mod image;
 
 pub mod heap;
 pub mod host;
+pub mod lpm;
 
 pub use host::HostTables;
 pub use image::Image;
