@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use dataplane_common::Work;
 use dataplane_common::pipeline::{self, Next};
+use dataplane_common::table::root::InForce;
 use dataplane_user::tables::HostTables;
 use sekisho_bench::report::{self, Line};
 use sekisho_tests::build::{Frame, tcp};
@@ -111,7 +112,7 @@ fn first(
 /// As the bindings run it.
 fn judge(tables: &HostTables, mut packet: HostPacket) -> bool {
     let mut work = Work::default();
-    work.begin(1);
+    work.begin(InForce::default());
     let mut next = pipeline::enter(&mut packet, tables, &mut work);
     loop {
         next = match next {

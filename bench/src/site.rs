@@ -44,7 +44,11 @@ impl Loaded {
     /// Puts the site in force. To be called in the lab's device under test.
     pub fn new(site_yaml: &str, place: Place, hosts: &Hosts) -> Result<Self> {
         let site = check::check(site_yaml).site.context("the site file has errors")?;
-        let options = load::Options { place, flow_lines: FLOW_LINES, log: load::LogLevel::Off };
+        let options = load::Options {
+            place,
+            sizes: load::Sizes { flow_lines: FLOW_LINES, ..load::Sizes::default() },
+            log: load::LogLevel::Off,
+        };
         let mut dataplane = Dataplane::load(&options)?;
         let attached = dataplane.attach(&interfaces(&site))?;
         let mut facts = Facts { flows_per_tenant: FLOW_LINES, ..Facts::default() };

@@ -5,15 +5,18 @@
 //! A set of records is written for one *version* of the site and never changed
 //! while that version is in force (see [`crate::tables`]).
 
+use self::index::Entry;
 use crate::addr::{Addr, Mac};
 
 pub mod datagram;
 pub mod endpoint;
 pub mod flow;
 pub mod heap;
+pub mod index;
 pub mod lpm;
 pub mod next_hop;
 pub mod policy;
+pub mod root;
 pub mod route;
 pub mod total;
 pub mod zone;
@@ -43,7 +46,29 @@ macro_rules! lent {
     )+};
 }
 
-lent!(u16, u32, u64, [u32; 16], lpm::Path, lpm::Few, lpm::Map);
+lent!(
+    u16,
+    u32,
+    u64,
+    [u32; 16],
+    Tenant,
+    AttachmentEntry,
+    StationEntry,
+    LocationEntry,
+    PermitsEntry,
+    endpoint::Endpoint,
+    zone::Zone,
+    zone::FloodPort,
+    next_hop::NextHop,
+    next_hop::Output,
+    route::Route,
+    root::Root,
+    root::More,
+    root::Extent,
+    lpm::Path,
+    lpm::Few,
+    lpm::Map,
+);
 
 /// Key of an attachment: where a frame came in.
 #[repr(C)]
@@ -55,6 +80,29 @@ pub struct AttachmentKey {
     pub vlan: u32,
 }
 record!(AttachmentKey, 8);
+
+/// An attachment with its key.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct AttachmentEntry {
+    /// Its key.
+    pub key: AttachmentKey,
+    /// What is there.
+    pub attachment: Attachment,
+}
+record!(AttachmentEntry, 32);
+
+impl Entry for AttachmentEntry {
+    type Key = AttachmentKey;
+    #[inline(always)]
+    fn words(key: &AttachmentKey) -> [u64; 3] {
+        [u64::from(key.ifindex) << 32 | u64::from(key.vlan), 0, 0]
+    }
+    #[inline(always)]
+    fn is(&self, key: &AttachmentKey) -> bool {
+        self.key.ifindex == key.ifindex && self.key.vlan == key.vlan && key.ifindex != 0
+    }
+}
 
 /// What is plugged in at (interface, VLAN).
 #[repr(C)]
@@ -113,6 +161,31 @@ pub struct Station {
 }
 record!(Station, 8);
 
+/// A station with its key.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct StationEntry {
+    /// Its key.
+    pub key: StationKey,
+    /// Whose it is.
+    pub station: Station,
+    /// Zero.
+    pub zero: [u32; 2],
+}
+record!(StationEntry, 32);
+
+impl Entry for StationEntry {
+    type Key = StationKey;
+    #[inline(always)]
+    fn words(key: &StationKey) -> [u64; 3] {
+        [key.attachment.into(), key.mac.word(), 0]
+    }
+    #[inline(always)]
+    fn is(&self, key: &StationKey) -> bool {
+        self.key.mac == key.mac && self.key.attachment == key.attachment && self.station.owner != 0
+    }
+}
+
 /// Key of a permit: may this endpoint use this MAC with this source address?
 /// A trie: `prefix_bits` counts all that follows it.
 #[repr(C)]
@@ -128,6 +201,32 @@ pub struct PermitKey {
     pub addr: Addr,
 }
 
+/// Where the addresses of an endpoint that uses a MAC stand.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct PermitsEntry {
+    /// The key; the address is no part of it.
+    pub key: PermitKey,
+    /// Longest-prefix tables of source addresses, of IPv4 and IPv6: how long the prefix is,
+    /// bits, and one more.
+    pub tables: [u32; 2],
+    /// Zero.
+    pub zero: [u32; 6],
+}
+record!(PermitsEntry, 64);
+
+impl Entry for PermitsEntry {
+    type Key = PermitKey;
+    #[inline(always)]
+    fn words(key: &PermitKey) -> [u64; 3] {
+        [key.endpoint.into(), key.mac.word(), 0]
+    }
+    #[inline(always)]
+    fn is(&self, key: &PermitKey) -> bool {
+        self.key.mac == key.mac && self.key.endpoint == key.endpoint && key.endpoint != 0
+    }
+}
+
 /// Key of a location: who has this address in this network?
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
@@ -140,6 +239,32 @@ pub struct LocationKey {
     pub zero: u32,
 }
 record!(LocationKey, 24);
+
+/// A location with its key.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct LocationEntry {
+    /// Its key.
+    pub key: LocationKey,
+    /// Who is there.
+    pub location: Location,
+    /// Zero.
+    pub zero: [u32; 6],
+}
+record!(LocationEntry, 64);
+
+impl Entry for LocationEntry {
+    type Key = LocationKey;
+    #[inline(always)]
+    fn words(key: &LocationKey) -> [u64; 3] {
+        let [high, low] = key.addr.words();
+        [high, low, key.zone.into()]
+    }
+    #[inline(always)]
+    fn is(&self, key: &LocationKey) -> bool {
+        self.key.addr == key.addr && self.key.zone == key.zone && key.zone != 0
+    }
+}
 
 /// Who has an address in a network.
 #[repr(C)]

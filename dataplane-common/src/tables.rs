@@ -4,12 +4,16 @@ use crate::addr::Addr;
 use crate::limits::{self, DATAGRAMS_PER_TENANT, PARKED_PER_TENANT};
 use crate::stop::Stop;
 use crate::table::{
-    Attachment, AttachmentKey, Location, LocationKey, PermitKey, Station, StationKey, Tenant,
+    Attachment, AttachmentEntry, AttachmentKey, Location, LocationEntry, LocationKey, PermitKey,
+    PermitsEntry, Station, StationEntry, StationKey, Tenant,
     datagram::Datagram,
     endpoint::Endpoint,
     flow::{FlowCold, FlowLine},
+    heap::{Heap, List},
+    lpm,
     next_hop::{NextHop, Output, output_kind},
     policy::{MemberKey, Policy, Rule},
+    root::{More, Root},
     route::Route,
     zone::{FloodPort, Zone},
 };
@@ -24,7 +28,7 @@ use crate::work::job;
 ///
 /// A record that an id of another record promises and that is missing is a
 /// defect of ours: the stage stops with [`Stop::TableMissing`].
-pub trait Tables {
+pub trait Tables: Heap {
     /// Does this instance only tell, and change nothing? Fixed before the first
     /// packet, so that the verifier deletes what is not asked for.
     fn is_tracing(&self) -> bool;
@@ -32,30 +36,85 @@ pub trait Tables {
     /// Milliseconds, nearly: steps of 2^20 ns of a clock that only goes forward.
     fn now_ticks(&self) -> u32;
 
+    /// Where the version begins: what most packets ask for.
+    fn root(&self) -> Option<&Root>;
+    /// Where it begins: the rest.
+    fn more(&self) -> Option<&More>;
+
     /// What is plugged in here?
-    fn attachment(&self, key: &AttachmentKey) -> Option<&Attachment>;
+    #[inline(always)]
+    fn attachment(&self, key: &AttachmentKey) -> Option<&Attachment> {
+        let secret = self.flow_secret()[0];
+        let found = self.root()?.attachments.find::<AttachmentEntry, _>(self, key, secret)?;
+        Some(&found.attachment)
+    }
     /// Whose MAC is it?
-    fn station(&self, key: &StationKey) -> Option<&Station>;
+    #[inline(always)]
+    fn station(&self, key: &StationKey) -> Option<&Station> {
+        let secret = self.flow_secret()[0];
+        let found = self.root()?.stations.find::<StationEntry, _>(self, key, secret)?;
+        Some(&found.station)
+    }
     /// May this endpoint use this MAC with this source?
-    fn is_permitted(&self, key: &PermitKey) -> bool;
+    #[inline(always)]
+    fn is_permitted(&self, key: &PermitKey) -> bool {
+        permitted_bits(self, key) != 0
+    }
     /// May it by a permit for this one address, not only by a prefix that holds it?
-    fn is_permitted_alone(&self, key: &PermitKey) -> bool;
+    #[inline(always)]
+    fn is_permitted_alone(&self, key: &PermitKey) -> bool {
+        permitted_bits(self, key) == Addr::BITS + 1
+    }
     /// Who has the address in the network?
-    fn location(&self, key: &LocationKey) -> Option<&Location>;
+    #[inline(always)]
+    fn location(&self, key: &LocationKey) -> Option<&Location> {
+        let secret = self.flow_secret()[0];
+        let found = self.root()?.locations.find::<LocationEntry, _>(self, key, secret)?;
+        Some(&found.location)
+    }
     /// Which endpoint has a live session with this address on the access?
-    fn session(&self, access: u32, addr: &Addr) -> Option<u32>;
+    #[inline(always)]
+    fn session(&self, access: u32, addr: &Addr) -> Option<u32> {
+        let tables = self.zone(access)?.sessions;
+        match lpm::find(self, of_family(tables, addr), addr) {
+            0 => None,
+            endpoint => Some(endpoint),
+        }
+    }
     /// The record of an endpoint.
-    fn endpoint(&self, id: u32) -> Option<&Endpoint>;
+    #[inline(always)]
+    fn endpoint(&self, id: u32) -> Option<&Endpoint> {
+        self.root()?.endpoints.get(self, id)
+    }
     /// The record of a zone.
-    fn zone(&self, id: u32) -> Option<&Zone>;
+    #[inline(always)]
+    fn zone(&self, id: u32) -> Option<&Zone> {
+        self.root()?.zones.get(self, id)
+    }
     /// The longest prefix of the zone that holds the address.
-    fn route(&self, zone: u32, addr: &Addr) -> Option<&Route>;
+    #[inline(always)]
+    fn route(&self, zone: u32, addr: &Addr) -> Option<&Route> {
+        let tables = self.zone(zone)?.routes;
+        match lpm::find(self, of_family(tables, addr), addr) {
+            0 => None,
+            found => self.more()?.routes.get(self, found - 1),
+        }
+    }
     /// The record of a next hop.
-    fn next_hop(&self, id: u32) -> Option<&NextHop>;
+    #[inline(always)]
+    fn next_hop(&self, id: u32) -> Option<&NextHop> {
+        self.root()?.next_hops.get(self, id)
+    }
     /// The record of an output.
-    fn output(&self, id: u32) -> Option<&Output>;
+    #[inline(always)]
+    fn output(&self, id: u32) -> Option<&Output> {
+        self.root()?.outputs.get(self, id)
+    }
     /// The record of a tenant.
-    fn tenant(&self, id: u32) -> Option<&Tenant>;
+    #[inline(always)]
+    fn tenant(&self, id: u32) -> Option<&Tenant> {
+        self.root()?.tenants.get(self, id)
+    }
     /// The record of a policy.
     fn policy(&self, id: u32) -> Option<&Policy>;
     /// The first of `count` rules from `first` on for which `matches` holds.
@@ -66,7 +125,18 @@ pub trait Tables {
         matches: impl FnMut(&Rule) -> bool,
     ) -> Option<&Rule>;
     /// Shows `visit` each of `count` ports from `first` on.
-    fn each_flood_port(&self, first: u32, count: u32, visit: impl FnMut(&FloodPort));
+    #[inline(always)]
+    fn each_flood_port(&self, first: u32, count: u32, mut visit: impl FnMut(&FloodPort)) {
+        let max = limits::FLOOD_PORTS_OF_NETWORK;
+        let ports = self.more().map_or(List::default(), |more| more.flood_ports);
+        self.each(if count < max { count } else { max }, move |index| {
+            let port = ports.get(self, first + index);
+            port.is_some_and(|port| {
+                visit(port);
+                true
+            })
+        });
+    }
     /// Is the endpoint in the set?
     fn is_member(&self, key: &MemberKey) -> bool;
     /// Is the address in the address group?
@@ -121,6 +191,22 @@ pub trait Tables {
 
     /// Tells a tracer what was decided; nothing unless [`is_tracing`](Self::is_tracing).
     fn note(&self, note: Note);
+}
+
+/// That of IPv4 or that of IPv6, as the address asks: without a branch, and without a place
+/// on the stack ("R1 bitwise operator |= on pointer prohibited").
+#[inline(always)]
+const fn of_family([v4, v6]: [u32; 2], addr: &Addr) -> u32 {
+    v4 ^ ((v4 ^ v6) & addr.family().wrapping_neg())
+}
+
+/// How long the prefix is, bits, by which the permit is given, and one more; 0: there is none.
+#[inline(always)]
+fn permitted_bits<T: Tables + ?Sized>(t: &T, key: &PermitKey) -> u32 {
+    let secret = t.flow_secret()[0];
+    let Some(more) = t.more() else { return 0 };
+    let Some(found) = more.permits.find::<PermitsEntry, _>(t, key, secret) else { return 0 };
+    lpm::find(t, of_family(found.tables, &key.addr), &key.addr)
 }
 
 /// What is counted at an attachment.

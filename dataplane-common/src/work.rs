@@ -7,6 +7,7 @@
 use crate::addr::{Addr, Mac};
 use crate::stop::{STOPS_STRIDE, Stop};
 use crate::table::flow::FlowKey;
+use crate::table::root::InForce;
 
 /// The working state of one packet.
 #[repr(C)]
@@ -16,7 +17,7 @@ pub struct Work {
     #[cfg(feature = "control-other-work")]
     pub other: [u64; 5],
     /// The version of the site that the packet is judged by (the binding).
-    pub version: u32,
+    pub in_force: InForce,
     /// [`flags`] (attach and parse).
     pub flags: u32,
 
@@ -189,8 +190,8 @@ pub mod job {
 impl Work {
     /// Forgets the packet before.
     #[inline(always)]
-    pub fn begin(&mut self, version: u32) {
-        self.version = version;
+    pub fn begin(&mut self, in_force: InForce) {
+        self.in_force = in_force;
         self.zero = 0;
         self.flags = 0;
         self.attachment = 0;

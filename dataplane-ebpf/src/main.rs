@@ -8,6 +8,7 @@
 #![expect(unstable_features, reason = "BPF has no stable inline assembly")]
 
 mod frame;
+mod heap;
 mod maps;
 mod refused;
 mod tables;

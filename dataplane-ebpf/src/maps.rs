@@ -1,9 +1,10 @@
 //! Where do the tables lie?
 //!
-//! Records of a *version* of the site lie in maps whose keys end with the version,
-//! or in one half of an array (even and odd versions). Userland writes the next
-//! version beside the one in force and then stores its number in [`ROOT`]; a packet
-//! reads that number once. Flows and counters are of no version.
+//! A *version* of the site lies in the heap, in objects that nobody changes; policies and
+//! groups lie in maps whose keys end with the version, or in one half of an array (even and
+//! odd versions). Userland writes the next version beside the one in force and then stores
+//! its number, and where it begins, in [`ROOT`]; a packet reads that word once. Flows and
+//! counters are of no version.
 #![expect(unsafe_code, reason = "what the loader writes is found by its name")]
 
 use aya_ebpf::{
@@ -15,16 +16,12 @@ use dataplane_common::{
     Work, limits,
     stop::STOPS_STRIDE,
     table::{
-        Attachment, AttachmentKey, Location, LocationKey, PermitKey, Prefixed, Station, StationKey,
-        Tenant, Versioned,
+        LocationKey, Prefixed, Versioned,
         datagram::{Datagram, PARKED_BYTES_MAX, Parked},
-        endpoint::Endpoint,
         flow::{FlowCold, FlowLine},
-        next_hop::{NextHop, Output},
+        heap::Line,
         policy::{MemberKey, Policy, Rule},
-        route::Route,
         total::{Intent, TOTALS_MAX, Total},
-        zone::{FloodPort, Zone},
     },
     tables::{COUNTERS, NOTES_MAX, Note, SHARES, Tally},
     word::Word64,
@@ -35,54 +32,25 @@ const MAPPED: u32 = 1 << 10;
 /// BPF_F_NO_PREALLOC: entries are made as they are needed.
 const ON_DEMAND: u32 = 1;
 
-/// The version in force.
+/// The version in force ([`dataplane_common::table::root::InForce`]).
 #[map]
 pub static ROOT: Array<Word64> = Array::with_max_entries(1, MAPPED);
 
+/// What compiled tables lie in.
 #[map]
-pub static ATTACHMENTS: HashMap<Versioned<AttachmentKey>, Attachment> =
-    HashMap::with_max_entries(2 * limits::ATTACHMENTS_MAX, ON_DEMAND);
-#[map]
-pub static STATIONS: HashMap<Versioned<StationKey>, Station> =
-    HashMap::with_max_entries(2 * limits::STATIONS_MAX, ON_DEMAND);
-#[map]
-pub static LOCATIONS: HashMap<Versioned<LocationKey>, Location> =
-    HashMap::with_max_entries(2 * limits::LOCATIONS_MAX, ON_DEMAND);
+pub static HEAP: Array<Line> = Array::with_max_entries(limits::HEAP_LINES, MAPPED);
+
 #[map]
 pub static MEMBERS: HashMap<Versioned<MemberKey>, u32> =
     HashMap::with_max_entries(2 * limits::MEMBERS_MAX, ON_DEMAND);
-/// A permit's value is how long its prefix is, bits.
-#[map]
-pub static PERMITS: LpmTrie<Prefixed<PermitKey>, u32> =
-    LpmTrie::with_max_entries(2 * limits::PERMITS_MAX, ON_DEMAND);
-#[map]
-pub static SESSIONS: LpmTrie<Prefixed<LocationKey>, u32> =
-    LpmTrie::with_max_entries(2 * limits::SESSIONS_MAX, ON_DEMAND);
-#[map]
-pub static ROUTES: LpmTrie<Prefixed<LocationKey>, Route> =
-    LpmTrie::with_max_entries(2 * limits::ROUTES_MAX, ON_DEMAND);
 #[map]
 pub static GROUP_PREFIXES: LpmTrie<Prefixed<LocationKey>, u32> =
     LpmTrie::with_max_entries(2 * limits::GROUP_PREFIXES_MAX, ON_DEMAND);
 
 #[map]
-pub static ENDPOINTS: Array<Endpoint> = Array::with_max_entries(2 * limits::ENDPOINTS_MAX, MAPPED);
-#[map]
-pub static ZONES: Array<Zone> = Array::with_max_entries(2 * limits::ZONES_MAX, MAPPED);
-#[map]
-pub static NEXT_HOPS: Array<NextHop> = Array::with_max_entries(2 * limits::NEXT_HOPS_MAX, MAPPED);
-#[map]
-pub static OUTPUTS: Array<Output> = Array::with_max_entries(2 * limits::ATTACHMENTS_MAX, MAPPED);
-#[map]
-pub static TENANTS: Array<Tenant> = Array::with_max_entries(2 * limits::TENANTS_MAX, MAPPED);
-#[map]
 pub static POLICIES: Array<Policy> = Array::with_max_entries(2 * limits::POLICIES_MAX, MAPPED);
 #[map]
 pub static RULES: Array<Rule> = Array::with_max_entries(2 * limits::RULES_MAX, MAPPED);
-
-#[map]
-pub static FLOOD_PORTS: Array<FloodPort> =
-    Array::with_max_entries(2 * limits::FLOOD_PORTS_MAX, MAPPED);
 
 /// Both sized by the loader to [`FLOW_LINES`].
 #[map]

@@ -11,15 +11,12 @@ use dataplane_common::{
     limits,
     stop::STOPS_STRIDE,
     table::{
-        Attachment, AttachmentKey, Location, LocationKey, PermitKey, Prefix, Prefixed, Station,
-        StationKey, Tenant, Versioned,
+        LocationKey, Prefix, Prefixed, Versioned,
         datagram::Datagram,
-        endpoint::Endpoint,
         flow::{FlowCold, FlowLine},
-        next_hop::{NextHop, Output},
+        heap::{Heap, Line},
         policy::{self, MemberKey, Policy, Rule},
-        route::Route,
-        zone::{FloodPort, Zone},
+        root::{InForce, More, Root},
     },
     tables::{COUNTERS, Counter, Heard, NOTES_MAX, Note, Rate, Share},
     word::Word64,
@@ -27,25 +24,26 @@ use dataplane_common::{
 };
 
 use crate::{
+    heap::{KernelHeap, sekisho_longest},
     maps::{
-        AGAIN, ATTACHMENTS, CLAIMS, COPIES, COUNTS, DATAGRAMS, ENDPOINTS, FLOOD_PORTS, FLOW_LINES,
-        FLOWS, FLOWS_COLD, FLOWS_OF_TENANT, GROUP_PREFIXES, HEARD, HEARD_AT, LOCATIONS, MEMBERS,
-        NEXT_HOPS, NOTES, OUTPUTS, PERMITS, POLICIES, REPORTS, ROOT, ROUTES, RULES, SECRET_HIGH,
-        SECRET_LOW, SESSIONS, SHARES_OF_TENANT, STATIONS, STOPS, TENANTS, TRACE, ZONES,
+        AGAIN, CLAIMS, COPIES, COUNTS, DATAGRAMS, FLOW_LINES, FLOWS, FLOWS_COLD, FLOWS_OF_TENANT,
+        GROUP_PREFIXES, HEARD, HEARD_AT, MEMBERS, NOTES, POLICIES, REPORTS, ROOT, RULES,
+        SECRET_HIGH, SECRET_LOW, SHARES_OF_TENANT, STOPS, TRACE,
     },
     words::{add, each, swap, swap32},
 };
 
 /// The tables as one packet sees them.
 pub struct KernelTables {
-    version: u32,
+    in_force: InForce,
+    root: Option<&'static Root>,
 }
 
 impl KernelTables {
     /// The tables in the version that is in force now.
     #[inline(always)]
     pub fn in_force() -> Self {
-        Self { version: ROOT.get(0).map_or(0, |root| root.load() as u32) }
+        Self::at(InForce::from_word(ROOT.get(0).map_or(0, Word64::load)))
     }
 
     /// The packet does not leave after all, for this reason: what it was counted as is taken
@@ -69,14 +67,19 @@ impl KernelTables {
 
     /// The tables as an earlier program of this packet saw them.
     #[inline(always)]
-    pub const fn of(work: &Work) -> Self {
-        Self { version: work.version }
+    pub fn of(work: &Work) -> Self {
+        Self::at(work.in_force)
+    }
+
+    #[inline(always)]
+    fn at(in_force: InForce) -> Self {
+        Self { in_force, root: KernelHeap.line(in_force.root).map(|line| line.record(0)) }
     }
 
     /// The version that they are of.
     #[inline(always)]
-    pub const fn version(&self) -> u32 {
-        self.version
+    pub const fn version(&self) -> InForce {
+        self.in_force
     }
 
     /// This version's element of an array that holds two versions of `max` each.
@@ -85,7 +88,7 @@ impl KernelTables {
         if id >= max {
             return None;
         }
-        array.get(if self.version & 1 == 0 { id } else { id + max })
+        array.get(if self.in_force.version & 1 == 0 { id } else { id + max })
     }
 
     /// May so many more be made now? Noted, unless it is only asked, or another CPU was faster.
@@ -103,7 +106,7 @@ impl KernelTables {
 
     #[inline(always)]
     fn find<'t, K, V>(&self, map: &'t HashMap<Versioned<K>, V>, key: K) -> Option<&'t V> {
-        let key = Versioned::new(key, self.version);
+        let key = Versioned::new(key, self.in_force.version);
         // SAFETY: an entry of the version in force is not changed, and not removed
         // before a grace period after the version has ended.
         unsafe { map.get(&key) }
@@ -117,7 +120,7 @@ impl KernelTables {
         addr: &Addr,
     ) -> Option<&'t V> {
         let key = LocationKey { addr: *addr, zone, zero: 0 };
-        trie.get(&Aligned::new(&key, self.version).0)
+        trie.get(&Aligned::new(&key, self.in_force.version).0)
     }
 }
 
@@ -130,6 +133,18 @@ impl<K: Prefix> Aligned<K> {
     #[inline(always)]
     fn new(key: &K, version: u32) -> Self {
         Self(Key::new(Prefixed::<K>::BITS, Prefixed::new(key, version)))
+    }
+}
+
+impl Heap for KernelTables {
+    #[inline(always)]
+    fn line(&self, index: u32) -> Option<&Line> {
+        KernelHeap.line(index)
+    }
+
+    #[inline(always)]
+    fn longest(&self, table: u32, high: u64, low: u64) -> u32 {
+        sekisho_longest(table, high, low)
     }
 }
 
@@ -146,64 +161,13 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn attachment(&self, key: &AttachmentKey) -> Option<&Attachment> {
-        self.find(&ATTACHMENTS, *key)
+    fn root(&self) -> Option<&Root> {
+        self.root
     }
 
     #[inline(always)]
-    fn station(&self, key: &StationKey) -> Option<&Station> {
-        self.find(&STATIONS, *key)
-    }
-
-    #[inline(always)]
-    fn is_permitted(&self, key: &PermitKey) -> bool {
-        PERMITS.get(&Aligned::new(key, self.version).0).is_some()
-    }
-
-    #[inline(always)]
-    fn is_permitted_alone(&self, key: &PermitKey) -> bool {
-        let bits = PERMITS.get(&Aligned::new(key, self.version).0);
-        bits.is_some_and(|bits| *bits == Addr::BITS)
-    }
-
-    #[inline(always)]
-    fn location(&self, key: &LocationKey) -> Option<&Location> {
-        self.find(&LOCATIONS, *key)
-    }
-
-    #[inline(always)]
-    fn session(&self, access: u32, addr: &Addr) -> Option<u32> {
-        self.longest(&SESSIONS, access, addr).copied()
-    }
-
-    #[inline(always)]
-    fn endpoint(&self, id: u32) -> Option<&Endpoint> {
-        self.element(&ENDPOINTS, id, limits::ENDPOINTS_MAX)
-    }
-
-    #[inline(always)]
-    fn zone(&self, id: u32) -> Option<&Zone> {
-        self.element(&ZONES, id, limits::ZONES_MAX)
-    }
-
-    #[inline(always)]
-    fn route(&self, zone: u32, addr: &Addr) -> Option<&Route> {
-        self.longest(&ROUTES, zone, addr)
-    }
-
-    #[inline(always)]
-    fn next_hop(&self, id: u32) -> Option<&NextHop> {
-        self.element(&NEXT_HOPS, id, limits::NEXT_HOPS_MAX)
-    }
-
-    #[inline(always)]
-    fn output(&self, id: u32) -> Option<&Output> {
-        self.element(&OUTPUTS, id, limits::ATTACHMENTS_MAX)
-    }
-
-    #[inline(always)]
-    fn tenant(&self, id: u32) -> Option<&Tenant> {
-        self.element(&TENANTS, id, limits::TENANTS_MAX)
+    fn more(&self) -> Option<&More> {
+        Some(KernelHeap.line(self.in_force.root + 1)?.record(0))
     }
 
     #[inline(always)]
@@ -231,18 +195,6 @@ impl Tables for KernelTables {
             !is_match
         });
         self.element(&RULES, found?, limits::RULES_MAX)
-    }
-
-    #[inline(always)]
-    fn each_flood_port(&self, first: u32, count: u32, mut visit: impl FnMut(&FloodPort)) {
-        let max = limits::FLOOD_PORTS_OF_NETWORK;
-        each(if count < max { count } else { max }, move |index| {
-            let port = self.element(&FLOOD_PORTS, first + index, limits::FLOOD_PORTS_MAX);
-            port.is_some_and(|port| {
-                visit(port);
-                true
-            })
-        });
     }
 
     #[inline(always)]

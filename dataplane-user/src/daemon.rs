@@ -43,7 +43,7 @@ pub struct Options {
     /// Where programs and tables live on.
     pub place: Place,
     /// Half-flows that there is room for, a power of two.
-    pub flow_lines: u32,
+    pub sizes: load::Sizes,
     /// Half-flows that a tenant may have.
     pub flows_per_tenant: u32,
     /// What the programs tell of themselves.
@@ -116,15 +116,23 @@ impl Daemon {
         warnings.iter().for_each(warn);
         let mut dataplane = Dataplane::load(&load::Options {
             place: options.place.clone(),
-            flow_lines: options.flow_lines,
+            sizes: options.sizes,
             log: options.program_log,
         })?;
-        if dataplane.flow_lines() != options.flow_lines {
+        let (made, wanted) = (dataplane.sizes(), options.sizes);
+        if made.flow_lines != wanted.flow_lines {
             warn(format_args!(
                 "the flow table has {} half-flows as it was made, not --flows {}; to change that, \
                  `sekisho detach` first",
-                dataplane.flow_lines(),
-                options.flow_lines
+                made.flow_lines, wanted.flow_lines
+            ));
+        }
+        if made.heap_lines != wanted.heap_lines {
+            warn(format_args!(
+                "the heap has {} MiB as it was made, not --heap-mib {}; to change that, `sekisho \
+                 detach` first",
+                made.heap_lines >> 14,
+                wanted.heap_lines >> 14
             ));
         }
         if !dataplane.unseen().is_empty() {

@@ -24,6 +24,7 @@ mod attachment;
 mod counting;
 mod features;
 mod grace;
+mod heap;
 mod heard;
 mod held;
 mod hook;
@@ -59,6 +60,7 @@ use dataplane_common::{
     tables::{Heard, Share},
     word::Word64,
 };
+use serde::{Deserialize, Serialize};
 
 pub use self::{
     attachment::{Attach, Attached, Warning},
@@ -66,6 +68,7 @@ pub use self::{
     datagrams::DatagramTable,
     error::Error,
     flows::HalfFlow,
+    heap::Room,
     hook::{Hook, Hooked, Role, Shared},
     install::Installed,
     interface::{Interface, Interfaces},
@@ -98,11 +101,26 @@ use crate::tables::Image;
 pub struct Options {
     /// Where it lives.
     pub place: Place,
-    /// Size of the flow table in half-flows, a power of two. Tables that are there
-    /// already keep the size that they were made with.
-    pub flow_lines: u32,
+    /// How large the tables are. Those that are there already keep the sizes that they were
+    /// made with.
+    pub sizes: Sizes,
     /// What the programs tell of themselves: rare events, which are defects of ours.
     pub log: LogLevel,
+}
+
+/// How large the tables are of which the operator decides.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Sizes {
+    /// The flow table, in half-flows: a power of two.
+    pub flow_lines: u32,
+    /// The heap of compiled tables, in lines of 64 bytes.
+    pub heap_lines: u32,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self { flow_lines: limits::FLOW_LINES, heap_lines: limits::HEAP_LINES }
+    }
 }
 
 /// How much the programs log. What they do not log, the verifier deletes.
@@ -116,10 +134,10 @@ pub enum LogLevel {
 }
 
 impl Options {
-    /// In the usual place, with the usual flow table.
+    /// In the usual place, with the usual sizes.
     #[must_use]
     pub fn named(name: &str) -> Self {
-        Self { place: Place::named(name), flow_lines: limits::FLOW_LINES, log: LogLevel::Off }
+        Self { place: Place::named(name), sizes: Sizes::default(), log: LogLevel::Off }
     }
 }
 
@@ -166,7 +184,7 @@ impl Dataplane {
         privilege::require()?;
         grace::require()?;
         object::embedded()?;
-        programs::check_flow_lines(options.flow_lines)?;
+        programs::check_sizes(options.sizes)?;
         let place = &options.place;
         place.prepare()?;
         let lock = place.lock()?;
@@ -199,7 +217,7 @@ impl Dataplane {
         rustix::rand::getrandom(&mut secret, rustix::rand::GetRandomFlags::empty())
             .map_err(|error| Error::Random { source: error.into() })?;
         let secret = u128::from_ne_bytes(secret);
-        let state = State::new(options.flow_lines, [secret as u64, (secret >> 64) as u64]);
+        let state = State::new(options.sizes, [secret as u64, (secret >> 64) as u64]);
         // Of a loading that did not come to its end.
         pins::forget(&options.place.maps())?;
         place::own_folder(&options.place.maps())?;
@@ -216,7 +234,7 @@ impl Dataplane {
             let (found, own) = (state.layout, LAYOUT_VERSION);
             return Err(Error::Layout { path: place.pin.clone(), found, own });
         }
-        maps::compare(place, state.flow_lines)?;
+        maps::compare(place, state.sizes)?;
         Ok(state)
     }
 
@@ -245,7 +263,7 @@ impl Dataplane {
         }
 
         let mut take = |name| ebpf.take_map(name).ok_or(Error::MapMissing { name });
-        let tables = VersionedTables::new(&mut take)?;
+        let tables = VersionedTables::new(state.secret[0], &mut take)?;
         let flows = mapped("FLOWS", &take("FLOWS")?)?;
         let flows_cold: Mapping<FlowCold> = mapped("FLOWS_COLD", &take("FLOWS_COLD")?)?;
         let flows_of_tenant = mapped("FLOWS_OF_TENANT", &take("FLOWS_OF_TENANT")?)?;
@@ -311,10 +329,10 @@ impl Dataplane {
         check::check(image)
     }
 
-    /// Half-flows that there is room for.
+    /// How large the tables were made.
     #[must_use]
-    pub const fn flow_lines(&self) -> u32 {
-        self.state.flow_lines
+    pub const fn sizes(&self) -> Sizes {
+        self.state.sizes
     }
 
     /// The version in force; 0: nothing is installed.
@@ -329,7 +347,18 @@ impl Dataplane {
         self.tables.is_whole()
     }
 
-    /// The image in force, as the kernel has it.
+    /// Is exactly this in force, as the kernel has it?
+    pub fn is_in_force(&mut self, image: &Image) -> Result<bool, Error> {
+        self.tables.is_in_force(image)
+    }
+
+    /// How full the heap is that compiled tables lie in.
+    #[must_use]
+    pub fn room(&self) -> Room {
+        self.tables.room()
+    }
+
+    /// The image in force, as the kernel has it, but for prefixes.
     pub fn read_back(&self) -> Result<Image, Error> {
         self.tables.read_back()
     }

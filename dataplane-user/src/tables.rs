@@ -4,6 +4,8 @@ pub mod image;
 
 pub mod heap;
 pub mod host;
+pub mod index;
+pub mod layout;
 pub mod lpm;
 
 pub use host::HostTables;

@@ -11,6 +11,7 @@ use dataplane_common::{
     table::{
         datagram,
         flow::{FlowKey, Judged, action, status},
+        root::InForce,
     },
     tables::{Share, note},
     work::{Leg, job},
@@ -102,7 +103,7 @@ impl Passed {
 /// Runs the packet through the pipeline on any tables.
 pub fn pass<T: Tables>(tables: &T, mut packet: HostPacket) -> Passed {
     let mut work = poisoned();
-    work.begin(1);
+    work.begin(InForce::default());
     let mut next = pipeline::enter(&mut packet, tables, &mut work);
     let mut programs = 1;
     let mut is_flooded = false;
@@ -233,7 +234,7 @@ fn poisoned() -> Work {
         flags: WORD,
     };
     Work {
-        version: WORD,
+        in_force: InForce { version: WORD, root: WORD },
         flags: WORD,
         attachment: WORD,
         attachment_kind: WORD,

@@ -32,7 +32,7 @@ use dataplane_common::{
     work::{flags, job},
 };
 use dataplane_user::{
-    load::{Dataplane, Hooked, LogLevel, Options, Place, TestFrame, Verdict, flows},
+    load::{Dataplane, Hooked, LogLevel, Options, Place, Sizes, TestFrame, Verdict, flows},
     tables::{HostTables, Image, host::Counters},
 };
 
@@ -104,8 +104,11 @@ impl Pair {
     /// Loads the programs in this place, with interfaces of these numbers. Runs on a
     /// thread inside the lab's namespace, where numbers mean interfaces.
     pub fn new(place: Place, image: &Image, flow_lines: u32, ifindexes: &[u32]) -> Result<Self> {
-        let kernel =
-            Dataplane::load(&Options { place: place.clone(), flow_lines, log: LogLevel::Off })?;
+        let kernel = Dataplane::load(&Options {
+            place: place.clone(),
+            sizes: Sizes { flow_lines, ..Sizes::default() },
+            log: LogLevel::Off,
+        })?;
         let host = HostTables::new(image.clone(), flow_lines).with_secret(kernel.flow_secret());
         let reports = PinnedMap::open(&place.map("REPORTS"), size_of::<u64>())?;
         let copies = PinnedMap::open(&place.map("COPIES"), size_of::<u64>())?;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, fs, str::FromStr};
 
 use anyhow::{Context, Result};
-use dataplane_user::load::{Dataplane, Error, LogLevel, Options, Place};
+use dataplane_user::load::{Dataplane, Error, LogLevel, Options, Place, Sizes};
 
 use crate::Lab;
 
@@ -28,7 +28,11 @@ pub struct Measured {
 pub fn measure() -> Result<Measured> {
     let lab = Lab::new("verify")?;
     let place = Place { pin: lab.bpffs()?.join("sekisho"), state: lab.folder().join("state") };
-    match Dataplane::load(&Options { place, flow_lines: 1 << 10, log: LogLevel::Off }) {
+    match Dataplane::load(&Options {
+        place,
+        sizes: Sizes { flow_lines: 1 << 10, ..Sizes::default() },
+        log: LogLevel::Off,
+    }) {
         Ok(dataplane) => {
             let programs = dataplane.programs()?.into_iter();
             let said = programs.map(|of| (of.name.to_owned(), Said::Verified(of.verified)));

@@ -15,7 +15,7 @@ use dataplane_common::{
         location,
         next_hop::{NextHop, Output, output_kind, state},
         policy::{ANY_PROTOCOL, Policy, Rule, family, remote},
-        route::{Route, kind as route_kind},
+        route::{Hop, Route, kind as route_kind},
         zone::{FloodPort, Zone},
     },
     work::flags,
@@ -483,7 +483,9 @@ pub fn to(kind: u32, zone: u32) -> Route {
 #[must_use]
 pub fn via(hops: &[u32]) -> Route {
     let mut route = Route { kind: route_kind::VIA, ..Route::default() };
-    route.hops[..hops.len()].copy_from_slice(hops);
+    for (place, &hop) in route.hops.iter_mut().zip(hops) {
+        *place = Hop::new(hop);
+    }
     route.hops_count = hops.len() as u32;
     route
 }

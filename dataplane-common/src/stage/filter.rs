@@ -68,11 +68,11 @@ pub fn ingress<T: Tables>(t: &T, leg: &mut Leg) -> Result<(), Stop> {
         return if is_line_to_line && !ALLOW_ALL { Err(Stop::LineToLine) } else { Ok(()) };
     }
     let policy = t.policy(receiver.policy).ok_or(Stop::TableMissing)?;
-    let (key, sender) = (leg.key, leg.sender);
-    let port = u16::from_be_bytes(key.dst_port);
+    let (protocol, src, sender) = (leg.key.protocol, leg.key.src, leg.sender);
+    let port = u16::from_be_bytes(leg.key.dst_port);
     let rule = t.find_rule(policy.ingress_first, policy.ingress_count, |rule| {
         (!is_line_to_line || rule.remote == remote::LINES)
-            && matches(t, rule, key.protocol, port, &key.src, sender)
+            && matches(t, rule, protocol, port, &src, sender)
     });
     let Some(rule) = rule else {
         if ALLOW_ALL {

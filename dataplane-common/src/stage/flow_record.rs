@@ -126,7 +126,8 @@ pub fn follow<T: Tables>(t: &T, w: &Work) -> Result<(), Stop> {
         return Ok(());
     }
     let payer = t.flow_cold(w.flow).ok_or(Stop::TableMissing)?.tenant.load();
-    let quota = t.tenant(payer).ok_or(Stop::TableMissing)?.flows_max;
+    // Whoever is no more has no quota.
+    let quota = t.tenant(payer).map_or(0, |tenant| tenant.flows_max);
     if !t.flow_reserve(payer, 1, quota) {
         return Err(Stop::FlowQuota);
     }

@@ -157,8 +157,8 @@ fn is_protected<T: Tables>(t: &T, uplink: u32, addr: &Addr) -> bool {
 /// are 0, which is nobody's; all are looked at, so that the verifier follows one path.
 fn leads_to<T: Tables>(t: &T, route: &Route, endpoint: u32) -> bool {
     let mut found = 0;
-    for &id in &route.hops {
-        found |= t.next_hop(id).map_or(0, |hop| u32::from(hop.endpoint == endpoint));
+    for hop in &route.hops {
+        found |= t.next_hop(hop.id()).map_or(0, |hop| u32::from(hop.endpoint == endpoint));
     }
     found != 0
 }
@@ -168,7 +168,7 @@ fn leads_to<T: Tables>(t: &T, route: &Route, endpoint: u32) -> bool {
 #[inline(always)]
 fn via<T: Tables>(t: &T, leg: &mut Leg, route: &Route) -> Result<u32, Stop> {
     let choice = if route.hops_count > 1 { spread(&leg.key, route.hops_count) } else { 0 };
-    let id = route.hops[choice as usize & (HOPS_MAX - 1)];
+    let id = route.hops[choice as usize & (HOPS_MAX - 1)].id();
     leg.receiver = t.next_hop(id).ok_or(Stop::TableMissing)?.endpoint;
     leg.flags = leg_flags::VIA;
     // Next hop 0 is nobody's: of several, or of the only one, nobody has the address.

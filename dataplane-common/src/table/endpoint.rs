@@ -27,8 +27,10 @@ pub struct Endpoint {
     pub next_hop: u32,
     /// The line's or uplink's owner number; ports have [`super::Station`]s.
     pub owner: u32,
+    /// Zero.
+    pub zero: [u32; 6],
 }
-record!(Endpoint, 40);
+record!(Endpoint, 64);
 
 /// What an endpoint is.
 pub mod kind {

@@ -5,7 +5,7 @@
 //! belongs to nobody, so that 0 names no object.
 #![expect(unsafe_code, reason = "records are lent out of lines as they lie there")]
 
-use super::Record;
+use super::{Record, lpm};
 
 /// A cache line of the heap.
 #[repr(C, align(64))]
@@ -24,6 +24,12 @@ pub const LINE_BYTES: usize = 8 * LINE_WORDS;
 pub trait Heap {
     /// The line with this number, if the heap is that large.
     fn line(&self, index: u32) -> Option<&Line>;
+    /// What the longest prefix leads to that holds the address of these words
+    /// ([`lpm::longest`]). In the kernel it is a function of its own, which is verified once.
+    #[inline(always)]
+    fn longest(&self, table: u32, high: u64, low: u64) -> u32 {
+        lpm::longest(self, table, [high, low])
+    }
 }
 
 /// A run of records of one size, which divides a line: as many stand in each.
@@ -37,13 +43,13 @@ pub struct List {
 }
 
 impl List {
-    /// Record `id` of the list.
+    /// Record `id` of the list, if it is that long.
     #[inline(always)]
     pub fn get<T: Record, H: Heap + ?Sized>(self, heap: &H, id: u32) -> Option<&T> {
+        let per_line = const { (LINE_BYTES / size_of::<T>()) as u32 };
         if id >= self.count {
             return None;
         }
-        let per_line = const { (LINE_BYTES / size_of::<T>()) as u32 };
         Some(heap.line(self.first + id / per_line)?.record(id))
     }
 }

@@ -27,24 +27,31 @@ pub const VALUE_MAX: u32 = REFERENCE - 1;
 /// The value of the longest prefix of the table that holds the address, 0 if none does. The
 /// table is its first line; there is nothing in table 0. All prefixes of a table are of one
 /// family, which is the address's.
-#[inline]
+#[inline(always)]
 pub fn find<H: Heap + ?Sized>(heap: &H, table: u32, addr: &Addr) -> u32 {
+    let [high, low] = addr.words();
+    heap.longest(table, high, low)
+}
+
+/// The same of an address's words: what [`Heap::longest`] does, wherever that may be.
+#[inline(always)]
+pub fn longest<H: Heap + ?Sized>(heap: &H, table: u32, words: [u64; 2]) -> u32 {
     if table == 0 {
         return 0;
     }
     let Some(first) = heap.line(table) else { return 0 };
     let default = first.record::<Path>(0).otherwise;
-    match walk(heap, table, addr) {
+    match walk(heap, table, words) {
         0 => default,
         value => value,
     }
 }
 
-/// As [`find`], without the prefix of length 0 where there are others.
+/// As [`longest`], without the prefix of length 0 where there are others.
 #[inline(always)]
-fn walk<H: Heap + ?Sized>(heap: &H, table: u32, addr: &Addr) -> u32 {
+fn walk<H: Heap + ?Sized>(heap: &H, table: u32, words: [u64; 2]) -> u32 {
     // What is left of the address, its next bit first.
-    let [mut high, mut low] = addr.words().map(u64::from_be);
+    let [mut high, mut low] = words.map(u64::from_be);
     let mut entry = kind::PATH | table;
     // Entries are found from here: the line of the step before, or none (in a page, and first).
     let mut from = 0_u32;

@@ -8,16 +8,45 @@ use super::record;
 pub struct Route {
     /// A [`kind`].
     pub kind: u32,
+    /// How many of `hops` count.
+    pub hops_count: u32,
     /// Which route of the site it is, for `trace`.
     pub id: u32,
     /// A zone, as the kind says.
     pub zone: u32,
-    /// How many of `hops` count.
-    pub hops_count: u32,
     /// Next hops of equal cost.
-    pub hops: [u32; HOPS_MAX],
+    pub hops: [Hop; HOPS_MAX],
 }
-record!(Route, 80);
+record!(Route, 64);
+
+/// The number of a next hop, as it is in a flow's action: 24 bits.
+#[repr(transparent)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct Hop([u8; 3]);
+
+impl Hop {
+    /// Of this number, which is below 2^24.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(id: u32) -> Self {
+        let [a, b, c, _] = id.to_le_bytes();
+        Self([a, b, c])
+    }
+
+    /// The number.
+    #[inline(always)]
+    #[must_use]
+    pub const fn id(self) -> u32 {
+        let [a, b, c] = self.0;
+        u32::from_le_bytes([a, b, c, 0])
+    }
+}
+
+impl core::fmt::Debug for Hop {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.id().fmt(f)
+    }
+}
 
 /// Next hops of equal cost at most: a power of two. One that cannot be reached has
 /// another in its place.

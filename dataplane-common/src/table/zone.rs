@@ -26,8 +26,12 @@ pub struct Zone {
     pub flood_first: u32,
     /// How many they are; 0: broadcast and multicast are not forwarded.
     pub flood_count: u32,
+    /// Longest-prefix tables of its routes, of IPv4 and IPv6 ([`super::root::More::routes`]).
+    pub routes: [u32; 2],
+    /// Accesses: those of sessions' addresses, which lead to endpoints.
+    pub sessions: [u32; 2],
 }
-record!(Zone, 48);
+record!(Zone, 64);
 
 /// A port of a network, as a flood looks for it. Those behind one attachment stand next to
 /// each other; of those next to each other that have the same policy the first one's rules are

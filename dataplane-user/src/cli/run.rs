@@ -21,7 +21,7 @@ use super::place::PlaceOptions;
 use crate::{
     api, client,
     daemon::{self, Asker, Daemon},
-    load::{Changes, LogLevel},
+    load::{Changes, LogLevel, Sizes},
     message,
 };
 
@@ -45,6 +45,10 @@ pub struct Options {
     /// Half-flows that there is room for, a power of two (192 bytes each)
     #[arg(long, value_name = "N", default_value_t = limits::FLOW_LINES)]
     flows: u32,
+
+    /// Memory for compiled tables, MiB: two versions of the site have to fit
+    #[arg(long, value_name = "N", default_value_t = limits::HEAP_LINES >> 14)]
+    heap_mib: u32,
     /// What the packet programs tell of themselves: events that should never happen
     #[arg(long, value_enum, default_value_t = LogLevel::Off)]
     program_log: LogLevel,
@@ -87,7 +91,10 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         let started = daemon::Options {
             config: options.config.clone(),
             place: options.place.place(),
-            flow_lines: options.flows,
+            sizes: Sizes {
+                flow_lines: options.flows,
+                heap_lines: options.heap_mib.saturating_mul(1 << 14),
+            },
             flows_per_tenant,
             program_log: options.program_log,
             require_interfaces: options.require_interfaces,

@@ -220,7 +220,7 @@ fn port(b: &mut Builder<'_>, ix: PortIx, port: &Port, owners: &Owners) {
         arrival,
         destination: 0,
         next_hop: hop_of(own),
-        owner: 0,
+        ..Endpoint::default()
     };
     let sets = super::policies::sets_of_groups(b, groups);
     let content = format!("{endpoint:?} {attachment} {claims:?} {held:?} {sets:?}");
@@ -277,6 +277,7 @@ fn line(b: &mut Builder<'_>, session: &Session, line: &Line) {
         destination,
         next_hop: line_hop(b, session.line, line, id, tenant),
         owner: b.numbering.number(Kind::Owner, &name),
+        ..Endpoint::default()
     };
     let sets = super::policies::sets_of_line(b, session.line);
     let content = format!("{endpoint:?} {:?} {sets:?}", session.addresses);

@@ -8,7 +8,7 @@ use dataplane_common::{
     table::{
         Location, LocationKey,
         next_hop::state,
-        route::{HOPS_MAX, Route, kind},
+        route::{HOPS_MAX, Hop, Route, kind},
         zone::{FloodPort, Zone},
     },
 };
@@ -316,7 +316,7 @@ fn via(b: &Builder<'_>, hops: &[u32]) -> Route {
     let mut route = Route { kind: kind::VIA, ..Route::default() };
     if !hops.is_empty() {
         route.hops_count = (HOPS_MAX - HOPS_MAX % hops.len()) as u32;
-        route.hops = shares(hops, route.hops_count as usize, is_ready);
+        route.hops = shares(hops, route.hops_count as usize, is_ready).map(Hop::new);
     }
     // One is looked up without a choice.
     if hops.len() == 1 {

@@ -92,22 +92,18 @@ impl Daemon {
         let numbered =
             |table: &str, kind: Kind, max: u32| fill(table, ids.all(kind).count(), max - 1);
         let flows = self.dataplane.flows().count();
+        let room = self.dataplane.room();
         Ok(vec![
-            fill("half_flows", flows, self.dataplane.flow_lines()),
+            fill("half_flows", flows, self.dataplane.sizes().flow_lines),
+            fill("heap_lines", room.used as usize, room.lines),
             fill("datagrams", self.dataplane.datagram_table().live(), limits::DATAGRAMS),
             numbered("tenants", Kind::Tenant, limits::TENANTS_MAX),
             numbered("attachments", Kind::Attachment, limits::ATTACHMENTS_MAX),
             numbered("endpoints", Kind::Endpoint, limits::ENDPOINTS_MAX),
-            fill("stations", image.stations.len(), limits::STATIONS_MAX),
-            fill("locations", image.locations.len(), limits::LOCATIONS_MAX),
-            fill("permits", image.permits.len(), limits::PERMITS_MAX),
-            fill("sessions", image.sessions.len(), limits::SESSIONS_MAX),
             numbered("zones", Kind::Zone, limits::ZONES_MAX),
-            fill("routes", image.routes.len(), limits::ROUTES_MAX),
             numbered("next_hops", Kind::NextHop, limits::NEXT_HOPS_MAX),
             numbered("policies", Kind::Policy, limits::POLICIES_MAX),
             fill("rules", image.rules.len(), limits::RULES_MAX),
-            fill("flood_ports", image.flood_ports.len(), limits::FLOOD_PORTS_MAX),
             fill("members", image.members.len(), limits::MEMBERS_MAX),
             fill("group_prefixes", image.group_prefixes.len(), limits::GROUP_PREFIXES_MAX),
         ])

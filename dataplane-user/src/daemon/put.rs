@@ -111,11 +111,9 @@ impl Put<'_> {
         let facts = Facts { claims: held.clone(), ..neighbours.facts(options, attached) };
         let mut compiled = compile::compile(site, &facts, before);
         dataplane.may_install(&compiled.image)?;
-        let is_same = in_force != 0
-            && dataplane.is_whole()
-            && compiled.image.clone().normal() == before.image.clone().normal();
+        // As it is in force already, in the kernel and not only in our memory.
+        let is_same = dataplane.is_in_force(&compiled.image)?;
         if is_same {
-            // As it is in force already, in the kernel and not only in our memory.
             compiled.version = in_force;
         }
         let known = neighbours.watch.known();
@@ -128,7 +126,9 @@ impl Put<'_> {
             dataplane.install(&compiled.image)?;
         }
         neighbours.claims.follow(site);
-        neighbours.announcer.follow(&before.image, &compiled.image);
+        if !is_same {
+            neighbours.announcer.follow(&before.image, &compiled.image);
+        }
         Ok(compiled)
     }
 }

@@ -25,15 +25,9 @@ pub fn check(image: &Image) -> Result<(), Error> {
     let numbered = numbered.map(|(table, count, max)| (table, count.saturating_sub(1), max - 1));
     let counts = [
         ("attachments", image.attachments.len(), limits::ATTACHMENTS_MAX),
-        ("stations", image.stations.len(), limits::STATIONS_MAX),
-        ("locations", image.locations.len(), limits::LOCATIONS_MAX),
         ("members", image.members.len(), limits::MEMBERS_MAX),
-        ("permits", image.permits.len(), limits::PERMITS_MAX),
-        ("sessions", image.sessions.len(), limits::SESSIONS_MAX),
-        ("routes", image.routes.len(), limits::ROUTES_MAX),
         ("group prefixes", image.group_prefixes.len(), limits::GROUP_PREFIXES_MAX),
         ("rules", image.rules.len(), limits::RULES_MAX),
-        ("flood ports", image.flood_ports.len(), limits::FLOOD_PORTS_MAX),
     ];
     for (table, count, max) in numbered.into_iter().chain(counts) {
         if count > max as usize {

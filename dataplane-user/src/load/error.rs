@@ -117,9 +117,23 @@ pub enum Error {
     )]
     MapShape { name: &'static str, what: &'static str, found: u32, own: u32 },
 
+    #[error(
+        "the tables do not fit: {wanted} lines of 64 bytes in one piece are needed; the heap has \
+         {lines} in all, of which {used} are in use, and {largest} in its longest free piece. \
+         What runs is unchanged; `sekisho run --heap-mib N` makes a larger one after `sekisho detach`"
+    )]
+    HeapFull { wanted: usize, used: u32, lines: u32, largest: u32 },
+    #[error(
+        "the pinned table HEAP was changed by somebody else: what lies where is not known any \
+         more; `sekisho detach` removes it"
+    )]
+    HeapDamaged,
+
     // Programs and maps.
     #[error("flow table: {lines} half-flows; it has to be a power of two from {min} to {max}")]
     FlowLines { lines: u32, min: u32, max: u32 },
+    #[error("a heap of {lines} lines of 64 bytes: it has to have {min} to {max}")]
+    HeapLines { lines: u32, min: u32, max: u32 },
     #[error("the packet programs: {source}")]
     Object { source: Box<aya::EbpfError> },
     #[error("the packet programs have no program {name}; the binary is not built from one source")]

@@ -12,25 +12,31 @@ use std::{
 
 use aya::maps::{Map, MapData};
 use dataplane_common::{
-    addr::{Addr, Mac},
+    addr::Addr,
     table::{
-        Attachment, AttachmentKey, Location, LocationKey, PermitKey, Station, StationKey, Tenant,
-        endpoint::Endpoint,
-        next_hop::{NextHop, Output},
+        AttachmentEntry, AttachmentKey, LocationEntry, LocationKey, Record, Station, StationEntry,
+        heap::{LINE_BYTES, Line},
+        index::{Entry, Index},
+        next_hop::Output,
         policy::{MemberKey, Policy, Rule},
-        route::Route,
-        zone::{FloodPort, Zone},
+        root::{Extent, InForce},
+        zone::Zone,
     },
     word::Word64,
 };
 
 use super::{
     Error, check, grace,
+    heap::{Heap, Room},
     keyed::{Hash, Trie},
     mapping::Mapping,
     records::Plain,
 };
-use crate::tables::Image;
+use crate::tables::{
+    Image,
+    heap::{Full, records},
+    layout,
+};
 
 /// What installing an image took.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,22 +56,12 @@ pub struct Installed {
 /// The tables that hold versions of the site.
 pub struct VersionedTables {
     root: Mapping<Word64>,
-    attachments: Hash<AttachmentKey, Attachment>,
-    stations: Hash<StationKey, Station>,
-    locations: Hash<LocationKey, Location>,
+    heap: Heap<Mapping<Line>>,
+    secret: u64,
     members: Hash<MemberKey, u32>,
-    permits: Trie<PermitKey, u32>,
-    sessions: Trie<LocationKey, u32>,
-    routes: Trie<LocationKey, Route>,
     group_prefixes: Trie<LocationKey, u32>,
-    endpoints: Halves<Endpoint>,
-    zones: Halves<Zone>,
-    next_hops: Halves<NextHop>,
-    outputs: Halves<Output>,
-    tenants: Halves<Tenant>,
     policies: Halves<Policy>,
     rules: Halves<Rule>,
-    flood_ports: Halves<FloodPort>,
     /// What is in force, if this process installed it.
     installed: Option<Image>,
     /// Are there records of versions that nobody uses any more?
@@ -75,26 +71,22 @@ pub struct VersionedTables {
 }
 
 impl VersionedTables {
-    /// The tables in these maps, which `take` lends by their names.
-    pub fn new(mut take: impl FnMut(&'static str) -> Result<Map, Error>) -> Result<Self, Error> {
+    /// The tables in these maps, which `take` lends by their names. Places of keys depend on
+    /// the flow table's `secret`.
+    pub fn new(
+        secret: u64,
+        mut take: impl FnMut(&'static str) -> Result<Map, Error>,
+    ) -> Result<Self, Error> {
+        let root: Mapping<Word64> = Mapping::new("ROOT", data("ROOT", &take("ROOT")?)?)?;
+        let lines = Mapping::new("HEAP", data("HEAP", &take("HEAP")?)?)?;
         let mut tables = Self {
-            root: Mapping::new("ROOT", data("ROOT", &take("ROOT")?)?)?,
-            attachments: Hash::new("ATTACHMENTS", take("ATTACHMENTS")?)?,
-            stations: Hash::new("STATIONS", take("STATIONS")?)?,
-            locations: Hash::new("LOCATIONS", take("LOCATIONS")?)?,
+            heap: Heap::new(lines, in_force(&root).root)?,
+            root,
+            secret,
             members: Hash::new("MEMBERS", take("MEMBERS")?)?,
-            permits: Trie::new("PERMITS", take("PERMITS")?)?,
-            sessions: Trie::new("SESSIONS", take("SESSIONS")?)?,
-            routes: Trie::new("ROUTES", take("ROUTES")?)?,
             group_prefixes: Trie::new("GROUP_PREFIXES", take("GROUP_PREFIXES")?)?,
-            endpoints: Halves::new("ENDPOINTS", &take("ENDPOINTS")?)?,
-            zones: Halves::new("ZONES", &take("ZONES")?)?,
-            next_hops: Halves::new("NEXT_HOPS", &take("NEXT_HOPS")?)?,
-            outputs: Halves::new("OUTPUTS", &take("OUTPUTS")?)?,
-            tenants: Halves::new("TENANTS", &take("TENANTS")?)?,
             policies: Halves::new("POLICIES", &take("POLICIES")?)?,
             rules: Halves::new("RULES", &take("RULES")?)?,
-            flood_ports: Halves::new("FLOOD_PORTS", &take("FLOOD_PORTS")?)?,
             installed: None,
             is_littered: false,
             is_purged: false,
@@ -106,7 +98,12 @@ impl VersionedTables {
 
     /// The version in force; 0: none yet.
     pub fn version(&self) -> u32 {
-        self.root.shared().first().map_or(0, |root| root.load() as u32)
+        in_force(&self.root).version
+    }
+
+    /// How full the heap is.
+    pub fn room(&self) -> Room {
+        self.heap.room()
     }
 
     /// Puts the image in force.
@@ -119,13 +116,17 @@ impl VersionedTables {
             grace::wait()?;
             self.remove_all_but(old)?;
         }
-        if let Err(error) = self.write(new, image) {
-            // What cannot be removed now is removed before the next image is written.
-            self.is_littered = self.remove(new, image).is_err();
-            return Err(error);
-        }
-        if let Some(root) = self.root.shared().first() {
-            root.store(u64::from(new));
+        let root = match self.write(new, image) {
+            Ok(root) => root,
+            Err(error) => {
+                self.heap.give_up();
+                // What cannot be removed now is removed before the next image is written.
+                self.is_littered = self.remove(new, image).is_err();
+                return Err(error);
+            }
+        };
+        if let Some(word) = self.root.shared().first() {
+            word.store(InForce { version: new, root }.word());
         }
         let writing = start.elapsed();
 
@@ -136,6 +137,7 @@ impl VersionedTables {
         let is_quiet = grace::wait().is_ok();
         let waiting = start.elapsed() - writing;
         if is_quiet {
+            self.heap.settle();
             let removed = match before {
                 Some(image) => self.remove(old, &image),
                 None => self.remove_all_but(new),
@@ -146,27 +148,61 @@ impl VersionedTables {
         Ok(Installed { version: new, written: keyed(image), writing, waiting, removing })
     }
 
+    /// Is exactly this in force, record by record?
+    pub fn is_in_force(&mut self, image: &Image) -> Result<bool, Error> {
+        let InForce { version, root } = in_force(&self.root);
+        if version == 0 || !self.is_whole() {
+            return Ok(false);
+        }
+        let laid = self.lay(image);
+        self.heap.give_up();
+        let back = self.read_back()?.normal();
+        let image = image.clone().normal();
+        Ok(laid.is_ok_and(|laid| laid == root)
+            && back.members == image.members
+            && back.group_prefixes == image.group_prefixes
+            && back.policies == image.policies
+            && back.rules == image.rules)
+    }
+
     /// Takes interfaces out of the version in force, in place: whoever gets the number of
     /// one that is gone has nothing of it, from now on.
     pub fn purge(&mut self, gone: &[u32]) -> Result<(), Error> {
-        let version = self.version();
+        let InForce { version, root } = in_force(&self.root);
         if version == 0 || gone.is_empty() {
             return Ok(());
         }
-        let keys: Vec<AttachmentKey> = match &self.installed {
-            Some(image) => image.attachments.keys().copied().collect(),
-            None => self.attachments.read(version)?.into_keys().collect(),
-        };
-        for key in keys.iter().filter(|key| gone.contains(&key.ifindex)) {
-            self.is_purged = true;
-            self.attachments.remove(version, key)?;
-        }
-        for output in self.outputs.half_mut(version) {
+        let (root, _) = self.heap.root(root).ok_or(Error::HeapDamaged)?;
+        let Index { first, lines } = root.attachments;
+        // A key that no packet has: the record stays where it is, and is nobody's.
+        let nobodys = AttachmentKey { ifindex: 0, vlan: u32::MAX };
+        self.change(Extent { first, lines }, |entry: &mut AttachmentEntry| {
+            if gone.contains(&entry.key.ifindex) {
+                entry.key = nobodys;
+            }
+        });
+        let lines = root.outputs.count.div_ceil((LINE_BYTES / size_of::<Output>()) as u32);
+        self.change(Extent { first: root.outputs.first, lines }, |output: &mut Output| {
             if gone.contains(&output.ifindex) {
                 output.ifindex = 0;
             }
-        }
+        });
         Ok(())
+    }
+
+    /// Changes records of an object in place, where packets read it meanwhile.
+    fn change<T: Record + PartialEq>(&mut self, of: Extent, change: impl Fn(&mut T)) {
+        for line in self.heap.object_mut(of.first, of.lines) {
+            for slot in 0..(LINE_BYTES / size_of::<T>()) as u32 {
+                let old: T = *line.record(slot);
+                let mut new = old;
+                change(&mut new);
+                if new != old {
+                    self.is_purged = true;
+                    line.put(slot, new);
+                }
+            }
+        }
     }
 
     /// Is the version in force as it was installed?
@@ -174,65 +210,34 @@ impl VersionedTables {
         !self.is_purged
     }
 
-    fn write(&mut self, version: u32, image: &Image) -> Result<(), Error> {
-        for (key, value) in &image.attachments {
-            self.attachments.put(version, key, value)?;
-        }
-        for (key, value) in &image.stations {
-            self.stations.put(version, key, value)?;
-        }
-        for (key, value) in &image.locations {
-            self.locations.put(version, key, value)?;
-        }
+    /// Writes the image as this version; answers where it begins.
+    fn write(&mut self, version: u32, image: &Image) -> Result<u32, Error> {
         for key in &image.members {
             self.members.put(version, key, &1)?;
-        }
-        for (key, bits) in &image.permits {
-            self.permits.put(version, key, *bits, &u32::from(*bits))?;
-        }
-        for (key, bits, endpoint) in &image.sessions {
-            self.sessions.put(version, key, *bits, endpoint)?;
-        }
-        for (key, bits, route) in &image.routes {
-            self.routes.put(version, key, *bits, route)?;
         }
         for (key, bits) in &image.group_prefixes {
             self.group_prefixes.put(version, key, *bits, &1)?;
         }
-        self.endpoints.write(version, &image.endpoints);
-        self.zones.write(version, &image.zones);
-        self.next_hops.write(version, &image.next_hops);
-        self.outputs.write(version, &image.outputs);
-        self.tenants.write(version, &image.tenants);
         self.policies.write(version, &image.policies);
         self.rules.write(version, &image.rules);
-        self.flood_ports.write(version, &image.flood_ports);
-        Ok(())
+        self.lay(image)
+    }
+
+    fn lay(&mut self, image: &Image) -> Result<u32, Error> {
+        self.heap.begin();
+        let laid = layout::lay(image, self.secret, &mut self.heap);
+        let laid = laid.and_then(|(root, more)| self.heap.finish(root, more));
+        laid.map_err(|Full { lines: wanted }| {
+            let Room { used, lines, largest } = self.heap.room();
+            Error::HeapFull { wanted, used, lines, largest }
+        })
     }
 
     /// Removes an image's records under keys. The half of an array that is not in force
     /// is written over whole by the next image.
     fn remove(&mut self, version: u32, image: &Image) -> Result<(), Error> {
-        for key in image.attachments.keys() {
-            self.attachments.remove(version, key)?;
-        }
-        for key in image.stations.keys() {
-            self.stations.remove(version, key)?;
-        }
-        for key in image.locations.keys() {
-            self.locations.remove(version, key)?;
-        }
         for key in &image.members {
             self.members.remove(version, key)?;
-        }
-        for (key, bits) in &image.permits {
-            self.permits.remove(version, key, *bits)?;
-        }
-        for (key, bits, _) in &image.sessions {
-            self.sessions.remove(version, key, *bits)?;
-        }
-        for (key, bits, _) in &image.routes {
-            self.routes.remove(version, key, *bits)?;
         }
         for (key, bits) in &image.group_prefixes {
             self.group_prefixes.remove(version, key, *bits)?;
@@ -241,64 +246,63 @@ impl VersionedTables {
     }
 
     fn remove_all_but(&mut self, version: u32) -> Result<(), Error> {
-        self.attachments.keep_only(version)?;
-        self.stations.keep_only(version)?;
-        self.locations.keep_only(version)?;
         self.members.keep_only(version)?;
-        self.permits.keep_only(version)?;
-        self.sessions.keep_only(version)?;
-        self.routes.keep_only(version)?;
         self.group_prefixes.keep_only(version)
     }
 
-    /// The version in force as the kernel has it. Prefixes come in no order, and the
-    /// vectors end with their last record that is not empty.
+    /// The version in force as the kernel has it, but for prefixes, of which only what they
+    /// lead to can be told. They come in no order, and the vectors end with their last record
+    /// that is not empty.
     pub fn read_back(&self) -> Result<Image, Error> {
-        let version = self.version();
+        let InForce { version, root } = in_force(&self.root);
+        let Some((root, more)) = self.heap.root(root).filter(|_| version != 0) else {
+            return Ok(Image::default());
+        };
         let at = |fixed: [u32; 2], words| LocationKey {
             addr: Addr::from_words(words),
             zone: fixed[0],
             zero: 0,
         };
-        let permit = |fixed: [u32; 4], words| {
-            let [a, b, c, d] = fixed[1].to_ne_bytes();
-            let [e, f, _, _] = fixed[2].to_ne_bytes();
-            PermitKey {
-                endpoint: fixed[0],
-                mac: Mac([a, b, c, d, e, f]),
-                addr: Addr::from_words(words),
-                ..PermitKey::default()
-            }
-        };
-        let permits = self.permits.read(version)?;
-        let sessions = self.sessions.read(version)?;
-        let routes = self.routes.read(version)?;
         let groups = self.group_prefixes.read(version)?;
+        let zones = self.heap.records::<Zone>(root.zones).into_iter();
         Ok(Image {
-            attachments: self.attachments.read(version)?,
-            stations: self.stations.read(version)?,
-            locations: self.locations.read(version)?,
+            attachments: self
+                .entries::<AttachmentEntry>(root.attachments)
+                .filter(|entry| entry.key != AttachmentKey::default())
+                .map(|entry| (entry.key, entry.attachment))
+                .collect(),
+            stations: self
+                .entries::<StationEntry>(root.stations)
+                .filter(|entry| entry.station != Station::default())
+                .map(|entry| (entry.key, entry.station))
+                .collect(),
+            locations: self
+                .entries::<LocationEntry>(root.locations)
+                .filter(|entry| entry.key != LocationKey::default())
+                .map(|entry| (entry.key, entry.location))
+                .collect(),
             members: self.members.read(version)?.into_keys().collect::<HashSet<_>>(),
-            permits: permits
-                .iter()
-                .map(|&(fixed, to, bits, _)| (permit(fixed, to), bits))
-                .collect(),
-            sessions: sessions
-                .iter()
-                .map(|&(zone, to, bits, id)| (at(zone, to), bits, id))
-                .collect(),
-            routes: routes.iter().map(|&(zone, to, bits, via)| (at(zone, to), bits, via)).collect(),
             group_prefixes: groups.iter().map(|&(set, to, bits, _)| (at(set, to), bits)).collect(),
-            endpoints: self.endpoints.read(version),
-            zones: self.zones.read(version),
-            next_hops: self.next_hops.read(version),
-            outputs: self.outputs.read(version),
-            tenants: self.tenants.read(version),
+            endpoints: self.heap.records(root.endpoints),
+            zones: zones.map(|zone| Zone { routes: [0; 2], sessions: [0; 2], ..zone }).collect(),
+            next_hops: self.heap.records(root.next_hops),
+            outputs: self.heap.records(root.outputs),
+            tenants: self.heap.records(root.tenants),
             policies: self.policies.read(version),
             rules: self.rules.read(version),
-            flood_ports: self.flood_ports.read(version),
+            flood_ports: self.heap.records(more.flood_ports),
+            ..Image::default()
         })
     }
+
+    fn entries<E: Entry + 'static>(&self, index: Index) -> impl Iterator<Item = &E> {
+        records(self.heap.object(index.first, index.lines))
+    }
+}
+
+/// The word in force.
+fn in_force(root: &Mapping<Word64>) -> InForce {
+    InForce::from_word(root.shared().first().map_or(0, Word64::load))
 }
 
 /// An array that holds two versions, one in each half.
@@ -343,12 +347,5 @@ fn data<'m>(name: &'static str, map: &'m Map) -> Result<&'m MapData, Error> {
 
 /// How many records of an image lie under keys.
 fn keyed(image: &Image) -> usize {
-    image.attachments.len()
-        + image.stations.len()
-        + image.locations.len()
-        + image.members.len()
-        + image.permits.len()
-        + image.sessions.len()
-        + image.routes.len()
-        + image.group_prefixes.len()
+    image.members.len() + image.group_prefixes.len()
 }

@@ -5,21 +5,17 @@ use dataplane_common::{
     limits,
     stop::STOPS_STRIDE,
     table::{
-        Attachment, AttachmentKey, Location, LocationKey, PermitKey, Prefixed, Station, StationKey,
-        Tenant, Versioned,
+        LocationKey, Prefixed, Versioned,
         datagram::Datagram,
-        endpoint::Endpoint,
         flow::{FlowCold, FlowLine},
-        next_hop::{NextHop, Output},
+        heap::Line,
         policy::{MemberKey, Policy, Rule},
-        route::Route,
         total::{Intent, TOTALS_MAX, Total},
-        zone::{FloodPort, Zone},
     },
     tables::{COUNTERS, Refused, SHARES, Tally},
 };
 
-use super::{Error, place::Place};
+use super::{Error, Sizes, place::Place};
 
 /// A map that is pinned and shared. The rest (a packet's work, a trace's notes, the
 /// program arrays) each loaded set of programs has for itself.
@@ -44,27 +40,16 @@ const fn array<V>(name: &'static str, max_entries: u32) -> Shape {
     Shape { name, key_bytes: size_of::<u32>(), value_bytes: size_of::<V>(), max_entries }
 }
 
-/// Every shared map, for a flow table of this size.
+/// Every shared map, of these sizes.
 #[must_use]
-pub const fn shared(flow_lines: u32) -> [Shape; 36] {
+pub const fn shared(Sizes { flow_lines, heap_lines }: Sizes) -> [Shape; 25] {
     [
         array::<u64>("ROOT", 1),
-        keyed::<Versioned<AttachmentKey>, Attachment>("ATTACHMENTS", limits::ATTACHMENTS_MAX),
-        keyed::<Versioned<StationKey>, Station>("STATIONS", limits::STATIONS_MAX),
-        keyed::<Versioned<LocationKey>, Location>("LOCATIONS", limits::LOCATIONS_MAX),
+        array::<Line>("HEAP", heap_lines),
         keyed::<Versioned<MemberKey>, u32>("MEMBERS", limits::MEMBERS_MAX),
-        trie::<Prefixed<PermitKey>, u32>("PERMITS", limits::PERMITS_MAX),
-        trie::<Prefixed<LocationKey>, u32>("SESSIONS", limits::SESSIONS_MAX),
-        trie::<Prefixed<LocationKey>, Route>("ROUTES", limits::ROUTES_MAX),
         trie::<Prefixed<LocationKey>, u32>("GROUP_PREFIXES", limits::GROUP_PREFIXES_MAX),
-        array::<Endpoint>("ENDPOINTS", 2 * limits::ENDPOINTS_MAX),
-        array::<Zone>("ZONES", 2 * limits::ZONES_MAX),
-        array::<NextHop>("NEXT_HOPS", 2 * limits::NEXT_HOPS_MAX),
-        array::<Output>("OUTPUTS", 2 * limits::ATTACHMENTS_MAX),
-        array::<Tenant>("TENANTS", 2 * limits::TENANTS_MAX),
         array::<Policy>("POLICIES", 2 * limits::POLICIES_MAX),
         array::<Rule>("RULES", 2 * limits::RULES_MAX),
-        array::<FloodPort>("FLOOD_PORTS", 2 * limits::FLOOD_PORTS_MAX),
         array::<FlowLine>("FLOWS", flow_lines),
         array::<FlowCold>("FLOWS_COLD", flow_lines),
         array::<u64>("FLOWS_OF_TENANT", limits::TENANTS_MAX),
@@ -109,8 +94,8 @@ pub const NICS: &str = "NICS";
 
 /// Compares every pinned map with what the programs expect: the kernel does not, and a
 /// program that reads records of another shape would read nonsense.
-pub fn compare(place: &Place, flow_lines: u32) -> Result<(), Error> {
-    for Shape { name, key_bytes, value_bytes, max_entries } in shared(flow_lines) {
+pub fn compare(place: &Place, sizes: Sizes) -> Result<(), Error> {
+    for Shape { name, key_bytes, value_bytes, max_entries } in shared(sizes) {
         let path = place.map(name);
         if !path.exists() {
             return Err(Error::MapLost { path });

@@ -14,7 +14,7 @@ use dataplane_common::{
 };
 
 use super::{
-    Error, LogLevel, ProgramFacts,
+    Error, LogLevel, ProgramFacts, Sizes,
     kernel::Kernel,
     maps, object,
     place::Place,
@@ -84,6 +84,9 @@ const STAGES: [(&str, &[(u32, &str)]); 2] = [
 /// Smallest and largest flow table.
 const FLOW_LINES_MIN: u32 = BUCKET_LINES;
 const FLOW_LINES_MAX: u32 = 1 << 24;
+/// Smallest and largest heap: 64 KiB, and the largest array of the kernel's, nearly.
+const HEAP_LINES_MIN: u32 = 1 << 10;
+const HEAP_LINES_MAX: u32 = 1 << 25;
 
 /// Whom do the programs work for?
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,14 +97,17 @@ pub enum Purpose {
     Trace,
 }
 
-/// Refuses a flow table that the programs cannot use.
-pub fn check_flow_lines(lines: u32) -> Result<(), Error> {
+/// Refuses tables that the programs cannot use.
+pub fn check_sizes(Sizes { flow_lines: lines, heap_lines }: Sizes) -> Result<(), Error> {
     let (min, max) = (FLOW_LINES_MIN, FLOW_LINES_MAX);
-    if lines.is_power_of_two() && (min..=max).contains(&lines) {
-        Ok(())
-    } else {
-        Err(Error::FlowLines { lines, min, max })
+    if !lines.is_power_of_two() || !(min..=max).contains(&lines) {
+        return Err(Error::FlowLines { lines, min, max });
     }
+    let (min, max) = (HEAP_LINES_MIN, HEAP_LINES_MAX);
+    if !(min..=max).contains(&heap_lines) {
+        return Err(Error::HeapLines { lines: heap_lines, min, max });
+    }
+    Ok(())
 }
 
 /// Loads every program on top of the place's tables, which are made if they are not
@@ -124,11 +130,12 @@ pub fn load(
     let [secret_low, secret_high] = state.secret;
     let trace = u8::from(purpose == Purpose::Trace);
     let log = log as u8;
-    let shared = maps::shared(state.flow_lines);
+    let Sizes { flow_lines, heap_lines } = state.sizes;
+    let shared = maps::shared(state.sizes);
     let mut loader = EbpfLoader::new();
     loader
         .verifier_log_level(VerifierLogLevel::DEBUG)
-        .override_global("FLOW_LINES", &state.flow_lines, true)
+        .override_global("FLOW_LINES", &flow_lines, true)
         .override_global("SECRET_LOW", &secret_low, true)
         .override_global("SECRET_HIGH", &secret_high, true)
         .override_global("TRACE", &trace, true)
@@ -142,8 +149,9 @@ pub fn load(
         .override_global("REDIRECT_BYTES", &redirect_bytes, true)
         // Absent where no program logs.
         .override_global("AYA_LOG_LEVEL", &log, false)
-        .map_max_entries("FLOWS", state.flow_lines)
-        .map_max_entries("FLOWS_COLD", state.flow_lines);
+        .map_max_entries("HEAP", heap_lines)
+        .map_max_entries("FLOWS", flow_lines)
+        .map_max_entries("FLOWS_COLD", flow_lines);
     for map in &shared {
         loader.map_pin_path(map.name, place.map(map.name));
     }
@@ -282,12 +290,16 @@ mod tests {
 
     #[test]
     fn a_flow_table_is_a_power_of_two() {
-        for lines in [FLOW_LINES_MIN, 64, limits::FLOW_LINES, FLOW_LINES_MAX] {
-            check_flow_lines(lines).expect("a power of two");
+        for flow_lines in [FLOW_LINES_MIN, 64, limits::FLOW_LINES, FLOW_LINES_MAX] {
+            check_sizes(Sizes { flow_lines, ..Sizes::default() }).expect("a power of two");
         }
-        for lines in [0, 1, 2, 1000, FLOW_LINES_MAX * 2] {
-            let refusal = check_flow_lines(lines).expect_err("unusable").to_string();
-            assert!(refusal.contains(&lines.to_string()), "{refusal}");
+        for flow_lines in [0, 1, 2, 1000, FLOW_LINES_MAX * 2] {
+            let refused = check_sizes(Sizes { flow_lines, ..Sizes::default() });
+            let refusal = refused.expect_err("unusable").to_string();
+            assert!(refusal.contains(&flow_lines.to_string()), "{refusal}");
+        }
+        for heap_lines in [0, HEAP_LINES_MIN - 1, HEAP_LINES_MAX + 1] {
+            check_sizes(Sizes { heap_lines, ..Sizes::default() }).expect_err("unusable");
         }
     }
 

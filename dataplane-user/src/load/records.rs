@@ -4,16 +4,12 @@
 use aya::Pod;
 use dataplane_common::{
     table::{
-        Attachment, AttachmentKey, Location, LocationKey, PermitKey, Prefixed, Station, StationKey,
-        Tenant, Versioned,
+        LocationKey, Prefixed, Versioned,
         datagram::Datagram,
-        endpoint::Endpoint,
         flow::{FlowCold, FlowLine},
-        next_hop::{NextHop, Output},
+        heap::Line,
         policy::{MemberKey, Policy, Rule},
-        route::Route,
         total::{Intent, Total},
-        zone::{FloodPort, Zone},
     },
     tables::{NOTES_MAX, Note, Tally},
     word::Word64,
@@ -41,11 +37,8 @@ macro_rules! plain {
         $(unsafe impl Plain for $record {})+
     };
 }
-plain!(u32, u64, [u64; 2], Attachment, Station, Location, Route, Endpoint, Zone, NextHop, Output);
-plain!(FloodPort);
-plain!(Tenant, Policy, Rule, Tally, Notes);
-plain!(Versioned<AttachmentKey>, Versioned<StationKey>, Versioned<LocationKey>);
-plain!(Versioned<MemberKey>, Prefixed<LocationKey>, Prefixed<PermitKey>);
+plain!(u32, u64, [u64; 2], Line, Policy, Rule, Tally, Notes);
+plain!(Versioned<MemberKey>, Prefixed<LocationKey>);
 
 // SAFETY: one atomic word.
 unsafe impl Shared for Word64 {}

@@ -13,7 +13,7 @@ use dataplane_common::LAYOUT_VERSION;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Error,
+    Error, Sizes,
     hook::{Hooked, Role, Shared},
     refused::Refused,
 };
@@ -27,8 +27,8 @@ pub struct State {
     /// where there is no /proc.
     #[serde(default)]
     pub boot: String,
-    /// Size of the flow table.
-    pub flow_lines: u32,
+    /// Sizes of the tables.
+    pub sizes: Sizes,
     /// What its keys are hashed with.
     pub secret: [u64; 2],
     /// The network namespace that the interfaces are in, by its inode.
@@ -82,11 +82,11 @@ pub fn namespace() -> u64 {
 impl State {
     /// Of tables that are made now.
     #[must_use]
-    pub fn new(flow_lines: u32, secret: [u64; 2]) -> Self {
+    pub fn new(sizes: Sizes, secret: [u64; 2]) -> Self {
         Self {
             layout: LAYOUT_VERSION,
             boot: boot(),
-            flow_lines,
+            sizes,
             secret,
             namespace: 0,
             interfaces: BTreeMap::new(),
@@ -163,7 +163,7 @@ mod tests {
         fs::create_dir(&folder).unwrap();
         let path = folder.join("state.json");
         assert_eq!(State::read(&path).unwrap(), None);
-        let mut state = State::new(64, [1, 2]);
+        let mut state = State::new(Sizes::default(), [1, 2]);
         let before = Before {
             ifindex: 7,
             role: Role::Port,

@@ -36,6 +36,12 @@ pub trait Space {
     }
 }
 
+/// Every record in the lines.
+pub fn records<'l, T: Record + 'l>(lines: &'l [Line]) -> impl Iterator<Item = &'l T> {
+    let per_line = (LINE_BYTES / size_of::<T>()) as u32;
+    lines.iter().flat_map(move |line| (0..per_line).map(|slot| line.record(slot)))
+}
+
 /// A heap in plain memory, which grows.
 #[derive(Clone, Default, Debug)]
 pub struct HostHeap {

@@ -15,28 +15,24 @@ use dataplane_common::{
     addr::Addr,
     limits,
     table::{
-        Attachment, AttachmentKey, Location, LocationKey, PermitKey, Station, StationKey, Tenant,
         datagram::Datagram,
-        endpoint::Endpoint,
         flow::{BUCKET_LINES, FlowCold, FlowLine},
-        next_hop::{NextHop, Output},
+        heap::{Heap, Line},
         policy::{self, MemberKey, Policy, Rule},
-        route::Route,
-        zone::{FloodPort, Zone},
+        root::{More, Root},
     },
     tables::{Counter, Heard, Note, Rate, Share, Tally},
     word::Word64,
 };
 
-use super::Image;
+use super::{Image, heap::HostHeap, layout};
 
 /// The tables of a host: an image, and what packets left behind.
 pub struct HostTables {
     image: Image,
-    /// With their lengths, bits.
-    permits: Prefixes<PermitKey, u32>,
-    sessions: Prefixes<u32, u32>,
-    routes: Prefixes<u32, Route>,
+    heap: HostHeap,
+    root: Root,
+    more: More,
     groups: Prefixes<u32, ()>,
 
     lines: Vec<FlowLine>,
@@ -75,9 +71,9 @@ impl HostTables {
         assert!(flow_lines.is_power_of_two() && flow_lines >= BUCKET_LINES, "{flow_lines}");
         let mut tables = Self {
             image: Image::default(),
-            permits: Prefixes::default(),
-            sessions: Prefixes::default(),
-            routes: Prefixes::default(),
+            heap: HostHeap::new(),
+            root: Root::default(),
+            more: More::default(),
             groups: Prefixes::default(),
             lines: (0..flow_lines).map(|_| FlowLine::default()).collect(),
             cold: (0..flow_lines).map(|_| FlowCold::default()).collect(),
@@ -103,21 +99,19 @@ impl HostTables {
 
     /// Hashes flow keys with this secret instead of a fixed one; no flow may be there yet.
     #[must_use]
-    pub const fn with_secret(mut self, secret: [u64; 2]) -> Self {
+    pub fn with_secret(mut self, secret: [u64; 2]) -> Self {
         self.secret = secret;
+        let image = core::mem::take(&mut self.image);
+        self.replace(image);
         self
     }
 
     /// Puts another version of the site into force; flows and counters stay.
     pub fn replace(&mut self, image: Image) {
-        let permits = image.permits.iter();
-        self.permits = permits
-            .map(|(key, bits)| (without_addr(key), key.addr, *bits, u32::from(*bits)))
-            .collect();
-        let sessions = image.sessions.iter();
-        self.sessions = sessions.map(|(key, bits, id)| (key.zone, key.addr, *bits, *id)).collect();
-        let routes = image.routes.iter();
-        self.routes = routes.map(|(key, bits, to)| (key.zone, key.addr, *bits, *to)).collect();
+        self.heap = HostHeap::new();
+        // Plain memory has room for whatever a test asks.
+        (self.root, self.more) =
+            layout::lay(&image, self.secret[0], &mut self.heap).expect("room for the image");
         let groups = image.group_prefixes.iter();
         self.groups = groups.map(|(key, bits)| (key.zone, key.addr, *bits, ())).collect();
         self.image = image;
@@ -194,11 +188,6 @@ fn element<T>(records: &[T], id: u32, max: u32) -> Option<&T> {
     records.get(id as usize).or_else(|| records.first())
 }
 
-/// What of a permit is no prefix.
-const fn without_addr(key: &PermitKey) -> PermitKey {
-    PermitKey { addr: Addr::UNSPECIFIED, ..*key }
-}
-
 /// Prefixes by what has to be equal besides, the family included (`::/0` holds no
 /// address of IPv4); within that, the longest first.
 pub(crate) struct Prefixes<K, V>(HashMap<(K, bool), Vec<Prefix<V>>>);
@@ -232,6 +221,12 @@ impl<K: Hash + Eq, V> FromIterator<(K, Addr, u8, V)> for Prefixes<K, V> {
     }
 }
 
+impl Heap for HostTables {
+    fn line(&self, index: u32) -> Option<&Line> {
+        self.heap.line(index)
+    }
+}
+
 impl Tables for HostTables {
     fn is_tracing(&self) -> bool {
         self.is_tracing.get()
@@ -241,52 +236,12 @@ impl Tables for HostTables {
         (self.clock_ns.get() >> 20) as u32
     }
 
-    fn attachment(&self, key: &AttachmentKey) -> Option<&Attachment> {
-        self.image.attachments.get(key)
+    fn root(&self) -> Option<&Root> {
+        Some(&self.root)
     }
 
-    fn station(&self, key: &StationKey) -> Option<&Station> {
-        self.image.stations.get(key)
-    }
-
-    fn is_permitted(&self, key: &PermitKey) -> bool {
-        self.permits.longest(&without_addr(key), &key.addr).is_some()
-    }
-
-    fn is_permitted_alone(&self, key: &PermitKey) -> bool {
-        self.permits.longest(&without_addr(key), &key.addr) == Some(&Addr::BITS)
-    }
-
-    fn location(&self, key: &LocationKey) -> Option<&Location> {
-        self.image.locations.get(key)
-    }
-
-    fn session(&self, access: u32, addr: &Addr) -> Option<u32> {
-        self.sessions.longest(&access, addr).copied()
-    }
-
-    fn endpoint(&self, id: u32) -> Option<&Endpoint> {
-        element(&self.image.endpoints, id, limits::ENDPOINTS_MAX)
-    }
-
-    fn zone(&self, id: u32) -> Option<&Zone> {
-        element(&self.image.zones, id, limits::ZONES_MAX)
-    }
-
-    fn route(&self, zone: u32, addr: &Addr) -> Option<&Route> {
-        self.routes.longest(&zone, addr)
-    }
-
-    fn next_hop(&self, id: u32) -> Option<&NextHop> {
-        element(&self.image.next_hops, id, limits::NEXT_HOPS_MAX)
-    }
-
-    fn output(&self, id: u32) -> Option<&Output> {
-        element(&self.image.outputs, id, limits::ATTACHMENTS_MAX)
-    }
-
-    fn tenant(&self, id: u32) -> Option<&Tenant> {
-        element(&self.image.tenants, id, limits::TENANTS_MAX)
+    fn more(&self) -> Option<&More> {
+        Some(&self.more)
     }
 
     fn policy(&self, id: u32) -> Option<&Policy> {
@@ -301,11 +256,6 @@ impl Tables for HostTables {
     ) -> Option<&Rule> {
         let rules = self.image.rules.iter().skip(first as usize);
         rules.take(count.min(policy::RULES_MAX) as usize).find(|rule| matches(rule))
-    }
-
-    fn each_flood_port(&self, first: u32, count: u32, visit: impl FnMut(&FloodPort)) {
-        let ports = self.image.flood_ports.iter().skip(first as usize);
-        ports.take(count.min(limits::FLOOD_PORTS_OF_NETWORK) as usize).for_each(visit);
     }
 
     fn is_member(&self, key: &MemberKey) -> bool {
@@ -445,7 +395,10 @@ impl Tables for HostTables {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dataplane_common::addr::V4_PREFIX_OFFSET_BITS;
+    use dataplane_common::{
+        addr::V4_PREFIX_OFFSET_BITS,
+        table::{LocationKey, route::Route, zone::Zone},
+    };
 
     #[test]
     fn the_longest_prefix_of_the_zone_answers() {
@@ -455,6 +408,7 @@ mod tests {
             (key, V4_PREFIX_OFFSET_BITS + bits, route(id))
         };
         let image = Image {
+            zones: vec![Zone::default(); 3],
             routes: vec![
                 entry(1, [0; 4], 0, 1),
                 entry(1, [10, 1, 2, 0], 24, 2),

@@ -7,14 +7,11 @@ use dataplane_common::{
     Stop, Tables,
     addr::Addr,
     table::{
-        Attachment, AttachmentKey, Location, LocationKey, PermitKey, Station, StationKey, Tenant,
         datagram::Datagram,
-        endpoint::Endpoint,
         flow::{FlowCold, FlowLine},
-        next_hop::{NextHop, Output},
+        heap::{Heap, Line},
         policy::{MemberKey, Policy, Rule},
-        route::Route,
-        zone::{FloodPort, Zone},
+        root::{More, Root},
     },
     tables::{Counter, Heard, Note, Share},
     word::Word64,
@@ -42,6 +39,12 @@ impl<'t> Watched<'t> {
     }
 }
 
+impl Heap for Watched<'_> {
+    fn line(&self, index: u32) -> Option<&Line> {
+        self.tables.line(index)
+    }
+}
+
 impl Tables for Watched<'_> {
     fn is_tracing(&self) -> bool {
         self.tables.is_tracing()
@@ -51,52 +54,12 @@ impl Tables for Watched<'_> {
         self.tables.now_ticks()
     }
 
-    fn attachment(&self, key: &AttachmentKey) -> Option<&Attachment> {
-        self.tables.attachment(key)
+    fn root(&self) -> Option<&Root> {
+        self.tables.root()
     }
 
-    fn station(&self, key: &StationKey) -> Option<&Station> {
-        self.tables.station(key)
-    }
-
-    fn is_permitted(&self, key: &PermitKey) -> bool {
-        self.tables.is_permitted(key)
-    }
-
-    fn is_permitted_alone(&self, key: &PermitKey) -> bool {
-        self.tables.is_permitted_alone(key)
-    }
-
-    fn location(&self, key: &LocationKey) -> Option<&Location> {
-        self.tables.location(key)
-    }
-
-    fn session(&self, access: u32, addr: &Addr) -> Option<u32> {
-        self.tables.session(access, addr)
-    }
-
-    fn endpoint(&self, id: u32) -> Option<&Endpoint> {
-        self.tables.endpoint(id)
-    }
-
-    fn zone(&self, id: u32) -> Option<&Zone> {
-        self.tables.zone(id)
-    }
-
-    fn route(&self, zone: u32, addr: &Addr) -> Option<&Route> {
-        self.tables.route(zone, addr)
-    }
-
-    fn next_hop(&self, id: u32) -> Option<&NextHop> {
-        self.tables.next_hop(id)
-    }
-
-    fn output(&self, id: u32) -> Option<&Output> {
-        self.tables.output(id)
-    }
-
-    fn tenant(&self, id: u32) -> Option<&Tenant> {
-        self.tables.tenant(id)
+    fn more(&self) -> Option<&More> {
+        self.tables.more()
     }
 
     fn policy(&self, id: u32) -> Option<&Policy> {
@@ -111,10 +74,6 @@ impl Tables for Watched<'_> {
     ) -> Option<&Rule> {
         let forgotten = self.forgotten_rule;
         self.tables.find_rule(first, count, |rule| Some(rule.id) != forgotten && matches(rule))
-    }
-
-    fn each_flood_port(&self, first: u32, count: u32, visit: impl FnMut(&FloodPort)) {
-        self.tables.each_flood_port(first, count, visit);
     }
 
     fn is_member(&self, key: &MemberKey) -> bool {

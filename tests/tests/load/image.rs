@@ -9,7 +9,7 @@ use dataplane_common::{
         endpoint::Endpoint,
         next_hop::Output,
         policy::{MemberKey, Policy, Rule},
-        route::Route,
+        route::{Hop, Route},
         zone::Zone,
     },
 };
@@ -49,7 +49,9 @@ pub fn any_image(seed: u32, size: u32) -> Image {
                 .push(Policy { generation: chance.below(99) as u32 + 1, ..Policy::default() });
         }
         let station = StationKey { attachment: id, mac, ..StationKey::default() };
-        image.stations.insert(station, Station { endpoint: id, owner: chance.below(99) as u32 });
+        image
+            .stations
+            .insert(station, Station { endpoint: id, owner: chance.below(99) as u32 + 1 });
         let location = Location { endpoint: id, next_hop: chance.below(99) as u32, mac, flags: 0 };
         image.locations.insert(at, location);
         image.members.insert(MemberKey { set: zone, endpoint: id });
@@ -60,8 +62,8 @@ pub fn any_image(seed: u32, size: u32) -> Image {
             let at = LocationKey { addr: masked, zone, zero: 0 };
             let permit = PermitKey { endpoint: zone, mac, zero: [0; 2], addr: masked };
             image.permits.push((permit, bits));
-            image.sessions.push((at, bits, chance.below(1000) as u32));
-            let via = Route { kind: 2, id, hops_count: 16, hops: [id; 16], zone };
+            image.sessions.push((at, bits, chance.below(1000) as u32 + 1));
+            let via = Route { kind: 2, id, hops_count: 16, hops: [Hop::new(id); 16], zone };
             image.routes.push((at, bits, via));
             image.group_prefixes.push((at, bits));
         }

@@ -5,8 +5,8 @@ use std::fs;
 use anyhow::{Context, Result};
 use dataplane_common::table::next_hop::output_kind;
 use dataplane_user::load::{
-    Attach, Dataplane, Error, Hook, Hooked, Interface, LogLevel, Options, Place, Shared, Warning,
-    detach::detach, interface::Peer,
+    Attach, Dataplane, Error, Hook, Hooked, Interface, LogLevel, Options, Place, Shared, Sizes,
+    Warning, detach::detach, interface::Peer,
 };
 use sekisho_tests::Lab;
 
@@ -149,7 +149,11 @@ fn interfaces_are_told_apart() -> Result<()> {
 
 fn other_options(lab: &Lab) -> Result<Options> {
     let place = Place { pin: lab.bpffs()?.join("other"), state: lab.folder().join("other") };
-    Ok(Options { place, flow_lines: FLOW_LINES, log: LogLevel::Off })
+    Ok(Options {
+        place,
+        sizes: Sizes { flow_lines: FLOW_LINES, ..Sizes::default() },
+        log: LogLevel::Off,
+    })
 }
 
 /// What a user would see of the device under test's interfaces, but for what counts.

@@ -10,9 +10,10 @@ use std::{fs, time::Instant};
 use anyhow::Result;
 use dataplane_common::{limits, table::policy::Rule};
 use dataplane_user::load::{
-    Attach, Dataplane, Error, Hook, LogLevel, Options, Place, Role, Shared,
+    Attach, Dataplane, Error, Hook, LogLevel, Options, Place, Role, Shared, Sizes,
     detach::{Done, detach},
 };
+use dataplane_user::tables::Image;
 use sekisho_tests::Lab;
 
 use image::any_image;
@@ -44,10 +45,17 @@ fn an_image_is_read_back_as_it_was_installed() -> Result<()> {
         let image = any_image(seed, size);
         let installed = dataplane.install(&image)?;
         assert_eq!((installed.version, dataplane.version()), (seed, seed));
-        assert_eq!(dataplane.read_back()?.normal(), image.clone().normal());
+        let alone = dataplane.room().used;
+        assert_eq!(dataplane.read_back()?.normal(), without_prefixes(&image).normal());
+        assert!(dataplane.is_in_force(&image)?);
+        assert!(!dataplane.is_in_force(&any_image(seed + 1, size))?);
+        let mut other = image.clone();
+        if other.routes.pop().is_some() {
+            assert!(!dataplane.is_in_force(&other)?);
+        }
         // Nothing is left of the versions before.
+        assert_eq!(dataplane.room().used, alone);
         assert_eq!(entries(&options.place, "MEMBERS")?, image.members.len());
-        assert_eq!(entries(&options.place, "ROUTES")?, image.routes.len());
     }
     Ok(())
 }
@@ -56,7 +64,8 @@ fn an_image_is_read_back_as_it_was_installed() -> Result<()> {
 #[ignore = "needs root and BPF: cargo xtask test"]
 fn an_image_that_does_not_fit_changes_nothing() -> Result<()> {
     let lab = Lab::new("refused")?;
-    let options = options(&lab)?;
+    let mut options = options(&lab)?;
+    options.sizes.heap_lines = 1 << 12;
     let mut dataplane = Dataplane::load(&options)?;
     let before = any_image(7, 20);
     dataplane.install(&before)?;
@@ -66,18 +75,13 @@ fn an_image_that_does_not_fit_changes_nothing() -> Result<()> {
     let refusal = dataplane.install(&large).expect_err("too many rules").to_string();
     assert!(refusal.contains("rules: 65537 records, 65536 fit"), "{refusal}");
 
-    // A table that is full of something else: what was written of the image before
-    // the error is removed again.
-    let junk = fill_stations(&options.place)?;
-    let refused = dataplane.install(&any_image(9, 20));
-    assert!(
-        matches!(refused, Err(Error::Write { table: "STATIONS", version: 2, .. })),
-        "{refused:?}"
-    );
-    assert_eq!(dataplane.version(), 1);
-    assert_eq!(dataplane.read_back()?.normal(), before.normal());
-    assert_eq!(entries(&options.place, "ATTACHMENTS")?, 20);
-    assert!(junk > 60_000);
+    // What was written of the image before there was no room is given up.
+    let room = dataplane.room();
+    let refused = dataplane.install(&any_image(9, 2000));
+    assert!(matches!(refused, Err(Error::HeapFull { .. })), "{refused:?}");
+    assert_eq!((dataplane.version(), dataplane.room()), (1, room));
+    assert!(dataplane.is_in_force(&before)?);
+    assert_eq!(entries(&options.place, "MEMBERS")?, before.members.len());
     Ok(())
 }
 
@@ -85,7 +89,9 @@ fn an_image_that_does_not_fit_changes_nothing() -> Result<()> {
 #[ignore = "needs root and BPF: cargo xtask test"]
 fn large_images_are_installed() -> Result<()> {
     let lab = Lab::new("large")?;
-    let mut dataplane = Dataplane::load(&options(&lab)?)?;
+    let mut options = options(&lab)?;
+    options.sizes.heap_lines = 1 << 21;
+    let mut dataplane = Dataplane::load(&options)?;
     for size in [1000, 10_000] {
         for seed in 1..3 {
             let image = any_image(seed, size);
@@ -108,10 +114,13 @@ fn a_later_process_goes_on_with_the_tables() -> Result<()> {
     assert!(matches!(Dataplane::load(&options).err(), Some(Error::InUse { .. })));
     drop(dataplane);
 
-    let other_size = Options { flow_lines: 2 * FLOW_LINES, ..options.clone() };
+    let other_size = Options {
+        sizes: Sizes { flow_lines: 2 * FLOW_LINES, ..Sizes::default() },
+        ..options.clone()
+    };
     let mut dataplane = Dataplane::load(&other_size)?;
     assert_eq!(dataplane.version(), 1);
-    assert_eq!(dataplane.read_back()?.normal(), image.clone().normal());
+    assert!(dataplane.is_in_force(&image)?);
     assert_eq!(dataplane.install(&image)?.version, 2);
     assert_eq!(entries(&options.place, "MEMBERS")?, image.members.len());
     drop(dataplane);
@@ -164,37 +173,24 @@ fn attach(
 
 fn options(lab: &Lab) -> Result<Options> {
     let place = Place { pin: lab.bpffs()?.join("own"), state: lab.folder().join("state") };
-    Ok(Options { place, flow_lines: FLOW_LINES, log: LogLevel::Off })
+    Ok(Options {
+        place,
+        sizes: Sizes { flow_lines: FLOW_LINES, ..Sizes::default() },
+        log: LogLevel::Off,
+    })
+}
+
+/// What can be told of an image that is in force.
+fn without_prefixes(image: &Image) -> Image {
+    let mut image = image.clone();
+    (image.permits, image.sessions, image.routes) = Default::default();
+    image
 }
 
 /// How many entries a pinned map has, whoever's they are.
 fn entries(place: &Place, name: &str) -> Result<usize> {
-    use aya::maps::{HashMap, LpmTrie, Map, MapData};
-    let map = Map::from_map_data(MapData::from_pin(place.map(name))?)?;
-    Ok(match (name, map) {
-        ("MEMBERS", map) => {
-            HashMap::<_, [u8; 16], u32>::try_from(map)?.keys().filter_map(Result::ok).count()
-        }
-        ("ATTACHMENTS", map) => {
-            HashMap::<_, [u8; 16], [u8; 24]>::try_from(map)?.keys().filter_map(Result::ok).count()
-        }
-        (_, map) => {
-            LpmTrie::<_, [u8; 28], [u8; 80]>::try_from(map)?.keys().filter_map(Result::ok).count()
-        }
-    })
-}
-
-/// Fills the table of stations with what is no version's.
-fn fill_stations(place: &Place) -> Result<usize> {
     use aya::maps::{HashMap, Map, MapData};
-    let map = Map::from_map_data(MapData::from_pin(place.map("STATIONS"))?)?;
-    let mut map = HashMap::<_, [u8; 24], [u8; 8]>::try_from(map)?;
-    for number in 0..2 * limits::STATIONS_MAX {
-        let mut key = [0xff; 24];
-        key[..4].copy_from_slice(&number.to_ne_bytes());
-        if map.insert(key, [0; 8], 0).is_err() {
-            return Ok(number as usize);
-        }
-    }
-    anyhow::bail!("the table is never full")
+    let map = Map::from_map_data(MapData::from_pin(place.map(name))?)?;
+    let map = HashMap::<_, [u8; 16], u32>::try_from(map)?;
+    Ok(map.keys().filter_map(Result::ok).count())
 }

@@ -10,7 +10,7 @@ use dataplane_common::{
     tables::{Delivery, Tally, note},
 };
 use dataplane_user::load::{
-    Dataplane, Error, Hook, Hooked, Options, Place, StopCount, TestFrame,
+    Dataplane, Error, Hook, Hooked, Options, Place, Sizes, StopCount, TestFrame,
     detach::{Done, detach},
 };
 use sekisho_tests::{Lab, build::Frame, process::PATIENCE, traffic::ping};
@@ -215,14 +215,15 @@ fn expired_flows_are_swept_from_the_kernels_table() -> Result<()> {
     const FLOWS: u32 = 40_000;
     let lab = Lab::new("sweep")?;
     let site = Site::build(&lab)?;
-    let options = Options { flow_lines: 1 << 18, ..options(&lab)? };
+    let options =
+        Options { sizes: Sizes { flow_lines: 1 << 18, ..Sizes::default() }, ..options(&lab)? };
     let mut dataplane = Dataplane::load(&options)?;
     let mut image = site.image(output_kind::NIC);
     image.tenants[1].flows_max = 1 << 18;
     dataplane.install(&image)?;
     let empty = Instant::now();
     dataplane.sweep(|_| true)?;
-    eprintln!("{} lines: {:?}", options.flow_lines, empty.elapsed());
+    eprintln!("{} lines: {:?}", options.sizes.flow_lines, empty.elapsed());
 
     let mut frame = udp(mac(&site.blue_a), mac(&site.blue_b), [10, 0, 1, 11], [10, 0, 1, 12]);
     lab.dut().in_ns(|| -> Result<()> {
@@ -242,7 +243,7 @@ fn expired_flows_are_swept_from_the_kernels_table() -> Result<()> {
 
     let start = Instant::now();
     let swept = dataplane.sweep(|_| true)?;
-    eprintln!("{} lines, {} live: {:?}", options.flow_lines, swept.live, start.elapsed());
+    eprintln!("{} lines, {} live: {:?}", options.sizes.flow_lines, swept.live, start.elapsed());
     assert_eq!((swept.live as u32, swept.expired), (2 * FLOWS, 0));
     let total = dataplane.total_of_tenant(1);
     assert_eq!(

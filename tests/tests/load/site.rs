@@ -11,7 +11,7 @@ use dataplane_common::{
         endpoint::{Endpoint, kind},
         next_hop::{self, NextHop, Output, output_kind},
         policy::Policy,
-        route::{self, Route},
+        route::{self, Hop, Route},
         zone::Zone,
     },
 };
@@ -151,8 +151,8 @@ impl Site {
         };
         image.next_hops[3] = hop(3, mac(&self.internet), self.nic_mac, 0);
         image.outputs[3] = Output { ifindex, kind: uplink_kind, ..Output::default() };
-        let mut hops = [0; 16];
-        hops[0] = 3;
+        let mut hops = [Hop::default(); 16];
+        hops[0] = Hop::new(3);
         let connected =
             Route { kind: route::kind::CONNECTED, id: 1, zone: NETWORK, ..Route::default() };
         let default = Route { kind: route::kind::VIA, id: 2, hops_count: 1, hops, zone: 0 };

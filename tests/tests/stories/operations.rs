@@ -1,10 +1,8 @@
 //! Does an operator get what was promised: refusals that change nothing, a daemon that may end
 //! at any time, and interfaces that come back as they were?
 
-use std::path::Path;
-
 use anyhow::{Context, Result, ensure};
-use aya::maps::{HashMap, Map, MapData};
+use aya::maps::{Array, Map, MapData};
 use nix::sys::signal::Signal;
 use sekisho_tests::build::{Frame, ip};
 use sekisho_tests::process::SILENCE;
@@ -190,7 +188,7 @@ fn the_daemon_may_be_killed_at_any_time() -> Result<()> {
     // What is not in the kernel as it should be is repaired by the next start.
     let version = sekisho.status()?.site_version;
     sekisho.kill()?;
-    lose_a_station(&sekisho.table("STATIONS"))?;
+    lose_a_station(&sekisho)?;
     sekisho.start_again().context("with a table that lacks a record")?;
     assert_eq!(sekisho.status()?.site_version, version + 1, "it was repaired");
     connections.alive().context("after a repair")?;
@@ -205,11 +203,22 @@ fn the_daemon_may_be_killed_at_any_time() -> Result<()> {
 }
 
 /// Takes a record of the site in force out of the kernel: one port's MAC is unknown then.
-fn lose_a_station(path: &Path) -> Result<()> {
-    let map = Map::from_map_data(MapData::from_pin(path)?)?;
-    let mut stations = HashMap::<_, [u8; 24], [u8; 8]>::try_from(map)?;
-    let first = stations.keys().next().context("there are no stations")??;
-    Ok(stations.remove(&first)?)
+fn lose_a_station(sekisho: &Sekisho) -> Result<()> {
+    let array = |name| Map::from_map_data(MapData::from_pin(sekisho.table(name))?);
+    let root = Array::<_, u64>::try_from(array("ROOT")?)?.get(&0, 0)? as u32;
+    let mut heap = Array::<_, [u8; 64]>::try_from(array("HEAP")?)?;
+    let root = heap.get(&root, 0)?;
+    // Where stations lie: the second of the root's tables.
+    let word = |at: usize| {
+        root[at..at + 4].iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte))
+    };
+    let (first, lines) = (word(8), word(12));
+    for line in first..first + lines {
+        if heap.get(&line, 0)? != [0; 64] {
+            return Ok(heap.set(line, [0; 64], 0)?);
+        }
+    }
+    anyhow::bail!("there are no stations")
 }
 
 #[test]

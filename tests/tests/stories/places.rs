@@ -5,7 +5,9 @@ use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use dataplane_user::load::{Attach, Dataplane, Hook, LogLevel, Options, Place, Role, Shared};
+use dataplane_user::load::{
+    Attach, Dataplane, Hook, LogLevel, Options, Place, Role, Shared, Sizes,
+};
 use sekisho_tests::sekisho::program;
 use sekisho_tests::{Lab, Sekisho};
 
@@ -154,7 +156,11 @@ fn a_port_that_a_daemon_attached_stays_guarded_when_the_next_one_fails() -> Resu
     let mut sekisho = Sekisho::new(&lab, &Site::town().0)?.with_options(&strict);
     // Ended between attaching and its first version.
     let place = Place { pin: sekisho.pins().into(), state: sekisho.state().into() };
-    let options = Options { place, flow_lines: 1 << 12, log: LogLevel::Off };
+    let options = Options {
+        place,
+        sizes: Sizes { flow_lines: 1 << 12, ..Sizes::default() },
+        log: LogLevel::Off,
+    };
     let mut dataplane = Dataplane::load(&options)?;
     let (interface, wanted_by) = ("blue-a".to_owned(), "a story".to_owned());
     let (role, hook, shared) = (Role::Port, Hook::Auto, Shared::default());

@@ -1,0 +1,78 @@
+//! How is a record found by its key?
+//!
+//! By a hash of the key to a line of the [heap](super::heap), or one of the few after it.
+//! Whoever builds an index sees to it that no key lies farther away; so nothing is chained,
+//! and what is not there is known after as many lines.
+
+use super::{
+    Record,
+    heap::{Heap, LINE_BYTES},
+    record,
+};
+
+/// An index of records of one kind.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Index {
+    /// Its first line.
+    pub first: u32,
+    /// How many lines: a power of two; 0: nothing is in it.
+    pub lines: u32,
+}
+record!(Index, 8);
+
+/// Lines that a key may lie in: its home and those after it, counted round.
+pub const REACH: u32 = 4;
+
+/// A record that has its key with it. One that is all zeroes is nobody's.
+pub trait Entry: Record {
+    /// What it is found by.
+    type Key;
+    /// The key's words, for hashing.
+    fn words(key: &Self::Key) -> [u64; 3];
+    /// Is it the key's?
+    fn is(&self, key: &Self::Key) -> bool;
+}
+
+impl Index {
+    /// The key's record.
+    #[inline(always)]
+    pub fn find<'h, E: Entry, H: Heap + ?Sized>(
+        self,
+        heap: &'h H,
+        key: &E::Key,
+        secret: u64,
+    ) -> Option<&'h E> {
+        let home = hash(E::words(key), secret);
+        let mut step = 0;
+        while step < REACH {
+            // An index without lines has the empty line 0.
+            let line = heap.line(self.first + ((home + step) & self.lines.saturating_sub(1)))?;
+            let mut slot = 0;
+            while slot < const { (LINE_BYTES / size_of::<E>()) as u32 } {
+                let entry: &E = line.record(slot);
+                if entry.is(key) {
+                    return Some(entry);
+                }
+                slot += 1;
+            }
+            step += 1;
+        }
+        None
+    }
+}
+
+/// Where a key is at home, before it is cut to the size of an index. The secret keeps
+/// whoever chooses keys from choosing their places.
+#[inline(always)]
+#[must_use]
+pub fn hash(words: [u64; 3], secret: u64) -> u32 {
+    // Multiply and fold; the constant is 2^64 over the golden ratio.
+    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut hash = secret;
+    for word in words {
+        hash = (hash ^ word).wrapping_mul(FACTOR);
+        hash ^= hash >> 32;
+    }
+    (hash.wrapping_mul(FACTOR) >> 32) as u32
+}

@@ -1,0 +1,93 @@
+//! How is an index laid out, so that no key lies far from its home?
+
+use dataplane_common::table::{
+    heap::{LINE_BYTES, Line},
+    index::{Entry, Index, REACH, hash},
+};
+
+use super::heap::{Full, Space};
+
+/// Places an index of these records, whose keys differ.
+pub fn place<E: Entry>(
+    entries: &[(E::Key, E)],
+    secret: u64,
+    space: &mut impl Space,
+) -> Result<Index, Full> {
+    if entries.is_empty() {
+        return Ok(Index::default());
+    }
+    let per_line = LINE_BYTES / size_of::<E>();
+    // Half of it is empty, or more where keys crowd.
+    let mut count = (2 * entries.len()).div_ceil(per_line).next_power_of_two();
+    loop {
+        if let Some(lines) = lay(entries, secret, count) {
+            return Ok(Index { first: space.place(lines)?, lines: count as u32 });
+        }
+        count *= 2;
+        if u32::try_from(count).is_err() {
+            return Err(Full { lines: count });
+        }
+    }
+}
+
+/// So many lines with all entries, if none has to lie out of reach.
+fn lay<E: Entry>(entries: &[(E::Key, E)], secret: u64, count: usize) -> Option<Vec<Line>> {
+    let per_line = LINE_BYTES / size_of::<E>();
+    let mut lines = vec![Line::default(); count];
+    let mut used = vec![0_usize; count];
+    for (key, entry) in entries {
+        let home = hash(E::words(key), secret) as usize;
+        let at = (0..REACH as usize)
+            .map(|step| (home + step) & (count - 1))
+            .find(|&at| used[at] < per_line)?;
+        lines[at].put(used[at] as u32, *entry);
+        used[at] += 1;
+    }
+    Some(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use dataplane_common::table::{Attachment, AttachmentEntry, AttachmentKey};
+
+    use super::*;
+    use crate::tables::heap::HostHeap;
+
+    #[test]
+    fn each_key_is_found_and_no_other() {
+        for count in [1, 2, 3, 50, 5000] {
+            let entries: Vec<_> = (1..=count)
+                .map(|number| {
+                    let key = AttachmentKey { ifindex: number, vlan: number % 7 };
+                    let attachment = Attachment { id: number, ..Attachment::default() };
+                    (key, AttachmentEntry { key, attachment })
+                })
+                .collect();
+            let mut heap = HostHeap::new();
+            let index = place(&entries, 77, &mut heap).expect("room");
+            assert!(index.lines <= 4 * count, "{index:?}");
+            for (key, entry) in &entries {
+                assert_eq!(index.find(&heap, key, 77), Some(entry));
+                let other = AttachmentKey { vlan: key.vlan + 7, ..*key };
+                assert_eq!(index.find::<AttachmentEntry, _>(&heap, &other, 77), None);
+            }
+        }
+        let key = AttachmentKey::default();
+        assert_eq!(Index::default().find::<AttachmentEntry, _>(&HostHeap::new(), &key, 7), None);
+    }
+
+    #[test]
+    fn keys_that_crowd_get_more_room() {
+        // Found by trying: keys whose home is one line of 64.
+        let crowd: Vec<_> = (1..)
+            .map(|ifindex| AttachmentKey { ifindex, vlan: 0 })
+            .filter(|key| hash(AttachmentEntry::words(key), 5) & 63 == 9)
+            .take(20)
+            .map(|key| (key, AttachmentEntry { key, ..AttachmentEntry::default() }))
+            .collect();
+        let mut heap = HostHeap::new();
+        let index = place(&crowd, 5, &mut heap).expect("room");
+        assert!(index.lines > 64);
+        assert!(crowd.iter().all(|(key, entry)| index.find(&heap, key, 5) == Some(entry)));
+    }
+}
