@@ -8,7 +8,7 @@ use crate::table::{
     PermitsEntry, Station, StationEntry, StationKey, Tenant,
     datagram::Datagram,
     endpoint::Endpoint,
-    flow::{FlowCold, FlowLine},
+    flow::{FlowCold, FlowLine, FlowMore},
     heap::{Heap, List},
     lpm,
     next_hop::{NextHop, Output, output_kind},
@@ -17,7 +17,7 @@ use crate::table::{
     route::Route,
     zone::{FloodPort, Zone},
 };
-use crate::word::Word64;
+use crate::word::{Word32, Word64};
 use crate::work::job;
 
 /// Every question that a stage may ask of anything but the packet, time included.
@@ -150,10 +150,8 @@ pub trait Tables: Heap {
     fn flow(&self, index: u32) -> Option<&FlowLine>;
     /// Its cold part.
     fn flow_cold(&self, index: u32) -> Option<&FlowCold>;
-    /// Replaces a line's status if it is still `old`.
-    fn flow_swap(&self, line: &FlowLine, old: u32, new: u32) -> bool;
-    /// Counts a forwarded packet on a half-flow.
-    fn flow_count(&self, cold: &FlowCold, packets: u32, bytes: u32);
+    /// The rest of it.
+    fn flow_more(&self, index: u32) -> Option<&FlowMore>;
     /// Takes `halves` from the tenant's quota of half-flows, or answers false; a tracer
     /// only answers.
     fn flow_reserve(&self, tenant: u32, halves: u32, max: u32) -> bool;
@@ -166,6 +164,12 @@ pub trait Tables: Heap {
     fn again(&self, index: u32) -> Option<&Word64>;
     /// Replaces a word if it is still `old`.
     fn swap(&self, word: &Word64, old: u64, new: u64) -> bool;
+    /// The same of a word of 32 bits.
+    fn swap32(&self, word: &Word32, old: u32, new: u32) -> bool;
+    /// Adds to a word that others add to.
+    fn add(&self, word: &Word64, value: u64);
+    /// The same of a word of 32 bits; answers the sum.
+    fn add32(&self, word: &Word32, value: u32) -> u32;
     /// Takes one of what the tenant may have, or answers false; a tracer only answers.
     fn reserve(&self, of: Share, tenant: u32) -> bool;
     /// Gives back what [`reserve`](Self::reserve) took.

@@ -18,7 +18,7 @@ use dataplane_common::{
     table::{
         LocationKey, Prefixed, Versioned,
         datagram::{Datagram, PARKED_BYTES_MAX, Parked},
-        flow::{FlowCold, FlowLine},
+        flow::{FlowCold, FlowLine, FlowMore},
         heap::Line,
         policy::{MemberKey, Policy, Rule},
         total::{Intent, TOTALS_MAX, Total},
@@ -52,11 +52,13 @@ pub static POLICIES: Array<Policy> = Array::with_max_entries(2 * limits::POLICIE
 #[map]
 pub static RULES: Array<Rule> = Array::with_max_entries(2 * limits::RULES_MAX, MAPPED);
 
-/// Both sized by the loader to [`FLOW_LINES`].
+/// All sized by the loader to [`FLOW_LINES`].
 #[map]
 pub static FLOWS: Array<FlowLine> = Array::with_max_entries(limits::FLOW_LINES, MAPPED);
 #[map]
 pub static FLOWS_COLD: Array<FlowCold> = Array::with_max_entries(limits::FLOW_LINES, MAPPED);
+#[map]
+pub static FLOWS_MORE: Array<FlowMore> = Array::with_max_entries(limits::FLOW_LINES, MAPPED);
 /// Half-flows that each tenant has.
 #[map]
 pub static FLOWS_OF_TENANT: Array<Word64> = Array::with_max_entries(limits::TENANTS_MAX, MAPPED);
@@ -124,6 +126,9 @@ pub static FLOW_LINES: Global<u32> = Global::new(limits::FLOW_LINES);
 pub static SECRET_LOW: Global<u64> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static SECRET_HIGH: Global<u64> = Global::new(0);
+/// Nanoseconds between two of the kernel's ticks.
+#[unsafe(no_mangle)]
+pub static TICK_NS: Global<u64> = Global::new(4_000_000);
 #[unsafe(no_mangle)]
 pub static TRACE: Global<u8> = Global::new(0);
 

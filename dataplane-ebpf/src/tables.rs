@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "map values are reached through the kernel's pointers")]
 
 use aya_ebpf::{
-    helpers::bpf_ktime_get_coarse_ns,
+    helpers::{bpf_jiffies64, bpf_ktime_get_coarse_ns},
     maps::{Array, HashMap, LpmTrie, lpm_trie::Key},
 };
 use dataplane_common::{
@@ -13,24 +13,24 @@ use dataplane_common::{
     table::{
         LocationKey, Prefix, Prefixed, Versioned,
         datagram::Datagram,
-        flow::{FlowCold, FlowLine},
+        flow::{FlowCold, FlowLine, FlowMore},
         heap::{Heap, Line},
         policy::{self, MemberKey, Policy, Rule},
         root::{InForce, More, Root},
     },
     tables::{COUNTERS, Counter, Heard, NOTES_MAX, Note, Rate, Share},
-    word::Word64,
+    word::{Word32, Word64},
     work::job,
 };
 
 use crate::{
     heap::{KernelHeap, sekisho_longest},
     maps::{
-        AGAIN, CLAIMS, COPIES, COUNTS, DATAGRAMS, FLOW_LINES, FLOWS, FLOWS_COLD, FLOWS_OF_TENANT,
-        GROUP_PREFIXES, HEARD, HEARD_AT, MEMBERS, NOTES, POLICIES, REPORTS, ROOT, RULES,
-        SECRET_HIGH, SECRET_LOW, SHARES_OF_TENANT, STOPS, TRACE,
+        AGAIN, CLAIMS, COPIES, COUNTS, DATAGRAMS, FLOW_LINES, FLOWS, FLOWS_COLD, FLOWS_MORE,
+        FLOWS_OF_TENANT, GROUP_PREFIXES, HEARD, HEARD_AT, MEMBERS, NOTES, POLICIES, REPORTS, ROOT,
+        RULES, SECRET_HIGH, SECRET_LOW, SHARES_OF_TENANT, STOPS, TICK_NS, TRACE,
     },
-    words::{add, each, swap, swap32},
+    words::{add, add32, each, swap, swap32},
 };
 
 /// The tables as one packet sees them.
@@ -136,6 +136,14 @@ impl<K: Prefix> Aligned<K> {
     }
 }
 
+/// The clock of flows: steps of 2^20 ns. What the kernel counts its ticks in is read by an
+/// instruction, where its clocks are calls.
+#[inline(always)]
+pub fn now_ticks() -> u32 {
+    // SAFETY: a helper without arguments.
+    ((unsafe { bpf_jiffies64() } * TICK_NS.load()) >> 20) as u32
+}
+
 impl Heap for KernelTables {
     #[inline(always)]
     fn line(&self, index: u32) -> Option<&Line> {
@@ -156,8 +164,7 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn now_ticks(&self) -> u32 {
-        // SAFETY: a helper without arguments.
-        (unsafe { bpf_ktime_get_coarse_ns() } >> 20) as u32
+        now_ticks()
     }
 
     #[inline(always)]
@@ -228,17 +235,8 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn flow_swap(&self, line: &FlowLine, old: u32, new: u32) -> bool {
-        swap32(&line.status, old, new)
-    }
-
-    #[inline(always)]
-    fn flow_count(&self, cold: &FlowCold, packets: u32, bytes: u32) {
-        if self.is_tracing() {
-            return;
-        }
-        add(&cold.packets, u64::from(packets));
-        add(&cold.bytes, u64::from(bytes));
+    fn flow_more(&self, index: u32) -> Option<&FlowMore> {
+        FLOWS_MORE.get(index)
     }
 
     #[inline(always)]
@@ -275,6 +273,21 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn swap(&self, word: &Word64, old: u64, new: u64) -> bool {
         swap(word, old, new)
+    }
+
+    #[inline(always)]
+    fn swap32(&self, word: &Word32, old: u32, new: u32) -> bool {
+        swap32(word, old, new)
+    }
+
+    #[inline(always)]
+    fn add(&self, word: &Word64, value: u64) {
+        add(word, value);
+    }
+
+    #[inline(always)]
+    fn add32(&self, word: &Word32, value: u32) -> u32 {
+        add32(word, value)
     }
 
     #[inline(always)]

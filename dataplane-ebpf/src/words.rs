@@ -23,6 +23,22 @@ pub fn add(word: &Word64, value: u64) {
     }
 }
 
+/// Adds to a word of 32 bits that other CPUs add to; answers the sum.
+#[inline(always)]
+pub fn add32(word: &Word32, value: u32) -> u32 {
+    let old: u64;
+    // SAFETY: as in `add`.
+    unsafe {
+        asm!(
+            "w2 = atomic_fetch_add((u32 *)(r1 + 0), w2)",
+            in("r1") word.as_ptr(),
+            inlateout("r2") u64::from(value) => old,
+            options(nostack),
+        );
+    }
+    (old as u32).wrapping_add(value)
+}
+
 /// Replaces a word if it is still `old`.
 #[inline(always)]
 pub fn swap(word: &Word64, old: u64, new: u64) -> bool {

@@ -25,7 +25,7 @@ use dataplane_common::{
 use crate::{
     frame::{XdpFrame, pointer},
     maps::work,
-    tables::KernelTables,
+    tables::{KernelTables, now_ticks},
 };
 
 /// The programs of a packet's later stages.
@@ -79,6 +79,12 @@ pub fn sekisho_xdp_fragment(frame: XdpContext) -> u32 {
     let tables = KernelTables::of(work);
     let next = pipeline::fragment(&mut XdpFrame::new(&frame), &tables, work);
     go_on(&frame, &tables, work, next)
+}
+
+/// What time is it in flows? The daemon runs it to ask.
+#[xdp]
+pub fn sekisho_clock(_: XdpContext) -> u32 {
+    now_ticks()
 }
 
 /// The daemon sends a frame in again where tcx sees it next.

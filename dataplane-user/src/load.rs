@@ -21,6 +21,7 @@ pub mod testrun;
 mod again;
 mod attach;
 mod attachment;
+mod clock;
 mod counting;
 mod features;
 mod grace;
@@ -54,7 +55,7 @@ use dataplane_common::{
     LAYOUT_VERSION, limits,
     table::{
         datagram::Datagram,
-        flow::{FlowCold, FlowLine},
+        flow::{FlowCold, FlowLine, FlowMore},
         total::{Intent, Total},
     },
     tables::{Heard, Share},
@@ -80,6 +81,7 @@ pub use self::{
     ways::Ways,
 };
 use self::{
+    clock::Clock,
     counters::Counters,
     heard::Ear,
     install::VersionedTables,
@@ -150,11 +152,13 @@ pub struct Dataplane {
     nics: DevMapHash<MapData>,
     flows: Mapping<FlowLine>,
     flows_cold: Mapping<FlowCold>,
+    flows_more: Mapping<FlowMore>,
     flows_of_tenant: Mapping<Word64>,
     counters: Counters,
     totals: Mapping<Total>,
     intent: Mapping<Intent>,
     index: Index,
+    clock: Clock,
     kernel: Kernel,
     refusals: Refusals,
     unseen: Vec<String>,
@@ -262,10 +266,12 @@ impl Dataplane {
             pins::forget(&place.programs(generation))?;
         }
 
+        let clock = Clock::of(&ebpf)?;
         let mut take = |name| ebpf.take_map(name).ok_or(Error::MapMissing { name });
         let tables = VersionedTables::new(state.secret[0], &mut take)?;
-        let flows = mapped("FLOWS", &take("FLOWS")?)?;
+        let flows: Mapping<FlowLine> = mapped("FLOWS", &take("FLOWS")?)?;
         let flows_cold: Mapping<FlowCold> = mapped("FLOWS_COLD", &take("FLOWS_COLD")?)?;
+        let flows_more: Mapping<FlowMore> = mapped("FLOWS_MORE", &take("FLOWS_MORE")?)?;
         let flows_of_tenant = mapped("FLOWS_OF_TENANT", &take("FLOWS_OF_TENANT")?)?;
         let totals: Mapping<Total> = mapped("TOTALS", &take("TOTALS")?)?;
         let intent: Mapping<Intent> = mapped("INTENT", &take("INTENT")?)?;
@@ -273,7 +279,7 @@ impl Dataplane {
         if let Some(intent) = intent.shared().first() {
             let index = &mut index;
             Totals { totals: totals.shared(), intent, index, pen: &Ink }
-                .recover(flows_cold.shared());
+                .recover(flows.shared(), flows_cold.shared());
         }
         let counters = Counters::new(take("COUNTS")?, take("STOPS")?)?;
         let ear = Ear::new(take(maps::HEARD)?)?;
@@ -300,11 +306,13 @@ impl Dataplane {
             nics,
             flows,
             flows_cold,
+            flows_more,
             flows_of_tenant,
             counters,
             totals,
             intent,
             index,
+            clock,
             kernel,
             refusals,
             unseen,

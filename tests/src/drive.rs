@@ -201,8 +201,8 @@ pub fn halves(tables: &HostTables) -> Vec<Half> {
             denied: is_denied.then(|| Stop::from_number(judged.action)),
             epoch: judged.epoch,
             owner: line.owner.load(),
-            packets: cold.packets.load(),
-            bytes: cold.bytes.load(),
+            packets: cold.forwarded(line).0,
+            bytes: cold.forwarded(line).1,
         })
     });
     let mut halves: Vec<_> = live.collect();

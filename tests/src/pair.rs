@@ -32,7 +32,7 @@ use dataplane_common::{
     work::{flags, job},
 };
 use dataplane_user::{
-    load::{Dataplane, Hooked, LogLevel, Options, Place, Sizes, TestFrame, Verdict, flows},
+    load::{Dataplane, Hooked, LogLevel, Options, Place, Sizes, TestFrame, Verdict},
     tables::{HostTables, Image, host::Counters},
 };
 
@@ -162,10 +162,7 @@ impl Pair {
     /// No flow was ever there.
     pub fn empty_flows(&mut self) -> Result<()> {
         let table = self.kernel.flow_table();
-        let kernel = table.lines.iter().zip(table.cold);
-        for (line, cold) in kernel.chain(table::host_lines(&self.host)) {
-            table::clear(line, cold);
-        }
+        table::halves(table).chain(table::host_halves(&self.host)).for_each(table::clear);
         table.of_tenant.iter().for_each(|count| count.store(0));
         self.read_parked()?;
         let datagrams = self.kernel.datagram_table();
@@ -205,9 +202,9 @@ impl Pair {
             self.heard_at.set(attachment, &0_u64.to_ne_bytes())?;
         }
         (self.reported, self.copied, self.claimed) = (0, 0, 0);
-        let hot = table::host_lines(&self.host).map(|(line, _)| line);
+        let hot = table::host_halves(&self.host).map(|(line, _, _)| line);
         table::touch(hot, self.host.now_ticks());
-        table::touch(self.kernel.flow_table().lines.iter(), flows::now_ticks());
+        table::touch(self.kernel.flow_table().lines.iter(), self.kernel.now_ticks());
         table::touch_datagrams(self.host.datagrams().iter(), self.host.now_ticks());
         Ok(())
     }
@@ -257,7 +254,10 @@ impl Pair {
         // Nor is a datagram over for the kernel alone, whose clock goes on by itself.
         if self.touched.elapsed() > TOUCH_EVERY {
             self.touched = Instant::now();
-            table::touch_datagrams(self.kernel.datagram_table().slots.iter(), flows::now_ticks());
+            table::touch_datagrams(
+                self.kernel.datagram_table().slots.iter(),
+                self.kernel.now_ticks(),
+            );
         }
         Ok(())
     }
@@ -362,7 +362,7 @@ impl Pair {
             }
         }
         table::compare_datagrams(&self.host, datagrams.slots)?;
-        table::compare(&self.host, table.lines, table.cold)
+        table::compare(&self.host, table)
     }
 
     /// What was counted on both sides up to the last comparison.

@@ -62,8 +62,8 @@ fn may_use<T: Tables>(t: &T, endpoint: u32, port: &Endpoint, mac: Mac, addr: &Ad
 #[inline(always)]
 pub fn opener<T: Tables>(t: &T, w: &Work) -> Result<(), Stop> {
     let port = t.endpoint(w.leg.sender).ok_or(Stop::TableMissing)?;
-    let cold = t.flow_cold(w.flow).ok_or(Stop::TableMissing)?;
-    let mac = Mac::from_word(cold.opener_mac.load());
+    let more = t.flow_more(w.flow).ok_or(Stop::TableMissing)?;
+    let mac = Mac::from_word(more.opener_mac.load());
     if port.kind == kind::PORT && !may_use(t, w.leg.sender, port, mac, &w.leg.key.src) {
         return Err(Stop::UnknownDestination);
     }

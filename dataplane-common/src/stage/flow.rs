@@ -2,7 +2,7 @@
 
 use super::{conntrack, flow_record, generations, window};
 use crate::stop::Stop;
-use crate::table::flow::{FlowLine, Judged, action, status};
+use crate::table::flow::{FlowLine, Judged, action, packed, status};
 use crate::tables::{Note, Tables, note};
 use crate::wire::transport::{FIN, RST};
 use crate::work::{Leg, Work, flags, leg};
@@ -25,9 +25,7 @@ pub fn look_up<T: Tables>(t: &T, w: &mut Work) -> Found {
         t.note(Note { what: note::NO_FLOW, ..Note::default() });
         return Found::Nothing;
     }
-    let (Some(line), Some(cold)) = (t.flow(w.flow), t.flow_cold(w.flow)) else {
-        return Found::Nothing;
-    };
+    let Some(line) = t.flow(w.flow) else { return Found::Nothing };
     // The owner is written before what was judged, and read after it.
     let judged = Judged::from_word(line.judged.load());
     let is_own = cfg!(feature = "control-flow-owner") || line.owner.load() == w.owner;
@@ -37,7 +35,7 @@ pub fn look_up<T: Tables>(t: &T, w: &mut Work) -> Found {
     if !is_own
         || is_each
         || conntrack::is_opening(w)
-        || !generations::is_current(t, line, cold, judged)
+        || !generations::is_of_now(t, w, judged) && !is_current(t, line, w.flow, judged)
     {
         return Found::Doubtful;
     }
@@ -48,6 +46,10 @@ pub fn look_up<T: Tables>(t: &T, w: &mut Work) -> Found {
         return Found::Doubtful;
     }
     Found::Current
+}
+
+fn is_current<T: Tables>(t: &T, line: &FlowLine, index: u32, judged: Judged) -> bool {
+    t.flow_cold(index).is_some_and(|cold| generations::is_current(t, line, cold, judged))
 }
 
 /// Does the half-flow that was found go on with this packet? If not, the packet
@@ -62,8 +64,10 @@ pub fn is_continued<T: Tables>(t: &T, w: &Work) -> bool {
     if w.flow_status & status::REPLY == 0 {
         return line.owner.load() == w.owner;
     }
-    let Some(partner) = t.flow(line.partner.load()) else { return false };
-    let opener = t.flow_cold(w.flow).and_then(|cold| t.endpoint(cold.opener.load()));
+    let Some(cold) = t.flow_cold(w.flow) else { return false };
+    let at = cold.partner.load();
+    let (Some(partner), Some(its)) = (t.flow(at), t.flow_cold(at)) else { return false };
+    let opener = t.endpoint(cold.opener.load());
     if opener.is_none_or(|opener| opener.kind == 0) {
         return false;
     }
@@ -75,7 +79,7 @@ pub fn is_continued<T: Tables>(t: &T, w: &Work) -> bool {
         return false;
     }
     let mark = partner.status.load() & (status::LIFE | status::REPLY);
-    mark == status::LIVE && partner.partner.load() == w.flow
+    mark == status::LIVE && its.partner.load() == w.flow
 }
 
 /// The leg in which the flow was opened.
@@ -89,7 +93,7 @@ pub fn original<T: Tables>(t: &T, w: &Work) -> Result<Leg, Stop> {
     let is_first = line.owner.load() == 0;
     let is_inverted = is_answer && (is_first || !cfg!(feature = "control-readmit-observed"));
     let key = if is_inverted {
-        t.flow(line.partner.load()).ok_or(Stop::TableMissing)?.key()
+        t.flow(cold.partner.load()).ok_or(Stop::TableMissing)?.key()
     } else {
         w.key
     };
@@ -122,37 +126,37 @@ pub fn track<T: Tables>(t: &T, w: &Work) -> Result<(), Stop> {
         return Ok(());
     }
     let line = t.flow(w.flow).ok_or(Stop::TableMissing)?;
-    let cold = t.flow_cold(w.flow).ok_or(Stop::TableMissing)?;
     let state = w.flow_status & status::STATE;
     let is_reply = w.flow_status & status::REPLY != 0;
     let step = conntrack::next(w, state, is_reply)?;
-    let partner = line.partner.load();
     let mut next = step.state;
     // Here and not in a function with an outcome of its own, of which the verifier followed
     // each case through all that comes ("processed 717287 insns").
     if w.is(flags::TCP) {
-        let other = t.flow_cold(partner).ok_or(Stop::TableMissing)?;
+        let partner = t.flow_cold(w.flow).ok_or(Stop::TableMissing)?.partner.load();
+        let own = t.flow_more(w.flow).ok_or(Stop::TableMissing)?;
+        let other = t.flow_more(partner).ok_or(Stop::TableMissing)?;
         if step.is_ignored {
             t.note(Note { what: note::STATE, id: state, detail: state, zero: 0 });
             if !is_reply || !window::is_agreement(w, state, other) {
                 if !is_reply && !t.is_tracing() {
-                    window::note_stray(w, cold);
+                    window::note_stray(w, own);
                 }
                 return Ok(());
             }
             next = conntrack::state::SYN_RECEIVED;
             if !t.is_tracing() {
-                window::renew(other, cold);
+                window::renew(other, own);
             }
         }
         if w.tcp_flags & RST != 0 {
-            if !window::closes(w, cold, other)? {
+            if !window::closes(w, own, other)? {
                 next = state;
             }
-        } else if w.tcp_flags & FIN != 0 && !window::is_inside(w, cold, other) {
+        } else if w.tcp_flags & FIN != 0 && !window::is_inside(w, own, other) {
             next = state;
         } else if !t.is_tracing() {
-            window::note_window(w, cold, other);
+            window::note_window(w, own, other);
         }
     }
     t.note(Note { what: note::STATE, id: state, detail: next, zero: 0 });
@@ -161,8 +165,9 @@ pub fn track<T: Tables>(t: &T, w: &Work) -> Result<(), Stop> {
     }
     if next != state {
         set_state(t, line, next);
+        let partner = t.flow_cold(w.flow).ok_or(Stop::TableMissing)?.partner.load();
         let other = t.flow(partner).ok_or(Stop::TableMissing)?;
-        if other.partner.load() == w.flow {
+        if t.flow_cold(partner).is_some_and(|its| its.partner.load() == w.flow) {
             set_state(t, other, next);
         }
     }
@@ -180,7 +185,7 @@ fn set_state<T: Tables>(t: &T, line: &FlowLine, state: u32) {
     for _ in 0..2 {
         let old = line.status.load();
         let is_live = old & status::LIFE == status::LIVE;
-        if !is_live || t.flow_swap(line, old, (old & !status::STATE) | state) {
+        if !is_live || t.swap32(&line.status, old, (old & !status::STATE) | state) {
             break;
         }
     }
@@ -201,11 +206,10 @@ pub fn settle<T: Tables>(t: &T, w: &Work, verdict: Result<(), Stop>) {
             cold.responder.store(w.leg.receiver);
             cold.rule_egress.store(w.leg.rule_egress);
             cold.rule_ingress.store(w.leg.rule_ingress);
-            let partner = line.partner.load();
-            if let (Some(other), Some(cold)) = (t.flow(partner), t.flow_cold(partner))
+            if let Some(other) = t.flow_cold(cold.partner.load())
                 && other.partner.load() == w.flow
             {
-                cold.responder.store(w.leg.receiver);
+                other.responder.store(w.leg.receiver);
             }
             line.owner.store(w.owner);
             let each = if w.leg.flags & leg::EACH != 0 { action::EACH } else { 0 };
@@ -227,7 +231,19 @@ pub fn count<T: Tables>(t: &T, w: &Work, packets: u32, bytes: u32) {
     if w.flow_status & status::LIFE != status::LIVE {
         return;
     }
+    let Some(line) = t.flow(w.flow).filter(|_| !t.is_tracing()) else { return };
+    let (mut packets, mut bytes) = (packets, bytes);
+    let counted = packed::of(packets, bytes);
+    if counted != 0 {
+        let counts = t.add32(&line.counts, counted);
+        // If another CPU adds in between, it is the one to carry over.
+        if !packed::is_full(counts) || !t.swap32(&line.counts, counts, 0) {
+            return;
+        }
+        (packets, bytes) = packed::split(counts);
+    }
     if let Some(cold) = t.flow_cold(w.flow) {
-        t.flow_count(cold, packets, bytes);
+        t.add(&cold.packets, packets.into());
+        t.add(&cold.bytes, bytes.into());
     }
 }

@@ -57,9 +57,10 @@ fn is_expired<T: Tables>(t: &T, index: u32, line: &FlowLine, status: u32, protoc
     if !is_idle(line, now, idle_max) {
         return false;
     }
-    match t.flow(line.partner.load()) {
+    let partner = t.flow_cold(index).map_or(0, |cold| cold.partner.load());
+    match (t.flow(partner), t.flow_cold(partner)) {
         // A line that was given to another flow says nothing about this one.
-        Some(partner) if partner.partner.load() == index => is_idle(partner, now, idle_max),
+        (Some(other), Some(its)) if its.partner.load() == index => is_idle(other, now, idle_max),
         _ => true,
     }
 }
@@ -101,13 +102,13 @@ pub fn open<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
         }
         return Err(Stop::FlowTableFull);
     };
-    if let (Some(line), Some(other)) = (t.flow(forward), t.flow(reply))
+    if let (Some(own), Some(other)) = (t.flow_cold(forward), t.flow_cold(reply))
         && !t.is_tracing()
     {
-        line.partner.store(reply);
+        own.partner.store(reply);
         other.partner.store(forward);
         w.flow = forward;
-        w.flow_status = line.status.load();
+        w.flow_status = t.flow(forward).map_or(0, |line| line.status.load());
     }
     Ok(())
 }
@@ -119,13 +120,14 @@ pub fn follow<T: Tables>(t: &T, w: &Work) -> Result<(), Stop> {
         return Ok(());
     }
     let zone = reply_zone(t, w)?;
-    let line = t.flow(w.flow).ok_or(Stop::TableMissing)?;
-    let old = t.flow(line.partner.load()).ok_or(Stop::TableMissing)?;
-    let is_partner = old.partner.load() == w.flow;
+    let own = t.flow_cold(w.flow).ok_or(Stop::TableMissing)?;
+    let partner = own.partner.load();
+    let old = t.flow(partner).ok_or(Stop::TableMissing)?;
+    let is_partner = t.flow_cold(partner).is_some_and(|its| its.partner.load() == w.flow);
     if t.is_tracing() || is_partner && old.key().zone() == zone {
         return Ok(());
     }
-    let payer = t.flow_cold(w.flow).ok_or(Stop::TableMissing)?.tenant.load();
+    let payer = own.tenant.load();
     // Whoever is no more has no quota.
     let quota = t.tenant(payer).map_or(0, |tenant| tenant.flows_max);
     if !t.flow_reserve(payer, 1, quota) {
@@ -136,11 +138,11 @@ pub fn follow<T: Tables>(t: &T, w: &Work) -> Result<(), Stop> {
         t.flow_release(payer, 1);
         return Err(Stop::FlowTableFull);
     };
-    if let Some(other) = t.flow(reply) {
-        other.partner.store(w.flow);
-        line.partner.store(reply);
+    if let (Some(other), Some(its)) = (t.flow(reply), t.flow_cold(reply)) {
+        its.partner.store(w.flow);
+        own.partner.store(reply);
         let made = other.status.load();
-        t.flow_swap(other, made, made | w.flow_status & status::STATE);
+        t.swap32(&other.status, made, made | w.flow_status & status::STATE);
     }
     if is_partner {
         give_up(t, old);
@@ -152,7 +154,7 @@ pub fn follow<T: Tables>(t: &T, w: &Work) -> Result<(), Stop> {
 #[inline(always)]
 fn give_up<T: Tables>(t: &T, line: &FlowLine) {
     let old = line.status.load();
-    t.flow_swap(line, old, (old & !status::LIFE) | status::DEAD);
+    t.swap32(&line.status, old, (old & !status::LIFE) | status::DEAD);
 }
 
 /// Where the answer to the packet at hand arrives.
@@ -216,7 +218,7 @@ struct Room {
 #[inline(always)]
 fn take<T: Tables>(t: &T, room: &Room) -> bool {
     let busy = sequence_after(room.status) | status::BUSY;
-    t.flow(room.index).is_some_and(|line| t.flow_swap(line, room.status, busy))
+    t.flow(room.index).is_some_and(|line| t.swap32(&line.status, room.status, busy))
 }
 
 /// The next sequence, alone.
@@ -241,7 +243,7 @@ fn place<T: Tables>(t: &T, w: &Work, key: &FlowKey, payer: u32, half: u32) -> Op
     }
     let Room { homes, index, status: old, is_own } = room;
     let line = t.flow(index)?;
-    let cold = t.flow_cold(index)?;
+    let (cold, more) = (t.flow_cold(index)?, t.flow_more(index)?);
     if is_own {
         // The old record's payer is freed of it.
         t.flow_release(cold.tenant.load(), 1);
@@ -250,20 +252,20 @@ fn place<T: Tables>(t: &T, w: &Work, key: &FlowKey, payer: u32, half: u32) -> Op
     line.set_key(&words);
     line.seen_ticks.store(now);
     line.judged.store(0);
-    line.partner.store(0);
     line.owner.store(0);
-    // `packets` and `bytes` go on: only userland, which folds them, may set them back.
+    // What it has counted goes on: only userland, which folds it, may set it back.
+    cold.partner.store(0);
     cold.stamp.store(0);
     cold.opener.store(w.leg.sender);
-    cold.opener_mac.store(w.src_mac.word());
     cold.responder.store(w.leg.receiver);
     cold.rule_egress.store(w.leg.rule_egress);
     cold.rule_ingress.store(w.leg.rule_ingress);
     cold.tenant.store(payer);
     cold.made_ticks.store(now);
-    cold.end.store(0);
-    cold.permits.store(0);
-    cold.scale.store(0);
+    more.opener_mac.store(w.src_mac.word());
+    more.end.store(0);
+    more.permits.store(0);
+    more.scale.store(0);
     line.status.store(sequence_after(old) | status::LIVE | half);
     Some(settle_duplicate(t, &words, homes, index).unwrap_or(index))
 }

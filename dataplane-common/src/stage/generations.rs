@@ -7,11 +7,21 @@
 use crate::table::endpoint::Endpoint;
 use crate::table::flow::{FlowCold, FlowLine, Judged, action};
 use crate::tables::Tables;
-use crate::work::Leg;
+use crate::work::{Leg, Work};
+
+/// Was it last found to hold in the epoch that is now, between the packet's sender and
+/// whoever the action leads to? Nothing of the flow's cold part is asked.
+#[inline(always)]
+pub fn is_of_now<T: Tables>(t: &T, w: &Work, judged: Judged) -> bool {
+    if judged.action & action::DENIED != 0 {
+        return false;
+    }
+    let Some(hop) = t.next_hop(judged.action & action::NEXT_HOP) else { return false };
+    judged.epoch == sum(t, w.tenant, hop.tenant)
+}
 
 /// Does the judgement still hold? Equal epochs say so at once; equal stamps after
 /// a few loads, and then the new epoch is noted.
-#[inline(always)]
 pub fn is_current<T: Tables>(t: &T, line: &FlowLine, cold: &FlowCold, judged: Judged) -> bool {
     let opener = cold.opener.load();
     let responder = cold.responder.load();
@@ -48,12 +58,13 @@ pub fn date<T: Tables>(t: &T, leg: &mut Leg) {
 /// The sum of the epochs of all tenants that a flow concerns.
 #[inline(always)]
 fn epoch<T: Tables>(t: &T, first: &Endpoint, second: &Endpoint) -> u32 {
+    sum(t, first.tenant, second.tenant)
+}
+
+#[inline(always)]
+fn sum<T: Tables>(t: &T, first: u32, second: u32) -> u32 {
     let of = |id| t.tenant(id).map_or(0, |tenant| tenant.epoch);
-    if first.tenant == second.tenant {
-        of(first.tenant)
-    } else {
-        of(first.tenant).wrapping_add(of(second.tenant))
-    }
+    if first == second { of(first) } else { of(first).wrapping_add(of(second)) }
 }
 
 /// The generations of two endpoints, of their policies, and of every zone in which

@@ -7,23 +7,23 @@
 use super::conntrack::state;
 use crate::packet::Packet;
 use crate::stop::Stop;
-use crate::table::flow::FlowCold;
+use crate::table::flow::FlowMore;
 use crate::wire::transport::{ACK, FIN, SYN, SYN_ACK, TCP_BYTES};
 use crate::work::{Work, flags};
 
-/// [`FlowCold::scale`]: `end` counts.
+/// [`FlowMore::scale`]: `end` counts.
 pub const END_SEEN: u32 = 1 << 8;
-/// [`FlowCold::scale`]: `permits` counts.
+/// [`FlowMore::scale`]: `permits` counts.
 pub const PERMITS_SEEN: u32 = 1 << 9;
-/// [`FlowCold::scale`]: `acknowledged` counts.
+/// [`FlowMore::scale`]: `acknowledged` counts.
 pub const ACKNOWLEDGED_SEEN: u32 = 1 << 10;
-/// [`FlowCold::scale`]: `stray_end` counts.
+/// [`FlowMore::scale`]: `stray_end` counts.
 pub const STRAY_SEEN: u32 = 1 << 11;
-/// [`FlowCold::scale`]: a SYN of this side was seen, so that the scale counts.
+/// [`FlowMore::scale`]: a SYN of this side was seen, so that the scale counts.
 pub const SYN_SEEN: u32 = 1 << 12;
-/// [`FlowCold::scale`]: the window scale + 1.
+/// [`FlowMore::scale`]: the window scale + 1.
 const SCALE: u32 = 0xff;
-/// [`FlowCold::scale`]: where the same of the stray SYN begins.
+/// [`FlowMore::scale`]: where the same of the stray SYN begins.
 const STRAY_SCALE_OFFSET_BITS: u32 = 16;
 /// The largest window scale (RFC 7323 section 2.3).
 const SCALE_MAX: u8 = 14;
@@ -37,7 +37,7 @@ const WINDOW_BYTES_MIN: u32 = 66_000;
 /// sequence value, yet is within the current receive window, TCP MUST send an
 /// acknowledgment" (RFC 5961 section 3.2), and go on.
 #[inline(always)]
-pub fn closes(w: &Work, sender: &FlowCold, receiver: &FlowCold) -> Result<bool, Stop> {
+pub fn closes(w: &Work, sender: &FlowMore, receiver: &FlowMore) -> Result<bool, Stop> {
     if !is_inside(w, sender, receiver) {
         return Err(Stop::ResetOutsideWindow);
     }
@@ -56,7 +56,7 @@ pub fn closes(w: &Work, sender: &FlowCold, receiver: &FlowCold) -> Result<bool, 
 /// enough of the connection to know, it does. What begins elsewhere ends nothing: its
 /// receiver throws it away, and whoever forged it knows no sequence number.
 #[inline(always)]
-pub fn is_inside(w: &Work, sender: &FlowCold, receiver: &FlowCold) -> bool {
+pub fn is_inside(w: &Work, sender: &FlowMore, receiver: &FlowMore) -> bool {
     let seen = sender.scale.load() & END_SEEN != 0 && receiver.scale.load() & PERMITS_SEEN != 0;
     let above = receiver.permits.load().wrapping_sub(w.tcp_seq);
     let below = w.tcp_seq.wrapping_sub(sender.end.load().wrapping_sub(WINDOW_BYTES_MIN));
@@ -66,7 +66,7 @@ pub fn is_inside(w: &Work, sender: &FlowCold, receiver: &FlowCold) -> bool {
 
 /// Notes a SYN of the opener that passes and is not believed: its responder may.
 #[inline(always)]
-pub fn note_stray(w: &Work, own: &FlowCold) {
+pub fn note_stray(w: &Work, own: &FlowMore) {
     if w.tcp_flags & (SYN | ACK) == SYN {
         own.stray_end.store(w.tcp_seq.wrapping_add(1));
         let before = own.scale.load() & !(SCALE << STRAY_SCALE_OFFSET_BITS);
@@ -79,7 +79,7 @@ pub fn note_stray(w: &Work, own: &FlowCold) {
 /// begun a new connection, of which this is the second segment, as in Linux. A connection
 /// that has ended was opened by the SYN itself.
 #[inline(always)]
-pub fn is_agreement(w: &Work, state: u32, opener: &FlowCold) -> bool {
+pub fn is_agreement(w: &Work, state: u32, opener: &FlowMore) -> bool {
     // Neither that nor closed, by one comparison: of two the verifier follows each outcome.
     state.wrapping_sub(state::TIME_WAIT) > 1
         && w.tcp_flags & (SYN | ACK) == SYN_ACK
@@ -89,7 +89,7 @@ pub fn is_agreement(w: &Work, state: u32, opener: &FlowCold) -> bool {
 
 /// Forgets the windows of the connection before the one that was agreed to.
 #[inline(always)]
-pub fn renew(opener: &FlowCold, responder: &FlowCold) {
+pub fn renew(opener: &FlowMore, responder: &FlowMore) {
     opener.end.store(opener.stray_end.load());
     let scale = (opener.scale.load() >> STRAY_SCALE_OFFSET_BITS) & SCALE;
     opener.scale.store(scale | SYN_SEEN | END_SEEN);
@@ -99,7 +99,7 @@ pub fn renew(opener: &FlowCold, responder: &FlowCold) {
 /// Notes how far the sender has sent, and how far it permits the other to send.
 /// Plain stores: where two CPUs race, the slack of [`closes`] covers the loss.
 #[inline(always)]
-pub fn note_window(w: &Work, own: &FlowCold, other: &FlowCold) {
+pub fn note_window(w: &Work, own: &FlowMore, other: &FlowMore) {
     let before = own.scale.load();
     let theirs = other.scale.load();
     let mut after = before;

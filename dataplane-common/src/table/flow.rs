@@ -89,12 +89,55 @@ pub struct FlowLine {
     /// What was decided, and the epoch in which that was last found to hold: one word, so
     /// that nobody sees a decision in an epoch that it was not made in ([`Judged`]).
     pub judged: Word64,
-    /// The other half's index.
-    pub partner: Word32,
     /// Who was admitted to send it (a station's, line's or uplink's owner number); 0: nobody yet.
     pub owner: Word32,
+    /// What was forwarded of late, [packed](packed): the rest is in the cold part.
+    pub counts: Word32,
 }
 record!(FlowLine, 64);
+
+/// Packets and bytes in one word, which one atomic addition counts up. Before either could
+/// overflow, what it has is carried over to the cold part.
+pub mod packed {
+    /// Where packets begin; bytes are below.
+    const PACKETS_SHIFT: u32 = 22;
+    /// Packets of more bytes are not counted here: GSO packets are few for what they carry.
+    const BYTES_MAX: u32 = 1 << 14;
+    /// Nor those that are more packets than this.
+    const SEGMENTS_MAX: u32 = 8;
+    /// From so many packets or bytes on it is carried over. Half the room is left for what
+    /// other CPUs add until that is done: what 64 of them have at hand.
+    const FULL_PACKETS: u32 = 1 << 9;
+    const FULL_BYTES: u32 = 1 << 21;
+    const _: () = assert!(FULL_PACKETS + 64 * SEGMENTS_MAX <= 1 << (32 - PACKETS_SHIFT));
+    const _: () = assert!(FULL_BYTES + 64 * BYTES_MAX < 1 << PACKETS_SHIFT);
+
+    /// What to add for a packet; 0: it is counted in the cold part.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of(packets: u32, bytes: u32) -> u32 {
+        if packets > SEGMENTS_MAX || bytes > BYTES_MAX {
+            0
+        } else {
+            packets << PACKETS_SHIFT | bytes
+        }
+    }
+
+    /// Packets and bytes of a word.
+    #[inline(always)]
+    #[must_use]
+    pub const fn split(counts: u32) -> (u32, u32) {
+        (counts >> PACKETS_SHIFT, counts & ((1 << PACKETS_SHIFT) - 1))
+    }
+
+    /// Is it time to carry it over?
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_full(counts: u32) -> bool {
+        let (packets, bytes) = split(counts);
+        packets >= FULL_PACKETS || bytes >= FULL_BYTES
+    }
+}
 
 /// A decision about a half-flow.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -121,16 +164,19 @@ impl Judged {
     }
 }
 
-/// The cold part of a half-flow.
+/// The cold part of a half-flow: what is asked for when it is made, judged again, swept.
 #[repr(C, align(64))]
 #[derive(Default, Debug)]
 pub struct FlowCold {
-    /// Packets forwarded, segments of a GSO packet counted one by one.
+    /// Packets forwarded, segments of a GSO packet counted one by one, but for those that
+    /// [`FlowLine::counts`] has.
     pub packets: Word64,
-    /// Bytes forwarded, as on the wire, from the Ethernet header on.
+    /// Bytes forwarded, as on the wire, from the Ethernet header on, but for the same.
     pub bytes: Word64,
     /// The generations that the action rests on, mixed.
     pub stamp: Word64,
+    /// Written by userland alone: how many bytes its counters have taken over.
+    pub folded_bytes: Word64,
     /// Who opened the flow (both halves say the same).
     pub opener: Word32,
     /// To whom.
@@ -143,6 +189,19 @@ pub struct FlowCold {
     pub tenant: Word32,
     /// When it was made, in ticks.
     pub made_ticks: Word32,
+    /// Written by userland alone: how many packets its counters have taken over.
+    pub folded_packets: Word32,
+    /// The other half's index.
+    pub partner: Word32,
+}
+record!(FlowCold, 64);
+
+/// What of a half-flow only TCP asks for, and who judges it anew.
+#[repr(C)]
+#[derive(Default, Debug)]
+pub struct FlowMore {
+    /// The MAC that the opener used ([`crate::addr::Mac::word`]; both halves say the same).
+    pub opener_mac: Word64,
     /// TCP: one past the highest byte that this side sent.
     pub end: Word32,
     /// TCP: the highest byte that this side permits the other (acknowledgement + window).
@@ -150,20 +209,14 @@ pub struct FlowCold {
     /// TCP: window scale of this side + 1 (8 bits; 0: it sent no SYN with the option that we
     /// saw), what else is known ([`crate::stage::conntrack`]), the same of the stray SYN.
     pub scale: Word32,
-    /// Written by userland alone: how many `packets` its counters have taken over.
-    pub folded_packets: Word32,
-    /// Written by userland alone: how many `bytes` its counters have taken over.
-    pub folded_bytes: Word64,
-    /// The MAC that the opener used ([`crate::addr::Mac::word`]; both halves say the same).
-    pub opener_mac: Word64,
     /// TCP: the highest byte that this side acknowledged.
     pub acknowledged: Word32,
     /// TCP, of the opener: one past a SYN that came in the middle of the connection.
     pub stray_end: Word32,
     /// Zero.
-    pub spare: [Word64; 4],
+    pub zero: Word32,
 }
-record!(FlowCold, 128);
+record!(FlowMore, 32);
 
 /// Flags in [`FlowLine::status`], from bit 8 on.
 pub mod status {
@@ -197,6 +250,17 @@ pub mod action {
     pub const DENIED: u32 = 2 << 24;
     /// A stateless policy is concerned: every packet is judged.
     pub const EACH: u32 = 4 << 24;
+}
+
+impl FlowCold {
+    /// What the half-flow has forwarded: packets and bytes. What is carried over while we look
+    /// is missing for that moment; nothing is counted twice.
+    #[inline(always)]
+    pub fn forwarded(&self, line: &FlowLine) -> (u64, u64) {
+        let (packets, bytes) = (self.packets.load(), self.bytes.load());
+        let (late_packets, late_bytes) = packed::split(line.counts.load());
+        (packets + u64::from(late_packets), bytes + u64::from(late_bytes))
+    }
 }
 
 /// Lines of a bucket: a key lives in one of two buckets.
@@ -262,9 +326,29 @@ mod tests {
 
     #[test]
     fn memory_of_a_million_flows() {
-        // 1M flows are 2M halves of 64 + 128 bytes: 384 MiB.
-        let halves = 2 << 20;
-        assert_eq!(halves * (size_of::<FlowLine>() + size_of::<FlowCold>()), 384 << 20);
+        // 1M flows are 2M halves of 64 + 64 + 32 bytes: 320 MiB.
+        let half = size_of::<FlowLine>() + size_of::<FlowCold>() + size_of::<FlowMore>();
+        assert_eq!((2 << 20) * half, 320 << 20);
+        // The hot part is a cache line, and what lies in it the key and six words of 32 bits.
+        assert_eq!(size_of::<FlowLine>(), size_of::<FlowKey>() + 6 * 4);
+    }
+
+    #[test]
+    fn counts_are_carried_over_before_they_overflow() {
+        let (mut counts, mut carried) = (0_u32, (0_u64, 0_u64));
+        let mut sum = (0_u64, 0_u64);
+        for number in 0..100_000_u32 {
+            let (packets, bytes) = (number % 9, number.wrapping_mul(0x9e37_79b9) % 16_385);
+            sum = (sum.0 + u64::from(packets), sum.1 + u64::from(bytes));
+            counts = counts.checked_add(packed::of(packets, bytes)).expect("it is carried over");
+            if packed::is_full(counts) {
+                let (packets, bytes) = packed::split(std::mem::take(&mut counts));
+                carried = (carried.0 + u64::from(packets), carried.1 + u64::from(bytes));
+            }
+        }
+        let (packets, bytes) = packed::split(counts);
+        assert_eq!(sum, (carried.0 + u64::from(packets), carried.1 + u64::from(bytes)));
+        assert_eq!((packed::of(9, 60), packed::of(1, 16_385)), (0, 0));
     }
 
     #[test]

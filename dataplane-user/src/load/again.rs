@@ -8,7 +8,7 @@ use std::{collections::HashMap, io, os::fd::OwnedFd, time::Instant};
 use dataplane_common::stage::fragment::Again;
 
 use super::{
-    DatagramTable, Dataplane, Error, Hooked, flows,
+    DatagramTable, Dataplane, Error, Hooked,
     held::{self, Held},
     parking::Fragment,
     state::Before,
@@ -31,7 +31,7 @@ impl Dataplane {
     /// still: what comes in elsewhere, nobody would judge. Answers whether others wait.
     pub fn send_parked(&mut self) -> Result<bool, Error> {
         let table = DatagramTable { slots: self.datagrams.shared(), shares: self.shares.shared() };
-        let (secret, ticks) = (self.state.secret, flows::now_ticks());
+        let (secret, ticks) = (self.state.secret, self.now_ticks());
         let is_known = |of: &Fragment| table.is_known(&of.key, of.owner, secret, ticks);
         let due = self.parking.due(Instant::now(), is_known);
         let (mut sent, mut hooks) = (Ok(()), HashMap::new());
@@ -42,7 +42,7 @@ impl Dataplane {
             let Some(hooked) = hooked else { continue };
             let again = Again::of(key, *owner, secret);
             if let Some(note) = self.again.shared().get(again.index as usize) {
-                note.store(again.word(flows::now_ticks()));
+                note.store(again.word(self.now_ticks()));
             }
             let done = testrun::send_in(&self.ebpf, hooked, *ifindex, frame);
             sent = sent.and(done);

@@ -80,9 +80,15 @@ impl Dataplane {
         self.write_totals(|totals| totals.forget_rules(is_gone));
     }
 
+    /// The clock of flows: steps of 2^20 ns.
+    #[must_use]
+    pub fn now_ticks(&self) -> u32 {
+        self.clock.now_ticks()
+    }
+
     /// Every half-flow in force.
     pub fn flows(&self) -> impl Iterator<Item = HalfFlow> {
-        flows::in_force(self.flows.shared(), self.flows_cold.shared(), flows::now_ticks())
+        flows::in_force(self.flows.shared(), self.flows_cold.shared(), self.now_ticks())
     }
 
     /// The flow table as programs and userland share it.
@@ -91,6 +97,7 @@ impl Dataplane {
         FlowTable {
             lines: self.flows.shared(),
             cold: self.flows_cold.shared(),
+            more: self.flows_more.shared(),
             of_tenant: self.flows_of_tenant.shared(),
         }
     }
@@ -110,13 +117,15 @@ impl Dataplane {
         let table = FlowTable {
             lines: self.flows.shared(),
             cold: self.flows_cold.shared(),
+            more: self.flows_more.shared(),
             of_tenant: self.flows_of_tenant.shared(),
         };
-        self.datagram_table().sweep(&is_tenant, flows::now_ticks());
+        self.datagram_table().sweep(&is_tenant, self.now_ticks());
+        let now_ticks = self.now_ticks();
         let Some(intent) = self.intent.shared().first() else { return Ok(Swept::default()) };
         let totals = self.totals.shared();
         let totals = &mut Totals { totals, intent, index: &mut self.index, pen: &Ink };
-        sweep::sweep(table, totals, is_tenant, flows::now_ticks(), grace::wait)
+        sweep::sweep(table, totals, is_tenant, now_ticks, grace::wait)
     }
 
     /// What flows of this rule have carried, as far as it was folded.

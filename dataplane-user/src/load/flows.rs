@@ -67,9 +67,10 @@ fn read(index: u32, line: &FlowLine, cold: &FlowCold, now_ticks: u32) -> Option<
         }
         let outcome = Judged::from_word(line.judged.load()).action;
         let is_denied = outcome & action::DENIED != 0;
+        let (packets, bytes) = cold.forwarded(line);
         let half = HalfFlow {
             index,
-            partner: line.partner.load(),
+            partner: cold.partner.load(),
             key: line.key(),
             state: before & status::STATE,
             is_reply: before & status::REPLY != 0,
@@ -81,8 +82,8 @@ fn read(index: u32, line: &FlowLine, cold: &FlowCold, now_ticks: u32) -> Option<
             rule_egress: cold.rule_egress.load(),
             rule_ingress: cold.rule_ingress.load(),
             tenant: cold.tenant.load(),
-            packets: cold.packets.load(),
-            bytes: cold.bytes.load(),
+            packets,
+            bytes,
             age_ticks: since(now_ticks, cold.made_ticks.load()),
             idle_ticks: since(now_ticks, line.seen_ticks.load()),
         };
@@ -97,14 +98,6 @@ fn read(index: u32, line: &FlowLine, cold: &FlowCold, now_ticks: u32) -> Option<
 pub(super) fn since(now_ticks: u32, then_ticks: u32) -> u32 {
     let ticks = now_ticks.wrapping_sub(then_ticks);
     if ticks as i32 >= 0 { ticks } else { 0 }
-}
-
-/// The clock of the packet programs: steps of 2^20 ns of the coarse monotonic clock.
-#[must_use]
-pub fn now_ticks() -> u32 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
-    let now_ns = (now.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as u64);
-    (now_ns >> 20) as u32
 }
 
 impl HalfFlow {

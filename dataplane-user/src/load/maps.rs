@@ -7,7 +7,7 @@ use dataplane_common::{
     table::{
         LocationKey, Prefixed, Versioned,
         datagram::Datagram,
-        flow::{FlowCold, FlowLine},
+        flow::{FlowCold, FlowLine, FlowMore},
         heap::Line,
         policy::{MemberKey, Policy, Rule},
         total::{Intent, TOTALS_MAX, Total},
@@ -42,7 +42,7 @@ const fn array<V>(name: &'static str, max_entries: u32) -> Shape {
 
 /// Every shared map, of these sizes.
 #[must_use]
-pub const fn shared(Sizes { flow_lines, heap_lines }: Sizes) -> [Shape; 25] {
+pub const fn shared(Sizes { flow_lines, heap_lines }: Sizes) -> [Shape; 26] {
     [
         array::<u64>("ROOT", 1),
         array::<Line>("HEAP", heap_lines),
@@ -52,6 +52,7 @@ pub const fn shared(Sizes { flow_lines, heap_lines }: Sizes) -> [Shape; 25] {
         array::<Rule>("RULES", 2 * limits::RULES_MAX),
         array::<FlowLine>("FLOWS", flow_lines),
         array::<FlowCold>("FLOWS_COLD", flow_lines),
+        array::<FlowMore>("FLOWS_MORE", flow_lines),
         array::<u64>("FLOWS_OF_TENANT", limits::TENANTS_MAX),
         array::<Datagram>("DATAGRAMS", limits::DATAGRAMS),
         array::<u64>("AGAIN", limits::AGAIN),

@@ -14,7 +14,7 @@ use dataplane_common::{
 };
 
 use super::{
-    Error, LogLevel, ProgramFacts, Sizes,
+    Error, LogLevel, ProgramFacts, Sizes, clock,
     kernel::Kernel,
     maps, object,
     place::Place,
@@ -31,6 +31,9 @@ pub const DELIVER: &str = "sekisho_tc_deliver";
 /// By which a frame is sent in again where tcx sees it next.
 pub const AGAIN: &str = "sekisho_xdp_again";
 
+/// That tells the time of flows.
+pub const CLOCK: &str = "sekisho_clock";
+
 /// At the tracepoints that tell what the kernel refuses.
 pub const KFREE_SKB: &str = "sekisho_kfree_skb";
 /// See [`KFREE_SKB`].
@@ -39,7 +42,7 @@ pub const REDIRECT_ERR: &str = "sekisho_xdp_redirect_err";
 pub const DEVMAP_XMIT: &str = "sekisho_xdp_devmap_xmit";
 
 /// Every program.
-pub const ALL: [&str; 16] = [
+pub const ALL: [&str; 17] = [
     XDP,
     "sekisho_xdp_first",
     "sekisho_xdp_answer",
@@ -53,6 +56,7 @@ pub const ALL: [&str; 16] = [
     "sekisho_tc_host",
     DELIVER,
     AGAIN,
+    CLOCK,
     KFREE_SKB,
     REDIRECT_ERR,
     DEVMAP_XMIT,
@@ -131,6 +135,7 @@ pub fn load(
     let trace = u8::from(purpose == Purpose::Trace);
     let log = log as u8;
     let Sizes { flow_lines, heap_lines } = state.sizes;
+    let tick_ns = clock::tick_ns();
     let shared = maps::shared(state.sizes);
     let mut loader = EbpfLoader::new();
     loader
@@ -138,6 +143,7 @@ pub fn load(
         .override_global("FLOW_LINES", &flow_lines, true)
         .override_global("SECRET_LOW", &secret_low, true)
         .override_global("SECRET_HIGH", &secret_high, true)
+        .override_global("TICK_NS", &tick_ns, true)
         .override_global("TRACE", &trace, true)
         .override_global("GENERATION", &generation, true)
         .override_global("NAMESPACE", &namespace, true)
@@ -151,7 +157,8 @@ pub fn load(
         .override_global("AYA_LOG_LEVEL", &log, false)
         .map_max_entries("HEAP", heap_lines)
         .map_max_entries("FLOWS", flow_lines)
-        .map_max_entries("FLOWS_COLD", flow_lines);
+        .map_max_entries("FLOWS_COLD", flow_lines)
+        .map_max_entries("FLOWS_MORE", flow_lines);
     for map in &shared {
         loader.map_pin_path(map.name, place.map(map.name));
     }

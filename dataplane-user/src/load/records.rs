@@ -6,7 +6,7 @@ use dataplane_common::{
     table::{
         LocationKey, Prefixed, Versioned,
         datagram::Datagram,
-        flow::{FlowCold, FlowLine},
+        flow::{FlowCold, FlowLine, FlowMore},
         heap::Line,
         policy::{MemberKey, Policy, Rule},
         total::{Intent, Total},
@@ -46,6 +46,8 @@ unsafe impl Shared for Word64 {}
 unsafe impl Shared for FlowLine {}
 // SAFETY: as above.
 unsafe impl Shared for FlowCold {}
+// SAFETY: as above.
+unsafe impl Shared for FlowMore {}
 // SAFETY: as above.
 unsafe impl Shared for Total {}
 // SAFETY: as above.

@@ -12,7 +12,7 @@
 
 use dataplane_common::{
     stage::conntrack,
-    table::flow::{FlowCold, FlowLine, status},
+    table::flow::{FlowCold, FlowLine, FlowMore, status},
     word::Word64,
 };
 
@@ -28,6 +28,8 @@ pub struct FlowTable<'t> {
     pub lines: &'t [FlowLine],
     /// The cold parts, by the same index.
     pub cold: &'t [FlowCold],
+    /// The rest, by the same index.
+    pub more: &'t [FlowMore],
     /// By tenant.
     pub of_tenant: &'t [Word64],
 }
@@ -58,7 +60,7 @@ pub fn sweep<P: Pen, E>(
         let seen = line.status.load();
         match seen & status::LIFE {
             status::LIVE => {
-                totals.fold(table.cold, index);
+                totals.fold(table.lines, table.cold, index);
                 let is_over = !is_tenant(cold.tenant.load()) || is_over(table, index, now_ticks);
                 if is_over && mark(line, seen, totals.pen) {
                     swept.expired += 1;
@@ -85,10 +87,13 @@ pub fn sweep<P: Pen, E>(
 /// same (`stage/flow.rs`); a pair is given up as a pair, so that no half outlives the
 /// other.
 fn is_over(table: FlowTable<'_>, index: usize, now_ticks: u32) -> bool {
-    let Some(line) = table.lines.get(index) else { return false };
+    let (Some(line), Some(cold)) = (table.lines.get(index), table.cold.get(index)) else {
+        return false;
+    };
     let (idle, idle_max) = (idle_ticks(line, now_ticks), idle_max(line));
-    match table.lines.get(line.partner.load() as usize) {
-        Some(partner) if partner.partner.load() as usize == index => {
+    let at = cold.partner.load() as usize;
+    match table.lines.get(at).zip(table.cold.get(at)) {
+        Some((partner, its)) if its.partner.load() as usize == index => {
             let idle = idle.min(idle_ticks(partner, now_ticks));
             let is_live = partner.status.load() & status::LIFE == status::LIVE;
             idle >= if is_live { idle_max.max(self::idle_max(partner)) } else { idle_max }
@@ -118,11 +123,11 @@ fn empty<P: Pen>(table: FlowTable<'_>, index: usize, totals: &mut Totals<'_, P>)
     let (Some(line), Some(cold)) = (table.lines.get(index), table.cold.get(index)) else {
         return false;
     };
-    totals.fold(table.cold, index);
-    if cold.packets.load() as u32 != cold.folded_packets.load() {
+    totals.fold(table.lines, table.cold, index);
+    if cold.forwarded(line).0 as u32 != cold.folded_packets.load() {
         return false;
     }
-    totals.clear(table.cold, index);
+    totals.clear(table.lines, table.cold, index);
     // Dying here gives the quota back twice: a tenant may then have a half-flow more. The other
     // way round it would have one less for ever.
     if let Some(count) = table.of_tenant.get(cold.tenant.load() as usize)
@@ -141,7 +146,7 @@ mod tests {
     use dataplane_common::{
         stage::conntrack::state,
         table::{
-            flow::FlowKey,
+            flow::{FlowKey, packed},
             total::{Intent, Total},
         },
         tables::Tally,
@@ -250,7 +255,7 @@ mod tests {
         loop {
             let mut memory = begin();
             let (lines, cold, of_tenant) = (&memory.lines, &memory.cold, &memory.of_tenant);
-            let table = FlowTable { lines, cold, of_tenant };
+            let table = FlowTable { lines, cold, more: &[], of_tenant };
             let grace = || Ok::<_, Infallible>(());
             let pen = Dying(Cell::new(strokes));
             sweep(table, &mut memory.books.with(&pen), anybody, UNREPLIED_TICKS, grace).unwrap();
@@ -261,7 +266,7 @@ mod tests {
             cold[2].packets.add(1);
             cold[2].bytes.add(60);
             memory.books.index = Index::of(&memory.books.totals);
-            memory.books.with(&Ink).recover(cold);
+            memory.books.with(&Ink).recover(lines, cold);
             for _ in 0..2 {
                 let totals = &mut memory.books.with(&Ink);
                 sweep(table, totals, anybody, UNREPLIED_TICKS, grace).unwrap();
@@ -391,7 +396,7 @@ mod tests {
         memory.open(0, 1, state::UNREPLIED, 0);
         memory.forward(0, 1, 100);
         let (lines, cold, of_tenant) = (&memory.lines, &memory.cold, &memory.of_tenant);
-        let table = FlowTable { lines, cold, of_tenant };
+        let table = FlowTable { lines, cold, more: &[], of_tenant };
         let totals = &mut memory.books.with(&Ink);
         let swept = sweep(table, totals, anybody, UNREPLIED_TICKS, || {
             cold[0].packets.add(2);
@@ -497,12 +502,17 @@ mod tests {
         }
 
         fn table(&self) -> FlowTable<'_> {
-            FlowTable { lines: &self.lines, cold: &self.cold, of_tenant: &self.of_tenant }
+            FlowTable {
+                lines: &self.lines,
+                cold: &self.cold,
+                more: &[],
+                of_tenant: &self.of_tenant,
+            }
         }
 
         fn sweep(&mut self, now_ticks: u32) -> Swept {
             let (lines, cold, of_tenant) = (&self.lines, &self.cold, &self.of_tenant);
-            let table = FlowTable { lines, cold, of_tenant };
+            let table = FlowTable { lines, cold, more: &[], of_tenant };
             let totals = &mut self.books.with(&Ink);
             sweep(table, totals, anybody, now_ticks, || Ok::<_, Infallible>(())).unwrap()
         }
@@ -514,7 +524,7 @@ mod tests {
                 let key = FlowKey { protocol: protocol::UDP, ..FlowKey::default() };
                 line.set_key(&key.words());
                 line.seen_ticks.store(now_ticks);
-                line.partner.store(partner as u32);
+                cold.partner.store(partner as u32);
                 cold.tenant.store(TENANT);
                 cold.rule_egress.store(11);
                 cold.rule_ingress.store(22);
@@ -544,8 +554,8 @@ mod tests {
                 line.status.swap(seen, seen | status::DEAD);
                 return false;
             }
-            line.partner.store(index as u32 + 256);
-            self.lines[index + 256].partner.store(index as u32);
+            self.cold[index].partner.store(index as u32 + 256);
+            self.cold[index + 256].partner.store(index as u32);
             self.forward(index, 1, 60);
             true
         }
@@ -561,7 +571,7 @@ mod tests {
             }
             line.set_key(&FlowKey { protocol: protocol::UDP, ..FlowKey::default() }.words());
             line.seen_ticks.store(now_ticks);
-            line.partner.store(0);
+            cold.partner.store(0);
             cold.tenant.store(TENANT);
             let live = sequence | status::LIVE | state::UNREPLIED;
             line.status.store(live);
@@ -569,8 +579,18 @@ mod tests {
         }
 
         fn forward(&self, index: usize, packets: u64, bytes: u64) {
-            self.cold[index].packets.add(packets);
-            self.cold[index].bytes.add(bytes);
+            // As the programs do, in the line first.
+            let (line, cold) = (&self.lines[index], &self.cold[index]);
+            line.counts.add(packed::of(packets as u32, bytes as u32));
+            let counts = line.counts.load();
+            let (late_packets, late_bytes) = packed::split(counts);
+            if packets > 8 {
+                cold.packets.add(packets);
+                cold.bytes.add(bytes);
+            } else if late_packets > 30 && line.counts.swap(counts, 0) {
+                cold.packets.add(late_packets.into());
+                cold.bytes.add(late_bytes.into());
+            }
         }
     }
 }

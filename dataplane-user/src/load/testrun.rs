@@ -110,6 +110,21 @@ pub fn run(ebpf: &Ebpf, frame: TestFrame<'_>) -> Result<Verdict, Error> {
     Ok(Verdict { code: result.return_value, metadata: out, frame, duration: result.duration })
 }
 
+/// What the programs' clock shows.
+pub fn clock(ebpf: &Ebpf) -> Result<u32, Error> {
+    let name = programs::CLOCK;
+    // The kernel wants a frame, at which the program does not look.
+    let frame = [0; 14];
+    let options = TestRunOptions { data_in: Some(&frame), ..TestRunOptions::new() };
+    let result: Result<TestRunResult, _> = match ebpf.program(name) {
+        Some(Program::Xdp(program)) => program.test_run(options),
+        _ => Err(ProgramError::UnexpectedProgramType),
+    };
+    let bytes = frame.len();
+    let source = |source| Error::TestRun { name, bytes, source: Box::new(source) };
+    Ok(result.map_err(source)?.return_value)
+}
+
 /// Sends a frame in as if it had just come to this interface. At XDP our program decides on
 /// it; else the next that sees it is tcx, as of any frame.
 pub fn send_in(ebpf: &Ebpf, hooked: Hooked, ifindex: u32, frame: &[u8]) -> Result<(), Error> {

@@ -1,7 +1,7 @@
 //! How does an amount get from a flow's counters into the sums, and is in one of them whatever
 //! instant this process dies at?
 //!
-//! What a flow carried is in its packets; of these, `folded_packets` are in the totals. Both lie
+//! What a flow carried is in its counts; of its packets, `folded_packets` are in the totals. Both lie
 //! in the kernel. To fold, the new values of all that changes (absolute ones, not differences) are
 //! noted as an intent, then the intent's step is set, then they are written, then the step is
 //! cleared. Whoever finds a step set writes the values again, which changes nothing if they are
@@ -11,7 +11,7 @@ use std::collections::HashMap;
 
 use dataplane_common::{
     table::{
-        flow::FlowCold,
+        flow::{FlowCold, FlowLine},
         total::{Intent, Total, kind, step},
     },
     tables::Tally,
@@ -107,21 +107,22 @@ pub struct Totals<'t, P> {
 
 impl<P: Pen> Totals<'_, P> {
     /// Does what a process before us was about to do.
-    pub fn recover(&self, cold: &[FlowCold]) {
-        self.carry_out(cold);
+    pub fn recover(&self, lines: &[FlowLine], cold: &[FlowCold]) {
+        self.carry_out(lines, cold);
     }
 
     /// Adds to the totals what the half-flow has forwarded since it was last folded; where there
     /// is no room for a total, another time.
-    pub fn fold(&mut self, flows: &[FlowCold], line: usize) {
-        let Some(cold) = flows.get(line) else { return };
-        let (packets, bytes) = (cold.packets.load(), cold.bytes.load());
-        // The low words differ by less than 2^32 packets a pass.
-        let more = Tally {
-            packets: u64::from((packets as u32).wrapping_sub(cold.folded_packets.load())),
-            bytes: bytes.wrapping_sub(cold.folded_bytes.load()),
-        };
-        if more == Tally::default() {
+    pub fn fold(&mut self, lines: &[FlowLine], flows: &[FlowCold], line: usize) {
+        let (Some(hot), Some(cold)) = (lines.get(line), flows.get(line)) else { return };
+        let (packets, bytes) = cold.forwarded(hot);
+        // The low words differ by less than 2^31 packets a pass.
+        let more_packets = (packets as u32).wrapping_sub(cold.folded_packets.load());
+        let more_bytes = bytes.wrapping_sub(cold.folded_bytes.load());
+        let more = Tally { packets: more_packets.into(), bytes: more_bytes };
+        // What is being carried over just now is missing: it is there the next time.
+        let is_less = (more_packets as i32) < 0 || (more_bytes as i64) < 0;
+        if is_less || more == Tally::default() {
             return;
         }
         let rule = |number: u32| (number != 0).then_some(kind::RULE | u64::from(number));
@@ -148,21 +149,21 @@ impl<P: Pen> Totals<'_, P> {
         self.pen.put(&self.intent.folded_packets, u64::from(packets as u32));
         self.pen.put(&self.intent.folded_bytes, bytes);
         self.pen.put(&self.intent.step, step::FOLD);
-        self.carry_out(flows);
+        self.carry_out(lines, flows);
     }
 
     /// A half-flow whose counters were folded, and that nobody adds to, begins from zero.
-    pub fn clear(&self, flows: &[FlowCold], line: usize) {
+    pub fn clear(&self, lines: &[FlowLine], flows: &[FlowCold], line: usize) {
         self.pen.put(&self.intent.line, line as u64);
         self.pen.put(&self.intent.step, step::CLEAR);
-        self.carry_out(flows);
+        self.carry_out(lines, flows);
     }
 
-    fn carry_out(&self, flows: &[FlowCold]) {
+    fn carry_out(&self, lines: &[FlowLine], flows: &[FlowCold]) {
         let intent = self.intent;
-        let cold = flows.get(intent.line.load() as usize);
-        match (intent.step.load(), cold) {
-            (step::FOLD, Some(cold)) => {
+        let line = intent.line.load() as usize;
+        match (intent.step.load(), lines.get(line).zip(flows.get(line))) {
+            (step::FOLD, Some((_, cold))) => {
                 for posting in &intent.totals {
                     let place = (posting.place.load() as usize).checked_sub(1);
                     if let Some(total) = place.and_then(|place| self.totals.get(place)) {
@@ -173,7 +174,8 @@ impl<P: Pen> Totals<'_, P> {
                 self.pen.put32(&cold.folded_packets, intent.folded_packets.load() as u32);
                 self.pen.put(&cold.folded_bytes, intent.folded_bytes.load());
             }
-            (step::CLEAR, Some(cold)) => {
+            (step::CLEAR, Some((hot, cold))) => {
+                self.pen.put32(&hot.counts, 0);
                 self.pen.put(&cold.packets, 0);
                 self.pen.put(&cold.bytes, 0);
                 self.pen.put32(&cold.folded_packets, 0);

@@ -16,13 +16,13 @@ use dataplane_common::{
     limits,
     table::{
         datagram::Datagram,
-        flow::{BUCKET_LINES, FlowCold, FlowLine},
+        flow::{BUCKET_LINES, FlowCold, FlowLine, FlowMore},
         heap::{Heap, Line},
         policy::{self, MemberKey, Policy, Rule},
         root::{More, Root},
     },
     tables::{Counter, Heard, Note, Rate, Share, Tally},
-    word::Word64,
+    word::{Word32, Word64},
 };
 
 use super::{Image, heap::HostHeap, layout};
@@ -37,6 +37,7 @@ pub struct HostTables {
 
     lines: Vec<FlowLine>,
     cold: Vec<FlowCold>,
+    more_of_flows: Vec<FlowMore>,
     secret: [u64; 2],
     /// Made when the first fragment comes.
     datagrams: OnceCell<Vec<Datagram>>,
@@ -77,6 +78,7 @@ impl HostTables {
             groups: Prefixes::default(),
             lines: (0..flow_lines).map(|_| FlowLine::default()).collect(),
             cold: (0..flow_lines).map(|_| FlowCold::default()).collect(),
+            more_of_flows: (0..flow_lines).map(|_| FlowMore::default()).collect(),
             datagrams: OnceCell::new(),
             again: (0..limits::AGAIN).map(|_| Word64::default()).collect(),
             shares: RefCell::default(),
@@ -282,15 +284,8 @@ impl Tables for HostTables {
         self.cold.get(index as usize)
     }
 
-    fn flow_swap(&self, line: &FlowLine, old: u32, new: u32) -> bool {
-        line.status.swap(old, new)
-    }
-
-    fn flow_count(&self, cold: &FlowCold, packets: u32, bytes: u32) {
-        if !self.is_tracing() {
-            cold.packets.add(u64::from(packets));
-            cold.bytes.add(u64::from(bytes));
-        }
+    fn flow_more(&self, index: u32) -> Option<&FlowMore> {
+        self.more_of_flows.get(index as usize)
     }
 
     fn flow_reserve(&self, tenant: u32, halves: u32, max: u32) -> bool {
@@ -322,6 +317,19 @@ impl Tables for HostTables {
 
     fn swap(&self, word: &Word64, old: u64, new: u64) -> bool {
         word.swap(old, new)
+    }
+
+    fn swap32(&self, word: &Word32, old: u32, new: u32) -> bool {
+        word.swap(old, new)
+    }
+
+    fn add(&self, word: &Word64, value: u64) {
+        word.add(value);
+    }
+
+    fn add32(&self, word: &Word32, value: u32) -> u32 {
+        word.add(value);
+        word.load()
     }
 
     fn reserve(&self, of: Share, tenant: u32) -> bool {

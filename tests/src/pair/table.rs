@@ -9,11 +9,11 @@ use dataplane_common::{
     Tables,
     table::{
         datagram::Datagram,
-        flow::{FlowCold, FlowKey, FlowLine, Judged, status},
+        flow::{FlowCold, FlowKey, FlowLine, FlowMore, Judged, status},
     },
     word::{Word32, Word64},
 };
-use dataplane_user::tables::HostTables;
+use dataplane_user::{load::FlowTable, tables::HostTables};
 
 /// All of a line but its times and what only userland writes.
 #[derive(PartialEq, Eq, Debug)]
@@ -37,38 +37,54 @@ struct Line {
 }
 
 impl Line {
-    fn read(line: &FlowLine, cold: &FlowCold) -> Self {
+    fn read((line, cold, more): Half<'_>) -> Self {
+        let (packets, bytes) = cold.forwarded(line);
         Self {
             status: line.status.load(),
             key: line.key(),
             judged: Judged::from_word(line.judged.load()),
-            partner: line.partner.load(),
+            partner: cold.partner.load(),
             owner: line.owner.load(),
-            packets: cold.packets.load(),
-            bytes: cold.bytes.load(),
+            packets,
+            bytes,
             stamp: cold.stamp.load(),
             opener: cold.opener.load(),
             responder: cold.responder.load(),
             rule_egress: cold.rule_egress.load(),
             rule_ingress: cold.rule_ingress.load(),
             tenant: cold.tenant.load(),
-            end: cold.end.load(),
-            permits: cold.permits.load(),
-            scale: cold.scale.load(),
+            end: more.end.load(),
+            permits: more.permits.load(),
+            scale: more.scale.load(),
         }
     }
 }
 
-/// The lines of the host's tables.
-pub fn host_lines(host: &HostTables) -> impl Iterator<Item = (&FlowLine, &FlowCold)> {
-    (0..host.flow_lines()).filter_map(|index| Some((host.flow(index)?, host.flow_cold(index)?)))
+/// The parts of a half-flow.
+pub type Half<'t> = (&'t FlowLine, &'t FlowCold, &'t FlowMore);
+
+/// The halves of the host's tables.
+pub fn host_halves(host: &HostTables) -> impl Iterator<Item = Half<'_>> {
+    (0..host.flow_lines()).filter_map(|index| {
+        Some((host.flow(index)?, host.flow_cold(index)?, host.flow_more(index)?))
+    })
 }
 
-/// Compares line by line; answers how many halves are in force.
-pub fn compare(host: &HostTables, lines: &[FlowLine], cold: &[FlowCold]) -> Result<usize> {
+/// Those of the kernel's.
+pub fn halves(table: FlowTable<'_>) -> impl Iterator<Item = Half<'_>> {
+    table
+        .lines
+        .iter()
+        .zip(table.cold)
+        .zip(table.more)
+        .map(|((line, cold), more)| (line, cold, more))
+}
+
+/// Compares half by half; answers how many are in force.
+pub fn compare(host: &HostTables, kernel: FlowTable<'_>) -> Result<usize> {
     let mut live = 0;
-    for (index, (ours, theirs)) in host_lines(host).zip(lines.iter().zip(cold)).enumerate() {
-        let (ours, theirs) = (Line::read(ours.0, ours.1), Line::read(theirs.0, theirs.1));
+    for (index, (ours, theirs)) in host_halves(host).zip(halves(kernel)).enumerate() {
+        let (ours, theirs) = (Line::read(ours), Line::read(theirs));
         if ours != theirs {
             bail!("flow line {index}:\n  host {ours:?}\n  kernel {theirs:?}");
         }
@@ -119,26 +135,30 @@ pub fn touch<'l>(lines: impl Iterator<Item = &'l FlowLine>, now_ticks: u32) {
 }
 
 /// No flow was ever there.
-pub fn clear(line: &FlowLine, cold: &FlowCold) {
+pub fn clear((line, cold, more): Half<'_>) {
     for word in &line.key {
         word.store(0);
     }
-    let hot = [&line.status, &line.seen_ticks, &line.partner, &line.owner];
     let words = [
+        &line.status,
+        &line.seen_ticks,
+        &line.owner,
+        &line.counts,
         &cold.opener,
         &cold.responder,
         &cold.rule_egress,
         &cold.rule_ingress,
         &cold.tenant,
         &cold.made_ticks,
-        &cold.end,
-        &cold.permits,
-        &cold.scale,
         &cold.folded_packets,
+        &cold.partner,
+        &more.end,
+        &more.permits,
+        &more.scale,
     ];
-    hot.into_iter().chain(words).for_each(|word| word.store(0));
+    words.into_iter().for_each(|word| word.store(0));
     let wide = [&line.judged, &cold.packets, &cold.bytes, &cold.stamp, &cold.folded_bytes];
-    for word in wide.into_iter().chain([&cold.opener_mac]) {
+    for word in wide.into_iter().chain([&more.opener_mac]) {
         word.store(0);
     }
 }

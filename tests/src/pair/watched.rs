@@ -8,13 +8,13 @@ use dataplane_common::{
     addr::Addr,
     table::{
         datagram::Datagram,
-        flow::{FlowCold, FlowLine},
+        flow::{FlowCold, FlowLine, FlowMore},
         heap::{Heap, Line},
         policy::{MemberKey, Policy, Rule},
         root::{More, Root},
     },
     tables::{Counter, Heard, Note, Share},
-    word::Word64,
+    word::{Word32, Word64},
 };
 use dataplane_user::tables::HostTables;
 
@@ -100,12 +100,8 @@ impl Tables for Watched<'_> {
         self.tables.flow_cold(index)
     }
 
-    fn flow_swap(&self, line: &FlowLine, old: u32, new: u32) -> bool {
-        self.tables.flow_swap(line, old, new)
-    }
-
-    fn flow_count(&self, cold: &FlowCold, packets: u32, bytes: u32) {
-        self.tables.flow_count(cold, packets, bytes);
+    fn flow_more(&self, index: u32) -> Option<&FlowMore> {
+        self.tables.flow_more(index)
     }
 
     fn flow_reserve(&self, tenant: u32, halves: u32, max: u32) -> bool {
@@ -126,6 +122,18 @@ impl Tables for Watched<'_> {
 
     fn swap(&self, word: &Word64, old: u64, new: u64) -> bool {
         self.tables.swap(word, old, new)
+    }
+
+    fn swap32(&self, word: &Word32, old: u32, new: u32) -> bool {
+        self.tables.swap32(word, old, new)
+    }
+
+    fn add(&self, word: &Word64, value: u64) {
+        self.tables.add(word, value);
+    }
+
+    fn add32(&self, word: &Word32, value: u32) -> u32 {
+        self.tables.add32(word, value)
     }
 
     fn reserve(&self, of: Share, tenant: u32) -> bool {

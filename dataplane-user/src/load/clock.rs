@@ -1,0 +1,39 @@
+//! What time is it for the packet programs?
+//!
+//! They reckon flows' time from the kernel's ticks, which no call tells us. But ticks and the
+//! coarse monotonic clock go on together, so it is enough to ask a program once how far they
+//! are apart.
+
+use aya::Ebpf;
+use rustix::time::{ClockId, clock_getres, clock_gettime};
+
+use super::{Error, testrun};
+
+/// The clock of flows: steps of 2^20 ns.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Clock {
+    ahead_ticks: u32,
+}
+
+impl Clock {
+    /// The clock of these programs.
+    pub fn of(ebpf: &Ebpf) -> Result<Self, Error> {
+        Ok(Self { ahead_ticks: testrun::clock(ebpf)?.wrapping_sub(coarse_ticks()) })
+    }
+
+    /// What it shows.
+    pub fn now_ticks(self) -> u32 {
+        coarse_ticks().wrapping_add(self.ahead_ticks)
+    }
+}
+
+/// Nanoseconds between two of the kernel's ticks: its coarse clock is as coarse as they are.
+pub fn tick_ns() -> u64 {
+    clock_getres(ClockId::MonotonicCoarse).tv_nsec as u64
+}
+
+fn coarse_ticks() -> u32 {
+    let now = clock_gettime(ClockId::MonotonicCoarse);
+    let now_ns = (now.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as u64);
+    (now_ns >> 20) as u32
+}
