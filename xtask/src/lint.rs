@@ -60,7 +60,8 @@ fn clippy_for_bpf(manifest: &Path) -> Result<()> {
     );
     let mut command = toolchain.cargo("clippy", manifest, TARGET, env::consts::ARCH);
     command.arg("--target-dir").arg(exec::root().join("target/ebpf/default"));
-    exec::run(command.args(["--locked", "--", "--deny", "warnings"]))
+    // With the programs of the benchmarks.
+    exec::run(command.args(["--locked", "--features", "bench", "--", "--deny", "warnings"]))
 }
 
 /// Cargo cannot share a lint table between workspaces, so we compare.

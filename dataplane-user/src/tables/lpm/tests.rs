@@ -199,7 +199,12 @@ fn do_all(deeds: Vec<(u128, u8, u32)>) {
     pair.check();
 }
 
+/// Not optimised, a case takes tens of milliseconds.
+const CASES: u32 = if cfg!(debug_assertions) { 64 } else { 2000 };
+
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(CASES))]
+
     #[test]
     fn few_ipv4_prefixes_are_found(deeds in deeds(true)) {
         do_all(deeds);
