@@ -12,7 +12,7 @@ pub struct Chance(pub u64);
 
 impl Chance {
     /// 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -22,7 +22,7 @@ impl Chance {
 
     /// One of so many.
     pub fn below(&mut self, end: usize) -> usize {
-        (self.next() % end.max(1) as u64) as usize
+        (self.bits() % end.max(1) as u64) as usize
     }
 
     fn length(&mut self, shares: &[(u8, usize)]) -> u8 {
@@ -99,7 +99,7 @@ pub fn prefixes(is_v4: bool, count: usize) -> Vec<Prefix> {
             (0xffff_u128 << 32 | u128::from(host), 96 + chance.length(&V4))
         } else {
             let of = u128::from(allocations[chance.below(allocations.len())]) << 96;
-            (of | u128::from(chance.next()) << 32, chance.length(&V6))
+            (of | u128::from(chance.bits()) << 32, chance.length(&V6))
         };
         let number = number & u128::MAX << (128 - u32::from(length));
         if found.insert((number, length)) {
@@ -116,7 +116,7 @@ pub fn destinations(prefixes: &[Prefix], count: usize) -> Vec<Addr> {
     (0..count)
         .map(|_| {
             let (net, length) = prefixes[chance.below(prefixes.len())];
-            let host = u128::from(chance.next()) << 64 | u128::from(chance.next());
+            let host = u128::from(chance.bits()) << 64 | u128::from(chance.bits());
             let host = host.checked_shr(u32::from(length)).unwrap_or(0);
             Addr::v6((u128::from_be_bytes(net.bytes()) | host).to_be_bytes())
         })

@@ -112,7 +112,8 @@ fn few(few: &Few, line: &super::heap::Line, high: u64) -> u32 {
     let (mut passed, mut still) = (0, 1);
     for (bits, shift) in few.bits.iter().zip(few.shifts) {
         let difference = u64::from(bits ^ left) >> (shift % 64);
-        still &= difference.wrapping_neg() >> 63;
+        // 1 unless they are equal: a form that the compiler does not take for a comparison.
+        still &= (difference + u64::from(u32::MAX)) >> 32;
         passed += still as u32;
     }
     *line.record(FEW_MAX as u32 + passed)
