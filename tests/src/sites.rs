@@ -3,6 +3,7 @@
 
 mod change;
 mod random;
+pub mod rules;
 mod text;
 
 /// A site file before it is written.
