@@ -8,6 +8,7 @@
 use self::index::Entry;
 use crate::addr::{Addr, Mac};
 
+pub mod classifier;
 pub mod datagram;
 pub mod endpoint;
 pub mod flow;
@@ -47,6 +48,7 @@ macro_rules! lent {
 }
 
 lent!(
+    u8,
     u16,
     u32,
     u64,
@@ -68,6 +70,10 @@ lent!(
     lpm::Path,
     lpm::Few,
     lpm::Map,
+    classifier::Head,
+    classifier::Row,
+    classifier::Fork,
+    classifier::Leaf,
 );
 
 /// Key of an attachment: where a frame came in.

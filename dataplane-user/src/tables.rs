@@ -2,6 +2,8 @@
 
 pub mod image;
 
+pub mod classes;
+pub mod classifier;
 pub mod heap;
 pub mod host;
 pub mod index;
@@ -10,3 +12,4 @@ pub mod lpm;
 
 pub use host::HostTables;
 pub use image::Image;
+pub use lpm::Lpm;

@@ -304,8 +304,9 @@ impl Prefix {
     }
 
     /// The prefix of this length that the address is in.
-    fn of(addr: u128, bits: u8, is_v4: bool) -> Self {
-        Self { addr: from_bits(addr & mask(bits), is_v4), bits }
+    #[must_use]
+    pub fn of(addr: IpAddr, bits: u8) -> Self {
+        Self { addr: from_bits(to_bits(addr) & mask(bits), addr.is_ipv4()), bits }
     }
 }
 
@@ -332,7 +333,7 @@ impl Tree {
         let step = if self.is_v4 { 8 } else { 24 };
         let bits = (within.bits + 1 + chance.below(step) as u8).min(longest);
         let addr = to_bits(within.addr) | anywhere & !mask(within.bits);
-        let new = Prefix::of(addr, bits, self.is_v4);
+        let new = Prefix::of(from_bits(addr, self.is_v4), bits);
         self.prefixes.push(new);
         new
     }
@@ -485,9 +486,9 @@ mod tests {
             assert_eq!(set.rules.len(), 5000);
             assert_eq!(set.rules.iter().collect::<HashSet<_>>().len(), 5000);
             let nets: HashSet<_> = set.rules.iter().filter_map(|rule| rule.net()).collect();
-            let nested = nets.iter().filter(|net| {
-                (1..net.bits).any(|bits| nets.contains(&Prefix::of(to_bits(net.addr), bits, is_v4)))
-            });
+            let nested = nets
+                .iter()
+                .filter(|net| (1..net.bits).any(|bits| nets.contains(&Prefix::of(net.addr, bits))));
             let nested = nested.count();
             assert!(nested > 100 && nested < nets.len(), "{nested} of {}", nets.len());
         }
