@@ -18,6 +18,7 @@ use aya_ebpf::{
 };
 use dataplane_common::table::heap::{Heap, Line};
 
+mod classify;
 mod route;
 
 /// BPF_F_MMAPABLE, as the tables' are.

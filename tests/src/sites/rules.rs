@@ -485,7 +485,7 @@ mod tests {
             assert_eq!(set.rules, RuleSet::usual(5000, is_v4, &mut Chance::new(7)).rules);
             assert_eq!(set.rules.len(), 5000);
             assert_eq!(set.rules.iter().collect::<HashSet<_>>().len(), 5000);
-            let nets: HashSet<_> = set.rules.iter().filter_map(|rule| rule.net()).collect();
+            let nets: HashSet<_> = set.rules.iter().filter_map(SetRule::net).collect();
             let nested = nets
                 .iter()
                 .filter(|net| (1..net.bits).any(|bits| nets.contains(&Prefix::of(net.addr, bits))));

@@ -3,11 +3,11 @@
 //! Remotes are in remotes: prefixes in prefixes, combinations of groups in smaller ones. A
 //! tree that holds the rules of all that it is in answers at once, but every rule is in as
 //! many trees as lie beneath its own. So a tree takes those of the next one above with it only
-//! while they are few ([`FEW`]) or few beside its own, and names that tree otherwise.
+//! while they are few ([`FEW`]) or few beside its own ([`Try`]), and names that tree otherwise.
 
 use std::collections::HashMap;
 
-use dataplane_common::table::classifier::{FORK_BOUNDS, LEAF_RULES, LEVEL};
+use dataplane_common::table::classifier::{FORK_BOUNDS, LEAF_RULES, LEVEL, LEVELS_MAX, STEPS_MAX};
 
 use super::{
     Bundle,
@@ -17,10 +17,24 @@ use super::{
 
 /// So many rules fit into one leaf, wherever their keys are.
 const FEW: usize = LEAF_RULES as usize / 2;
-/// Trees that are asked one after the other, at most.
-const ABOVE_MAX: u32 = 8;
-/// How many times its own rules a tree may hold: tried in this order, until there is room.
-const SHARES: [usize; 3] = [8, 3, 1];
+/// Tried in this order, until there is room.
+const TRIES: [Try; 5] = [
+    Try { share: 8, asked_max: 8 },
+    Try { share: 3, asked_max: 8 },
+    Try { share: 1, asked_max: 18 },
+    Try { share: 1, asked_max: 12 },
+    // As many lines as there may be, however many lines a tree has.
+    Try { share: 1, asked_max: STEPS_MAX / (LEVELS_MAX + 1) },
+];
+
+/// How much is repeated.
+#[derive(Clone, Copy)]
+struct Try {
+    /// How many times its own rules a tree may hold.
+    share: usize,
+    /// Trees that are asked one after the other, at most.
+    asked_max: u32,
+}
 
 /// Remotes, each after the one that it is in.
 #[derive(Default)]
@@ -63,8 +77,8 @@ impl Chains {
         self.nodes[node].above
     }
 
-    /// The plan with the fewest trees to ask that fits into so many lines, and if none does,
-    /// the smallest; the name of each remote's tree; and the trees.
+    /// The first plan that fits into so many lines, or the last; the name of each remote's
+    /// tree; and the trees.
     pub(super) fn trees(
         &mut self,
         bundles: &[Bundle],
@@ -76,23 +90,23 @@ impl Chains {
                 self.nodes[above].deepest = self.nodes[above].deepest.max(self.nodes[node].deepest);
             }
         }
-        let [roomy @ .., smallest] = SHARES;
-        for share in roomy {
-            let plan = self.plan(bundles, share);
+        let [roomy @ .., last] = TRIES;
+        for roomy in roomy {
+            let plan = self.plan(bundles, roomy);
             // Trees take less than that where rules are the same or hide others.
             if plan.lines(bundles) <= 2 * lines_max {
                 let (names, trees) = plan.place(bundles, keys);
-                if trees.lines.len() <= lines_max {
+                if trees.lines.len() <= lines_max && !trees.is_too_large() {
                     return (plan, names, trees);
                 }
             }
         }
-        let plan = self.plan(bundles, smallest);
+        let plan = self.plan(bundles, last);
         let (names, trees) = plan.place(bundles, keys);
         (plan, names, trees)
     }
 
-    fn plan(&self, bundles: &[Bundle], share: usize) -> Plan {
+    fn plan(&self, bundles: &[Bundle], Try { share, asked_max }: Try) -> Plan {
         let rules = |of: &[u32]| of.iter().map(|at| bundles[*at as usize].len()).sum::<usize>();
         let mut plan = Plan { trees: Vec::new(), of: Vec::with_capacity(self.nodes.len()) };
         let mut known: HashMap<Planned, usize> = HashMap::new();
@@ -107,8 +121,8 @@ impl Chains {
                 let own_rules = rules(&own);
                 let is_much = own_rules + rules_above > FEW.max(share * own_rules);
                 // What may be asked is spread over the whole chain.
-                let may = (asked_above + 1) * node.deepest <= ABOVE_MAX * node.depth
-                    || node.deepest <= ABOVE_MAX;
+                let may = (asked_above + 1) * node.deepest <= asked_max * node.depth
+                    || node.deepest <= asked_max;
                 if is_much && may {
                     (above, steps) = (Some(outer), asked_above + 1);
                 } else {
@@ -132,14 +146,14 @@ impl Chains {
 }
 
 impl Plan {
-    /// How many lines it takes at most.
+    /// About how many lines it takes.
     fn lines(&self, bundles: &[Bundle]) -> usize {
-        let leaves = |tree: &Planned| {
+        let lines = |tree: &Planned| {
             let rules = tree.bundles.iter().map(|at| bundles[*at as usize].len());
-            (2 * rules.sum::<usize>() + 1).div_ceil(LEAF_RULES as usize)
+            let leaves = (2 * rules.sum::<usize>() + 1).div_ceil(LEAF_RULES as usize);
+            leaves + leaves / FORK_BOUNDS as usize + usize::from(leaves > 1)
         };
-        let leaves: usize = self.trees.iter().map(leaves).sum();
-        leaves + leaves / FORK_BOUNDS as usize
+        self.trees.iter().map(lines).sum()
     }
 
     /// Makes the trees; answers the name of each remote's.
