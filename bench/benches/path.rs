@@ -1,108 +1,206 @@
 //! How long does a packet take from NIC to NIC, the kernel's own part included?
 //!
-//! One CPU, closed loop: live frames → veth → the device under test at XDP → veth → XDP_DROP.
-//! Nothing is lost in it, so nanoseconds a packet are the generator's CPU time by the packets
-//! at the sink. A bare drop and a bare redirect in the device's place, in turn with it in one
-//! run, are the floor and the ceiling; the generator's own share is in every figure.
+//! One CPU, closed loop: live frames → veth → the device under test → veth → XDP_DROP. Sekisho
+//! and its peers take turns in one run; a bare drop and a bare redirect in the device's place are
+//! the floor and the ceiling. Everything that Sekisho has on the path is on: who sends is looked
+//! at, groups are stateful, both ends of a flow are routed, packets are counted.
 //!
-//! The device is the MEC Direct example; the packets are those of one flow of the line that
-//! leads to a closed network: tagged as they come in, untagged as they leave.
+//! A *known* packet is of a flow that both ends have sent packets of; of *new* packets each is
+//! the first of its flow. What a peer or the loader does not take is a row that says so.
 
+use std::cell::RefCell;
 use std::fs;
-use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use dataplane_user::{frame::Payload, load::Place, trace::Sender};
+use anyhow::Result;
+use dataplane_common::limits;
 use sekisho_bench::{
-    report::{self, Line},
-    site::{self, Loaded},
+    course::Course,
+    ours::{self, Kind, Ours, Way, with_ours},
+    peers::{self, Ends, Filter, Peer, made},
+    report,
+    results::{Results, Row},
+    scene::Size,
+    site,
+    turns::{FRAMES, Turn, compare, known_beside},
 };
-use sekisho_tests::{Host, plug::Hosts, program::Program};
+use sekisho_tests::program::Field;
 
-const SITE: &str = include_str!("../../examples/mec-direct.yaml");
-/// Its access and its uplink; and two NICs for the bare programs.
-const NICS: [&str; 4] = ["eth2", "eth1", "bare-in", "bare-out"];
-
-const FRAME_BYTES: usize = 64;
-/// Frames of a sample, and samples of each row, in turn.
-const FRAMES: u32 = 400_000;
-const SAMPLES: usize = 9;
+/// What most rows are measured with.
+const SIZE: Size = Size { rules: 10, routes: 1 };
+const SOME: u32 = 1 << 14;
+const MILLION: u32 = 1 << 20;
+/// Half-flows for a million flows.
+const LINES_OF_MILLION: u32 = 1 << 22;
+/// Packets of known flows in a row that a peer needs a millisecond each for.
+const FRAMES_MIN: u32 = 1000;
 
 fn main() -> Result<()> {
-    if !site::may_load() {
+    if !report::is_asked_for("path") || !site::may_load() {
         return Ok(());
     }
-    site::in_lab("path", SITE, &NICS[2..], measure)
+    let mut results = Results::of("path");
+    // As many as an operator has who says nothing of it.
+    with_ours("path", SIZE, limits::FLOW_LINES, |ours| {
+        known(ours, &mut results)?;
+        by_rules(ours, &mut results)?;
+        by_routes(ours, &mut results)?;
+        if report::is_trial() { million(ours, &mut results) } else { Ok(()) }
+    })?;
+    if !report::is_trial() {
+        with_ours("path-million", SIZE, LINES_OF_MILLION, |ours| million(ours, &mut results))?;
+    }
+    results.write()
 }
 
-fn measure(place: Place, hosts: &Hosts) -> Result<()> {
-    let loaded = Loaded::new(SITE, place, hosts)?;
-    let host = |name: &str| hosts.get(name).with_context(|| format!("no host {name}"));
-    let [access, uplink, bare_in, bare_out] = NICS;
-    let sinks = [host(uplink)?, host(bare_out)?];
-    let _sinks = sinks
-        .iter()
-        .map(|sink| sink.in_ns(|| Program::dropping()?.attach(sink.link()))?)
-        .collect::<Result<Vec<_>>>()?;
-    let (redirect, drop) = (Program::redirecting(bare_out)?, Program::dropping()?);
+/// These, or in a trial the first.
+fn sizes(all: &[u32]) -> &[u32] {
+    if report::is_trial() { &all[..1] } else { all }
+}
 
-    let payload = Payload::Udp { src: 5000, dst: 53 };
-    let tablet = Sender::Line("+819012345700".to_owned());
-    let mut frame = loaded.frame(tablet, None, "198.18.0.1", payload)?.bytes;
-    frame.resize(FRAME_BYTES, 0);
-    let (frames, samples) = if report::is_trial() { (1000, 1) } else { (FRAMES, SAMPLES) };
-
-    let mut ns = [const { Vec::new() }; 3];
-    for _ in 0..samples {
-        let [dropped, redirected, ours] = &mut ns;
-        {
-            let _device = drop.attach(bare_in)?;
-            dropped.push(per_packet(send(host(bare_in)?, &frame, frames)?, frames));
-        }
-        {
-            let _device = redirect.attach(bare_in)?;
-            redirected.push(through(host(bare_in)?, host(bare_out)?, &frame, frames)?);
-        }
-        ours.push(through(host(access)?, host(uplink)?, &frame, frames)?);
-    }
-    let [dropped, redirected, ours] = ns;
-    let lines = [
-        Line::of("bare XDP_DROP", dropped),
-        Line::of("bare redirect", redirected),
-        Line::of("sekisho, known flow, access to uplink", ours),
+/// Packets of known flows, beside every peer.
+fn known(ours: &mut Ours<'_>, results: &mut Results) -> Result<()> {
+    let kinds = [
+        peers::Kind::Drop,
+        peers::Kind::Redirect,
+        peers::Kind::Fib,
+        peers::Kind::Linux,
+        peers::Kind::Nftables(Filter::Intervals(SIZE.rules)),
     ];
-    let lines: Vec<_> = lines.into_iter().flatten().collect();
-    report::print("path, one CPU, one flow", &lines);
-    if let [_, redirected, ours] = lines.as_slice()
-        && !report::is_trial()
-    {
-        println!("sekisho ÷ bare redirect: {:.2}", ours.ns[0] / redirected.ns[0]);
+    let peers = made(&kinds, Ends::Nics, SIZE.routes, |kind, why| {
+        let row = Row::ns(kind.name(), "known, access to uplink, IPv4");
+        results.add(row.of(SOME, SIZE.rules, SIZE.routes).missing(format!("{why:#}")));
+    });
+    for &flows in sizes(&[SOME, 1]) {
+        for kind in [Kind::Udp, Kind::UdpV6, Kind::UdpBoth, Kind::TcpBoth] {
+            access_to_uplink(ours, kind, flows, &peers, results)?;
+        }
     }
     Ok(())
 }
 
-/// Sends, sees that every frame arrived, and answers nanoseconds a packet.
-fn through(from: &Host, to: &Host, frame: &[u8], frames: u32) -> Result<f64> {
-    let before = received(to)?;
-    let took = send(from, frame, frames)?;
-    let arrived = received(to)? - before;
-    ensure!(arrived.abs_diff(frames.into()) < 100, "{arrived} of {frames} frames arrived");
-    Ok(per_packet(took, frames))
+/// From a line to its uplink. Peers' packets are of one kind, so that all are there once, and the
+/// ceiling always.
+fn access_to_uplink(
+    ours: &mut Ours<'_>,
+    kind: Kind,
+    flows: u32,
+    peers: &[Peer],
+    results: &mut Results,
+) -> Result<()> {
+    let way = Way::AccessToUplink;
+    let case = format!("known, {}, {}", way.name(), kind.name());
+    let is_beside = |peer: &&Peer| kind == Kind::Udp || peer.kind == peers::Kind::Redirect;
+    let beside: Vec<_> = peers.iter().filter(is_beside).collect();
+    known_beside(ours, (way, kind), (&case, flows), &beside, results)
 }
 
-fn send(from: &Host, frame: &[u8], frames: u32) -> Result<Duration> {
-    from.in_ns(|| Program::sending(frame, from.link())?.generate(frame, frames))?
+/// Packets of known and of new flows, with more and more rules in one policy.
+fn by_rules(ours: &mut Ours<'_>, results: &mut Results) -> Result<()> {
+    for &rules in sizes(&[10, 1000, 10_000, 100_000]) {
+        at_rules(ours, Size { rules, ..SIZE }, results)?;
+    }
+    ours.resize(SIZE)
 }
 
-fn per_packet(took: Duration, frames: u32) -> f64 {
-    took.as_nanos() as f64 / f64::from(frames)
+fn at_rules(ours: &mut Ours<'_>, size: Size, results: &mut Results) -> Result<()> {
+    let case = |packets: &str, way: Way| format!("{packets}, {}, IPv4, by rules", way.name());
+    let row = |device: &str, case: &str| Row::ns(device, case).of(SOME, size.rules, size.routes);
+    let new = case("new", Way::AccessToUplink);
+    let rules = size.rules;
+    let filters = [Filter::Hash(rules), Filter::Intervals(rules), Filter::Linear(rules)];
+    let (filters, too_slow) = filters.split_at(if rules > 10_000 { 2 } else { 3 });
+    for filter in too_slow {
+        let why = "a packet would take milliseconds";
+        results.add(row(peers::Kind::Nftables(*filter).name(), &new).missing(why));
+    }
+    let kinds: Vec<_> = filters.iter().map(|filter| peers::Kind::Nftables(*filter)).collect();
+    let peers = made(&kinds, Ends::Nics, size.routes, |kind, why| {
+        results.add(row(kind.name(), &new).missing(format!("{why:#}")));
+    });
+
+    let ways = [Way::AccessToUplink, Way::PortToPort];
+    let is_taken = match ours.resize(size) {
+        Ok(()) => true,
+        Err(error) => {
+            for way in ways {
+                results.add(row(ours::NAME, &case("known", way)).missing(format!("{error:#}")));
+                results.add(row(ours::NAME, &case("new", way)).missing(format!("{error:#}")));
+            }
+            false
+        }
+    };
+    for way in ways.into_iter().filter(|_| is_taken) {
+        known_beside(ours, (way, Kind::Udp), (&case("known", way), SOME), &[], results)?;
+    }
+
+    let ours = RefCell::new(ours);
+    let mut turns = Vec::new();
+    for peer in &peers {
+        let is_slow = matches!(peer.kind, peers::Kind::Nftables(Filter::Linear(10_000..)));
+        let frames = if is_slow { FRAMES_MIN } else { SOME };
+        let row = row(peer.kind.name(), &new);
+        turns.push(Turn::new(row, peer.course()?, frames, || peer.forget_flows())?);
+    }
+    for way in ways.into_iter().filter(|_| is_taken) {
+        let (row, course) =
+            (row(ours::NAME, &case("new", way)), ours.borrow().course(way, Kind::Udp)?);
+        let forget = || ours.borrow_mut().loaded.forget_flows().map(drop);
+        turns.push(Turn::new(row, course, SOME, forget)?);
+    }
+    compare(turns, results)
 }
 
-/// Packets that came in at the host's end of its cable: proc_net_dev(5).
-fn received(host: &Host) -> Result<u64> {
-    let text = host.in_ns(|| fs::read_to_string("/proc/thread-self/net/dev"))??;
-    let link = format!("{}:", host.link());
-    let line = text.lines().find(|line| line.trim_start().starts_with(&link));
-    let packets = line.and_then(|line| line.split_whitespace().nth(2));
-    Ok(packets.context("the link has no counters")?.parse()?)
+/// Packets of known flows to as many destinations, by more and more routes.
+fn by_routes(ours: &mut Ours<'_>, results: &mut Results) -> Result<()> {
+    let case = "known, to many destinations, by routes";
+    for &routes in sizes(&[1, 1000, 100_000, 1_000_000]) {
+        let size = Size { routes, ..SIZE };
+        let row = |device: &str| Row::ns(device, case).of(SOME, 0, routes);
+        let kinds = [peers::Kind::Fib, peers::Kind::Linux];
+        let peers = made(&kinds, Ends::Nics, routes, |kind, why| {
+            results.add(row(kind.name()).missing(format!("{why:#}")));
+        });
+        let mut turns = Vec::new();
+        for peer in &peers {
+            turns.push(Turn::known(row(peer.kind.name()), far(peer.course()?), FRAMES)?);
+        }
+        match ours.resize(size) {
+            Ok(()) => {
+                ours.loaded.forget_flows()?;
+                // TCP may go anywhere, from ports, too: the tenant's router has the routes.
+                let way = far(ours.course(Way::PortToUplink, Kind::Tcp)?);
+                way.open(SOME)?;
+                turns.push(Turn::known(row(ours::NAME), way, FRAMES)?);
+            }
+            Err(error) => results.add(row(ours::NAME).missing(error)),
+        }
+        compare(turns, results)?;
+    }
+    ours.resize(SIZE)
+}
+
+/// The course with other destinations for each flow, rather than other ports.
+fn far(course: Course<'_>) -> Course<'_> {
+    Course { vary: [Field::DstLow, Field::DstHigh], asked: 1 << 10, ..course }
+}
+
+/// Packets of a million known flows.
+fn million(ours: &mut Ours<'_>, results: &mut Results) -> Result<()> {
+    let flows = if report::is_trial() { SOME } else { MILLION };
+    let kinds = [peers::Kind::Redirect, peers::Kind::Linux];
+    let peers = kinds
+        .into_iter()
+        .map(|kind| Peer::new(kind, Ends::Nics, SIZE.routes))
+        .collect::<Result<Vec<_>>>()?;
+    for kind in [Kind::Udp, Kind::UdpV6, Kind::TcpBoth] {
+        access_to_uplink(ours, kind, flows, &peers, results)?;
+    }
+    let most = fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_max").unwrap_or_default();
+    let most: u32 = most.trim().parse().unwrap_or(0);
+    if most < MILLION {
+        let row = Row::ns("nft intervals", "known, access to uplink, IPv4");
+        let why = format!("nf_conntrack_max is {most}, and the machine's");
+        results.add(row.of(MILLION, SIZE.rules, SIZE.routes).missing(why));
+    }
+    Ok(())
 }

@@ -40,6 +40,13 @@ pub fn is_trial() -> bool {
     std::env::args().any(|word| word == "--test")
 }
 
+/// Is this benchmark asked for? A word on the command line is a part of the names that are.
+#[must_use]
+pub fn is_asked_for(name: &str) -> bool {
+    let mut words = std::env::args().skip(1).filter(|word| !word.starts_with('-')).peekable();
+    words.peek().is_none() || words.any(|word| name.contains(&word))
+}
+
 /// Prints the lines, unless it is a trial.
 pub fn print(title: &str, lines: &[Line]) {
     if is_trial() {

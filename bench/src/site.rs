@@ -4,14 +4,18 @@
 //! which can then ask the kernel to run the programs.
 
 use std::net::IpAddr;
+use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use dataplane_common::addr::Mac;
 use dataplane_user::{
     check,
     compile::{self, Compiled, Facts, Interface, Link},
+    config::Severity,
     frame::Payload,
-    load::{self, Attach, Dataplane, Hook, Hooked, Place, Role, Shared, TestFrame, Verdict},
+    load::{
+        self, Attach, Attached, Dataplane, Hook, Hooked, Place, Role, Shared, TestFrame, Verdict,
+    },
     model::{AttachmentIx, Neighbour, Owner, Site},
     trace::{self, Described, Sender},
 };
@@ -31,28 +35,53 @@ pub fn may_load() -> bool {
     may
 }
 
+/// Is a program there? It may be missing where `cargo xtask setup` may install nothing.
+#[must_use]
+pub fn is_installed(program: &str) -> bool {
+    Command::new(program).arg("--version").output().is_ok()
+}
+
 /// The site in the kernel, in a lab of its own.
 pub struct Loaded {
     /// Its programs and tables.
     pub dataplane: Dataplane,
     site: Site,
     compiled: Compiled,
+    attached: Vec<Attached>,
     hooked: Vec<(u32, Hooked)>,
 }
 
 impl Loaded {
     /// Puts the site in force. To be called in the lab's device under test.
     pub fn new(site_yaml: &str, place: Place, hosts: &Hosts) -> Result<Self> {
-        let site = check::check(site_yaml).site.context("the site file has errors")?;
-        let options = load::Options {
-            place,
-            sizes: load::Sizes { flow_lines: FLOW_LINES, ..load::Sizes::default() },
-            log: load::LogLevel::Off,
-        };
+        Self::sized(site_yaml, place, hosts, FLOW_LINES)
+    }
+
+    /// The same with room for so many half-flows, all of which one tenant may have.
+    pub fn sized(site_yaml: &str, place: Place, hosts: &Hosts, flow_lines: u32) -> Result<Self> {
+        let site = checked(site_yaml)?;
+        let sizes = load::Sizes { flow_lines, ..load::Sizes::default() };
+        let options = load::Options { place, sizes, log: load::LogLevel::Off };
         let mut dataplane = Dataplane::load(&options)?;
         let attached = dataplane.attach(&interfaces(&site))?;
-        let mut facts = Facts { flows_per_tenant: FLOW_LINES, ..Facts::default() };
-        for at in &attached {
+        let hooked = attached.iter().map(|at| (at.interface.index, at.hooked)).collect();
+        let compiled = Compiled::default();
+        let mut loaded = Self { dataplane, site, compiled, attached, hooked };
+        loaded.compile(hosts)?;
+        Ok(loaded)
+    }
+
+    /// Puts another site in force, on the same interfaces. An error changes nothing.
+    pub fn put(&mut self, site_yaml: &str, hosts: &Hosts) -> Result<()> {
+        let before = std::mem::replace(&mut self.site, checked(site_yaml)?);
+        self.compile(hosts).inspect_err(|_| self.site = before)
+    }
+
+    fn compile(&mut self, hosts: &Hosts) -> Result<()> {
+        let (site, attached) = (&self.site, &self.attached);
+        let flows_per_tenant = self.dataplane.sizes().flow_lines;
+        let mut facts = Facts { flows_per_tenant, ..Facts::default() };
+        for at in attached {
             let interface = Interface {
                 ifindex: at.interface.index,
                 mac: at.mac(),
@@ -63,18 +92,23 @@ impl Loaded {
         }
         for uplink in site.uplinks.values() {
             for hop in &uplink.next_hops {
-                let mac = mac_of(&site, hosts, uplink.attachment, hop)?;
-                facts.neighbours.insert(link(&site, uplink.attachment, hop.address), mac);
+                let mac = mac_of(site, hosts, uplink.attachment, hop)?;
+                facts.neighbours.insert(link(site, uplink.attachment, hop.address), mac);
             }
         }
         for access in site.accesses.values() {
-            let mac = mac_of(&site, hosts, access.attachment, &access.next_hop)?;
-            facts.neighbours.insert(link(&site, access.attachment, access.next_hop.address), mac);
+            let mac = mac_of(site, hosts, access.attachment, &access.next_hop)?;
+            facts.neighbours.insert(link(site, access.attachment, access.next_hop.address), mac);
         }
-        let compiled = compile::compile(&site, &facts, &Compiled::default());
-        dataplane.install(&compiled.image)?;
-        let hooked = attached.iter().map(|at| (at.interface.index, at.hooked)).collect();
-        Ok(Self { dataplane, site, compiled, hooked })
+        let compiled = compile::compile(site, &facts, &self.compiled);
+        self.dataplane.install(&compiled.image)?;
+        self.compiled = compiled;
+        Ok(())
+    }
+
+    /// Every flow is over, and its place free again. How many half-flows were there?
+    pub fn forget_flows(&mut self) -> Result<usize> {
+        Ok(self.dataplane.sweep(|_| false)?.emptied)
     }
 
     /// The frame that a sender would send, as it comes in.
@@ -125,6 +159,17 @@ pub fn goes_on(question: &Question, verdict: &Verdict) -> bool {
     match question.hooked {
         Hooked::Xdp => verdict.code == 4 || verdict.code == 2 && !verdict.metadata.is_empty(),
         Hooked::Tcx => verdict.code == 7,
+    }
+}
+
+/// The site, or what is wrong with it first.
+fn checked(site_yaml: &str) -> Result<Site> {
+    let checked = check::check(site_yaml);
+    let first = checked.diagnostics.into_iter().find(|found| found.severity == Severity::Error);
+    match (checked.site, first) {
+        (Some(site), _) => Ok(site),
+        (None, Some(first)) => bail!("{}", first.message),
+        (None, None) => bail!("there is no site"),
     }
 }
 

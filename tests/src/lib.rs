@@ -26,6 +26,8 @@ pub mod process;
 
 pub mod program;
 
+pub mod conntrack;
+
 mod sys;
 
 pub mod build;

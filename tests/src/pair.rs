@@ -41,7 +41,7 @@ use crate::{
     Lab,
     drive::{self, Passed},
     packet::{Hook, HostPacket},
-    sys::PinnedMap,
+    sys::Map,
     world::{Sent, Site},
 };
 
@@ -49,10 +49,10 @@ use crate::{
 pub struct Pair {
     host: HostTables,
     kernel: Dataplane,
-    reports: PinnedMap,
-    copies: PinnedMap,
-    claims: PinnedMap,
-    heard_at: PinnedMap,
+    reports: Map,
+    copies: Map,
+    claims: Map,
+    heard_at: Map,
     /// Errors made since the last refill.
     reported: u32,
     /// Copies asked for since then.
@@ -110,11 +110,11 @@ impl Pair {
             log: LogLevel::Off,
         })?;
         let host = HostTables::new(image.clone(), flow_lines).with_secret(kernel.flow_secret());
-        let reports = PinnedMap::open(&place.map("REPORTS"), size_of::<u64>())?;
-        let copies = PinnedMap::open(&place.map("COPIES"), size_of::<u64>())?;
-        let claims = PinnedMap::open(&place.map("CLAIMS"), size_of::<u64>())?;
-        let heard_at = PinnedMap::open(&place.map("HEARD_AT"), size_of::<u64>())?;
-        let nics = PinnedMap::open(&place.map("NICS"), size_of::<[u32; 2]>())?;
+        let reports = Map::open(&place.map("REPORTS"), size_of::<u64>())?;
+        let copies = Map::open(&place.map("COPIES"), size_of::<u64>())?;
+        let claims = Map::open(&place.map("CLAIMS"), size_of::<u64>())?;
+        let heard_at = Map::open(&place.map("HEARD_AT"), size_of::<u64>())?;
+        let nics = Map::open(&place.map("NICS"), size_of::<[u32; 2]>())?;
         for &ifindex in ifindexes {
             // `struct bpf_devmap_val`: the interface, and no program for it.
             let value = [ifindex.to_ne_bytes(), [0; 4]].concat();

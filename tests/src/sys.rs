@@ -7,7 +7,7 @@ mod signals;
 mod tap;
 mod tcp;
 
-pub(crate) use map::PinnedMap;
+pub(crate) use map::{Map, MapKind};
 pub(crate) use packet::{Arrived, PacketSocket};
 pub(crate) use signals::signals_as_stream;
 pub(crate) use tap::open_tap;

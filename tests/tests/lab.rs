@@ -1,5 +1,6 @@
 //! Can the lab succeed and fail? Controls on plain Linux, without the program under test.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
@@ -8,8 +9,11 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use etherparse::PacketBuilder;
 use nix::sys::signal::Signal;
+use sekisho_tests::build::{Frame, tcp};
+use sekisho_tests::check::well_formed;
 use sekisho_tests::lab::VnetHeader;
 use sekisho_tests::process::{PATIENCE, SILENCE};
+use sekisho_tests::program::{Field, Flows, Side};
 use sekisho_tests::traffic::{TcpConn, TcpEchoServer, ping, tcp_exchange, traceroute, udp_probe};
 use sekisho_tests::{Capture, Host, Lab};
 
@@ -58,6 +62,51 @@ fn a_receiver_with_default_offloads_sees_partial_checksums_and_they_are_right() 
     let from_a = format!("ip.src == {} && tcp.dstport == 7000 && tcp.flags.syn == 1", a.v4()?);
     let rows = pcap.fields(&from_a, &["ip.dst", "tcp.flags"])?;
     assert_eq!(rows, [[b.v4()?.to_string(), "0x0002".to_owned()]]);
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
+fn frames_of_many_flows_are_well_formed_and_of_each_flow() -> Result<()> {
+    let lab = Lab::new("flows")?;
+    let hosts = [lab.nic("west").build()?, lab.nic("east").build()?];
+    let [west, east] = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]];
+    let (there, back) = (Frame::new(west, east), Frame::new(east, west));
+    for (outside, inside) in [("16.0.0.0", "10.1.0.2"), ("2001:db8:1::", "2001:db8::2")] {
+        let payload = [7; 22];
+        let (there, back) = (there.clone().ip(inside, outside), back.clone().ip(outside, inside));
+        let udp = [
+            there.clone().udp(1024, 5000).payload(&payload),
+            back.clone().udp(5000, 1024).payload(&payload),
+        ];
+        let ack = tcp::ACK;
+        let tcp = [
+            there.tcp(1024, 5000, ack, 1, 1).payload(&payload),
+            back.tcp(5000, 1024, ack, 1, 1).payload(&payload),
+        ];
+        let varied = [
+            [Field::DstPort, Field::SrcPort],
+            [Field::DstLow, Field::SrcPort],
+            [Field::DstLow, Field::DstHigh],
+        ];
+        for (frames, vary) in [udp, tcp].iter().flat_map(|both| varied.map(|vary| (both, vary))) {
+            let side = |at: usize, vary| {
+                let mut frame = frames[at].build();
+                frame.resize(frame.len().next_multiple_of(4), 0);
+                Side { from: &hosts[at], frame, vary }
+            };
+            let sides = [side(0, vary), side(1, vary.map(Field::answer))];
+            let flows = Flows::new(&sides, [32, 8])?;
+            let mut seen = [BTreeSet::new(), BTreeSet::new()];
+            for at in 0..2 * 256 {
+                let frame = flows.frame()?;
+                assert_eq!(well_formed(&frame), Ok(()), "{frame:x?}");
+                assert_eq!(frame[0..6], if at % 2 == 0 { east } else { west });
+                seen[at % 2].insert(frame);
+            }
+            assert_eq!(seen.map(|seen| seen.len()), [256, 256], "{vary:?}");
+        }
+    }
     Ok(())
 }
 

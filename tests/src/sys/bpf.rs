@@ -26,6 +26,13 @@ pub(crate) const R1: u8 = 1;
 pub(crate) const R2: u8 = 2;
 pub(crate) const R3: u8 = 3;
 pub(crate) const R4: u8 = 4;
+pub(crate) const R5: u8 = 5;
+pub(crate) const R6: u8 = 6;
+pub(crate) const R7: u8 = 7;
+pub(crate) const R8: u8 = 8;
+pub(crate) const R9: u8 = 9;
+/// Where the stack ends.
+pub(crate) const R10: u8 = 10;
 
 /// Offsets in `struct __sk_buff`.
 pub(crate) const SKB_VLAN_PRESENT: i16 = 20;
@@ -34,6 +41,7 @@ pub(crate) const SKB_VLAN_TCI: i16 = 24;
 /// Offsets in `struct xdp_md`.
 pub(crate) const XDP_DATA: i16 = 0;
 pub(crate) const XDP_DATA_END: i16 = 4;
+pub(crate) const XDP_INGRESS: i16 = 12;
 
 /// Numbers of helpers.
 pub(crate) const SKB_VLAN_PUSH: i32 = 18;
@@ -49,6 +57,53 @@ pub(crate) const fn mov(to: u8, value: i32) -> Instruction {
 
 pub(crate) const fn and(to: u8, value: i32) -> Instruction {
     instruction(0x57, to, 0, value)
+}
+
+pub(crate) const fn multiply(register: u8, by: i32) -> Instruction {
+    instruction(0x27, register, 0, by)
+}
+
+pub(crate) const fn shift_left(register: u8, bits: i32) -> Instruction {
+    instruction(0x67, register, 0, bits)
+}
+
+pub(crate) const fn shift_right(register: u8, bits: i32) -> Instruction {
+    instruction(0x77, register, 0, bits)
+}
+
+pub(crate) const fn xor(register: u8, value: i32) -> Instruction {
+    instruction(0xa7, register, 0, value)
+}
+
+/// The low 16 bits in network order, and no others.
+pub(crate) const fn to_network(register: u8) -> Instruction {
+    instruction(0xdc, register, 0, 16)
+}
+
+/// A map, as helpers take it.
+pub(crate) fn map(to: u8, map: &OwnedFd) -> [Instruction; 2] {
+    wide(to | 1 << 4, map)
+}
+
+/// The address of an array's first value.
+pub(crate) fn map_value(to: u8, map: &OwnedFd) -> [Instruction; 2] {
+    wide(to | 2 << 4, map)
+}
+
+fn wide(registers: u8, map: &OwnedFd) -> [Instruction; 2] {
+    [instruction(0x18, registers, 0, map.as_raw_fd()), instruction(0, 0, 0, 0)]
+}
+
+pub(crate) const fn load_byte(to: u8, from: u8, offset: i16) -> Instruction {
+    instruction(0x71, to | from << 4, offset, 0)
+}
+
+pub(crate) const fn load_half(to: u8, from: u8, offset: i16) -> Instruction {
+    instruction(0x69, to | from << 4, offset, 0)
+}
+
+pub(crate) const fn load_double(to: u8, from: u8, offset: i16) -> Instruction {
+    instruction(0x79, to | from << 4, offset, 0)
 }
 
 pub(crate) const fn load_word(to: u8, from: u8, offset: i16) -> Instruction {
@@ -71,12 +126,32 @@ pub(crate) const fn add(to: u8, value: i32) -> Instruction {
     instruction(0x07, to, 0, value)
 }
 
+pub(crate) const fn add_register(to: u8, from: u8) -> Instruction {
+    instruction(0x0f, to | from << 4, 0, 0)
+}
+
+pub(crate) const fn store_byte_of(to: u8, offset: i16, from: u8) -> Instruction {
+    instruction(0x73, to | from << 4, offset, 0)
+}
+
+pub(crate) const fn store_half_of(to: u8, offset: i16, from: u8) -> Instruction {
+    instruction(0x6b, to | from << 4, offset, 0)
+}
+
+pub(crate) const fn store_word_of(to: u8, offset: i16, from: u8) -> Instruction {
+    instruction(0x63, to | from << 4, offset, 0)
+}
+
+pub(crate) const fn store_double_of(to: u8, offset: i16, from: u8) -> Instruction {
+    instruction(0x7b, to | from << 4, offset, 0)
+}
+
 pub(crate) const fn store_word(to: u8, offset: i16, value: i32) -> Instruction {
     instruction(0x62, to, offset, value)
 }
 
-pub(crate) const fn jump_if_greater(register: u8, than: u8, over: i16) -> Instruction {
-    instruction(0x2d, register | than << 4, over, 0)
+pub(crate) const fn jump_if_not_greater(register: u8, than: u8, over: i16) -> Instruction {
+    instruction(0xbd, register | than << 4, over, 0)
 }
 
 pub(crate) const fn call(helper: i32) -> Instruction {
@@ -109,7 +184,9 @@ const PROG_QUERY: libc::c_int = 16;
 const LINK_CREATE: libc::c_int = 28;
 
 /// BPF_F_TEST_XDP_LIVE_FRAMES: what the program decides is done.
-pub(crate) const LIVE_FRAMES: u32 = 2;
+const LIVE_FRAMES: u32 = 2;
+/// Frames that the kernel makes at once, its own default.
+const BATCH: u32 = 64;
 
 /// XDP_PASS, <linux/bpf.h>.
 pub(crate) const XDP_PASS: i32 = 2;
@@ -167,13 +244,14 @@ struct ProgQuery {
     zero: [u32; 7],
 }
 
-/// Loads a program.
+/// Loads a program. The kernel lends its GPL-only helpers, of which the route lookup is one, to
+/// programs that declare this.
 pub(crate) fn load(kind: Kind, program: &[Instruction]) -> Result<OwnedFd> {
     let mut load = ProgLoad {
         kind: kind as u32,
         count: program.len().try_into()?,
         instructions: program.as_ptr().expose_provenance() as u64,
-        license: c"Apache-2.0".as_ptr().expose_provenance() as u64,
+        license: c"Dual MIT/GPL".as_ptr().expose_provenance() as u64,
     };
     owned(bpf(PROG_LOAD, &mut load).context("loading a program")?)
 }
@@ -224,6 +302,28 @@ pub(crate) fn test_run(
     Ok(Duration::from_nanos(run.duration_ns.into()))
 }
 
+/// Runs a program once on a frame, and returns what became of that.
+pub(crate) fn changed(program: &OwnedFd, frame: &[u8]) -> Result<Vec<u8>> {
+    let mut out = vec![0; frame.len()];
+    let mut run = TestRun {
+        program: program.as_raw_fd().try_into()?,
+        in_bytes: frame.len().try_into()?,
+        out_bytes: out.len().try_into()?,
+        data_in: frame.as_ptr().expose_provenance() as u64,
+        data_out: out.as_mut_ptr().expose_provenance() as u64,
+        repeat: 1,
+        ..TestRun::default()
+    };
+    bpf(PROG_TEST_RUN, &mut run).context("running a program")?;
+    Ok(out)
+}
+
+/// Makes so many frames and does with each what the program says; all have gone where they go
+/// when it returns.
+pub(crate) fn live_run(program: &OwnedFd, frame: &[u8], frames: u32) -> Result<()> {
+    test_run(program, frame, frames, LIVE_FRAMES, BATCH).map(drop)
+}
+
 /// How many programs are at an attachment point of an interface of the calling thread's namespace.
 pub(crate) fn attached(interface: &str, attach: Attach) -> Result<u32> {
     let index = if_nametoindex(interface).with_context(|| format!("looking for {interface}"))?;
@@ -244,7 +344,8 @@ fn bpf<T>(command: libc::c_int, attributes: &mut T) -> Result<libc::c_long> {
     #[expect(unsafe_code, reason = "bpf(2) has no safe wrapper")]
     // SAFETY: the attributes are a prefix of bpf_attr of the length that is passed, and what
     // they point to (instructions, licence, frame) lives through the call and is only read;
-    // the kernel writes into the attributes themselves, which are borrowed mutably.
+    // the kernel writes into the attributes themselves, which are borrowed mutably, and into
+    // `data_out`, which is as long as `out_bytes` says or absent.
     let done = unsafe {
         libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<T>())
     };

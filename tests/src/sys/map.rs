@@ -1,4 +1,4 @@
-//! How is a pinned map of the kernel written, entry by entry?
+//! How is a map of the kernel made, and written entry by entry?
 
 use std::ffi::CString;
 use std::io;
@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use nix::libc;
 
 /// Commands of bpf(2).
+const MAP_CREATE: libc::c_int = 0;
 const MAP_UPDATE_ELEM: libc::c_int = 2;
 const OBJ_GET: libc::c_int = 7;
 
@@ -32,14 +33,47 @@ struct Update {
     flags: u64,
 }
 
-/// A map whose keys are numbers, found by its pin.
+/// The beginning of `union bpf_attr` for BPF_MAP_CREATE.
+#[repr(C)]
+struct Create {
+    kind: u32,
+    key_bytes: u32,
+    value_bytes: u32,
+    entries: u32,
+}
+
+/// What a map is for (`enum bpf_map_type`).
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum MapKind {
+    Array = 2,
+    /// Interfaces of the namespace of whoever writes them, by numbers of a program's own.
+    Devices = 14,
+}
+
+/// A map whose keys are numbers.
 #[derive(Debug)]
-pub(crate) struct PinnedMap {
+pub(crate) struct Map {
     fd: OwnedFd,
     value_bytes: usize,
 }
 
-impl PinnedMap {
+impl Map {
+    /// A new one.
+    pub(crate) fn new(kind: MapKind, value_bytes: usize, entries: u32) -> Result<Self> {
+        let kind = kind as u32;
+        let create = Create { kind, key_bytes: 4, value_bytes: value_bytes.try_into()?, entries };
+        let fd = bpf(MAP_CREATE, &create).context("making a map")?;
+        #[expect(unsafe_code, reason = "the descriptor gets its owner")]
+        // SAFETY: the command returns a new descriptor, which is nobody else's.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(Self { fd, value_bytes })
+    }
+
+    /// For the instructions of a program.
+    pub(crate) const fn fd(&self) -> &OwnedFd {
+        &self.fd
+    }
+
     /// The map that is pinned there, whose values have so many bytes.
     pub(crate) fn open(path: &Path, value_bytes: usize) -> Result<Self> {
         let text = CString::new(path.as_os_str().as_bytes())?;
