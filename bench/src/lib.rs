@@ -11,3 +11,9 @@ pub mod peers;
 pub mod course;
 pub mod turns;
 pub mod results;
+
+pub mod targets;
+
+pub mod page;
+
+pub mod plot;
