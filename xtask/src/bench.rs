@@ -1,6 +1,6 @@
 //! How long does a packet take?
 
-use std::{env, path::PathBuf};
+use std::{env, path::PathBuf, process::Command};
 
 use anyhow::{Result, anyhow};
 
@@ -12,21 +12,55 @@ use crate::{
 
 /// Measure the host pipeline and, with root, the loaded program and the path
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Options {
+    #[command(subcommand)]
+    part: Option<Part>,
     /// Passed on to criterion: a name to filter by, or --test to see only that all of it runs
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
 
+#[derive(clap::Subcommand)]
+enum Part {
+    /// Packets from NIC to NIC and to ports, beside Linux, nftables and bare redirects: minutes
+    Path {
+        /// See only that all of it runs
+        #[arg(long)]
+        test: bool,
+    },
+    /// Write target/bench/report.md and its plots, of what was measured last
+    Report,
+}
+
 pub fn run(options: &Options) -> Result<()> {
-    setup::run(&setup::Options::default())?;
+    match options.part {
+        None => {
+            setup::run(&setup::Options::default())?;
+            let is_trial = options.arguments.iter().any(|word| word == "--test");
+            exec::run(bench(is_trial)?.arg("--").args(&options.arguments))
+        }
+        Some(Part::Path { test }) => {
+            setup::run(&setup::Options::default())?;
+            let mut path = bench(test)?;
+            path.args(["--bench", "path", "--bench", "ports"]);
+            exec::run(if test { path.args(["--", "--test"]) } else { &mut path })
+        }
+        Some(Part::Report) => {
+            exec::run(exec::cargo("run").args(["--quiet", "--package", "sekisho-bench"]))
+        }
+    }
+}
+
+fn bench(is_trial: bool) -> Result<Command> {
     let mut bench = exec::cargo("bench");
-    if options.arguments.iter().any(|word| word == "--test") {
+    if is_trial {
         // As the tests built it: minutes of compiling less.
         bench.args(["--profile", "dev"]);
     }
     bench.env("SEKISHO_BENCH_OBJECT", object()?);
-    exec::run(bench.args(["--package", "sekisho-bench", "--"]).args(&options.arguments))
+    bench.args(["--package", "sekisho-bench"]);
+    Ok(bench)
 }
 
 /// Builds the programs that only benchmarks load; answers where they are.
@@ -41,4 +75,33 @@ fn object() -> Result<PathBuf> {
     build.args(["--locked", "--features", "bench", "--bin", "bench", "--target-dir"]);
     exec::run(build.arg(&folder))?;
     Ok(folder.join(TARGET).join("release/bench"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    #[test]
+    fn words_are_criterions_unless_they_are_a_part() {
+        let parsed = |words: &[&str]| {
+            let words = ["bench"].into_iter().chain(words.iter().copied());
+            Line::try_parse_from(words).expect("it is understood").options
+        };
+        for words in [&["--test"][..], &["known flow", "--test"], &["--save-baseline", "path"]] {
+            let options = parsed(words);
+            assert!(options.part.is_none());
+            assert_eq!(options.arguments, words);
+        }
+        assert!(matches!(parsed(&["path", "--test"]).part, Some(Part::Path { test: true })));
+        assert!(matches!(parsed(&["path"]).part, Some(Part::Path { test: false })));
+        assert!(matches!(parsed(&["report"]).part, Some(Part::Report)));
+    }
 }
