@@ -94,19 +94,49 @@ fn access_to_uplink(
     known_beside(ours, (way, kind), (&case, flows), &beside, results)
 }
 
-/// Packets of known and of new flows, with more and more rules in one policy.
+/// Packets of known flows and of new ones, with more and more rules in one policy.
 fn by_rules(ours: &mut Ours<'_>, results: &mut Results) -> Result<()> {
-    for &rules in sizes(&[10, 1000, 10_000, 100_000]) {
-        at_rules(ours, Size { rules, ..SIZE }, results)?;
+    let all = sizes(&[10, 1000, 10_000, 100_000]);
+    let size = |rules| Size { rules, ..SIZE };
+    for &rules in all {
+        new_at(ours, size(rules), results)?;
+    }
+    // In turn, too, although each sample has a site of its own.
+    let way = Way::AccessToUplink;
+    let case = format!("known, {}, IPv4, by rules", way.name());
+    let row = |rules| Row::ns(ours::NAME, &case).of(SOME, rules, SIZE.routes);
+    let mut courses = Vec::new();
+    for &rules in all {
+        match ours.resize(size(rules)) {
+            Ok(()) => courses.push((size(rules), ours.course(way, Kind::Udp)?)),
+            Err(error) => results.add(row(rules).missing(format!("{error:#}"))),
+        }
+    }
+    {
+        let ours = RefCell::new(&mut *ours);
+        let mut turns = Vec::new();
+        for (size, course) in courses {
+            let opener = course.clone();
+            let turn = Turn::known(row(size.rules), course, FRAMES)?;
+            let ours = &ours;
+            turns.push(turn.after(move || {
+                let ours = &mut *ours.borrow_mut();
+                ours.resize(size)?;
+                ours.loaded.forget_flows()?;
+                opener.open(SOME)
+            }));
+        }
+        compare(turns, results)?;
     }
     ours.resize(SIZE)
 }
 
-fn at_rules(ours: &mut Ours<'_>, size: Size, results: &mut Results) -> Result<()> {
-    let case = |packets: &str, way: Way| format!("{packets}, {}, IPv4, by rules", way.name());
-    let row = |device: &str, case: &str| Row::ns(device, case).of(SOME, size.rules, size.routes);
-    let new = case("new", Way::AccessToUplink);
+/// Packets of new flows, beside others' and beside known ones.
+fn new_at(ours: &mut Ours<'_>, size: Size, results: &mut Results) -> Result<()> {
     let rules = size.rules;
+    let case = |packets: &str, way: Way| format!("{packets}, {}, IPv4, by rules", way.name());
+    let row = |device: &str, case: &str| Row::ns(device, case).of(SOME, rules, size.routes);
+    let new = case("new", Way::AccessToUplink);
     let filters = [Filter::Hash(rules), Filter::Intervals(rules), Filter::Linear(rules)];
     let (filters, too_slow) = filters.split_at(if rules > 10_000 { 2 } else { 3 });
     for filter in too_slow {
@@ -117,22 +147,6 @@ fn at_rules(ours: &mut Ours<'_>, size: Size, results: &mut Results) -> Result<()
     let peers = made(&kinds, Ends::Nics, size.routes, |kind, why| {
         results.add(row(kind.name(), &new).missing(format!("{why:#}")));
     });
-
-    let ways = [Way::AccessToUplink, Way::PortToPort];
-    let is_taken = match ours.resize(size) {
-        Ok(()) => true,
-        Err(error) => {
-            for way in ways {
-                results.add(row(ours::NAME, &case("known", way)).missing(format!("{error:#}")));
-                results.add(row(ours::NAME, &case("new", way)).missing(format!("{error:#}")));
-            }
-            false
-        }
-    };
-    for way in ways.into_iter().filter(|_| is_taken) {
-        known_beside(ours, (way, Kind::Udp), (&case("known", way), SOME), &[], results)?;
-    }
-
     let ours = RefCell::new(ours);
     let mut turns = Vec::new();
     for peer in &peers {
@@ -141,11 +155,29 @@ fn at_rules(ours: &mut Ours<'_>, size: Size, results: &mut Results) -> Result<()
         let row = row(peer.kind.name(), &new);
         turns.push(Turn::new(row, peer.course()?, frames, || peer.forget_flows())?);
     }
-    for way in ways.into_iter().filter(|_| is_taken) {
-        let (row, course) =
-            (row(ours::NAME, &case("new", way)), ours.borrow().course(way, Kind::Udp)?);
-        let forget = || ours.borrow_mut().loaded.forget_flows().map(drop);
-        turns.push(Turn::new(row, course, SOME, forget)?);
+
+    let port = Way::PortToPort;
+    let own = [("new", Way::AccessToUplink), ("new", port), ("known", port)];
+    let refused = ours.borrow_mut().resize(size).err();
+    if let Some(error) = refused {
+        for (packets, way) in own {
+            results.add(row(ours::NAME, &case(packets, way)).missing(format!("{error:#}")));
+        }
+        return compare(turns, results);
+    }
+    let forget = || ours.borrow_mut().loaded.forget_flows().map(drop);
+    for (packets, way) in own {
+        let course = ours.borrow().course(way, Kind::Udp)?;
+        let row = row(ours::NAME, &case(packets, way));
+        turns.push(if packets == "new" {
+            Turn::new(row, course, SOME, forget)?
+        } else {
+            let opener = course.clone();
+            Turn::known(row, course, FRAMES)?.after(move || {
+                forget()?;
+                opener.open(SOME)
+            })
+        });
     }
     compare(turns, results)
 }

@@ -46,6 +46,12 @@ impl<'run> Turn<'run> {
         Ok(Self { row, course, flows, frames, end: End::There, before: None, samples: Vec::new() })
     }
 
+    /// The same where something has to be done before each sample.
+    #[must_use]
+    pub fn after(self, before: impl FnMut() -> Result<()> + 'run) -> Self {
+        Self { before: Some(Box::new(before)), ..self }
+    }
+
     /// Packets each of which is the first of its flow, so many a sample; before each sample the
     /// device forgets its flows.
     pub fn new(
@@ -54,16 +60,10 @@ impl<'run> Turn<'run> {
         frames: u32,
         forget: impl FnMut() -> Result<()> + 'run,
     ) -> Result<Self> {
-        let (flows, before) = (course.all_new()?, Box::new(forget));
-        Ok(Self {
-            row,
-            course,
-            flows,
-            frames,
-            end: End::There,
-            before: Some(before),
-            samples: Vec::new(),
-        })
+        let flows = course.all_new()?;
+        let turn =
+            Self { row, course, flows, frames, end: End::There, before: None, samples: Vec::new() };
+        Ok(turn.after(forget))
     }
 
     /// The device is the packets' end.
