@@ -14,8 +14,9 @@ use sekisho_tests::{
 
 /// The CPU that does it.
 pub const CPU: usize = 0;
-/// First packets that there are, before one is as another was: more than are measured.
-const NEW: u32 = 1 << 22;
+/// First packets for each value of the first field, before one is as another was: more than are
+/// measured.
+const NEW: u32 = 1 << 15;
 /// Frames of nobody's that may arrive as well: hosts speak when their links come up.
 const STRAY_MAX: u64 = 100;
 
@@ -55,7 +56,7 @@ impl<'host> Course<'host> {
     /// What is measured where each packet is the first of a flow.
     pub fn all_new(&self) -> Result<Flows> {
         let first = self.opening.first().context("nothing opens a flow")?;
-        self.flows(std::slice::from_ref(first), NEW)
+        self.flows(std::slice::from_ref(first), self.asked * NEW)
     }
 
     /// Sends so many, sees that every one arrived, and returns nanoseconds a packet.

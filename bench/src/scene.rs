@@ -118,7 +118,9 @@ tenants:
           - {{destination: 0.0.0.0/0, uplink: internet}}
           - {{destination: \"::/0\", uplink: internet}}
 {routes}    security_groups:
-      - name: some
+      - name: many
+        rules:
+{permits}      - name: some
         rules:
           - {{direction: ingress, protocol: udp, port_range_min: 5000, port_range_max: 7047}}
           - {{direction: ingress, protocol: tcp, port_range_min: 5000, port_range_max: 7047}}
@@ -126,9 +128,7 @@ tenants:
           - {{direction: egress, protocol: udp, remote_ip_prefix: 10.2.0.0/24}}
           - {{direction: egress, protocol: tcp}}
           - {{direction: egress, ethertype: IPv6}}
-      - name: many
-        rules:
-{permits}    lines:
+    lines:
       - {{name: phone, number: 090-1234-5601, access: mobile, router: r, security_groups: [many, some]}}
       - {{name: modem, number: 090-1234-5602, access: mobile, uplink: internet, security_groups: [many, some]}}
 accesses:

@@ -98,7 +98,7 @@ impl Flows {
         let (first, is_turns) = (sides.first().context("no side")?, sides.len() == 2);
         let frame_bytes = first.frame.len();
         ensure!(sides.iter().all(|side| side.frame.len() == frame_bytes), "frames of two sizes");
-        let first = Layout::of(first)?.program(0, &devices)?;
+        let first = Layout::of(first)?.program(0, [low, high], &devices)?;
 
         let mut program = vec![
             bpf::load_word(bpf::R6, bpf::R1, bpf::XDP_DATA),
@@ -127,7 +127,7 @@ impl Flows {
         ]);
         program.extend(first);
         if let Some(second) = sides.get(1) {
-            program.extend(Layout::of(second)?.program(1, &devices)?);
+            program.extend(Layout::of(second)?.program(1, [low, high], &devices)?);
         } else {
             program.extend([bpf::mov(bpf::R0, DROP), bpf::exit()]);
         }
@@ -174,18 +174,22 @@ impl<'side> Layout<'side> {
         Ok(Self { side, l3, l4, is_v4, is_udp: protocol == 17 })
     }
 
-    fn program(&self, number: i32, devices: &Map) -> Result<Vec<Instruction>> {
+    fn program(&self, number: i32, values: [u32; 2], devices: &Map) -> Result<Vec<Instruction>> {
         let (words, _) = self.side.frame.as_chunks::<4>();
         let mut program: Vec<_> = (0..)
             .zip(words)
             .map(|(at, word)| bpf::store_word(bpf::R6, 4 * at, i32::from_ne_bytes(*word)))
             .collect();
         let [low, high] = self.side.vary;
-        for (register, field) in [(bpf::R8, low), (bpf::R9, high)] {
+        for ((register, field), values) in [(bpf::R8, low), (bpf::R9, high)].into_iter().zip(values)
+        {
             let at = self.at(field);
+            let first = u16::from_be_bytes(self.half(at));
+            let last = u32::from(first) + ((values - 1) << field.shift_bits());
+            ensure!(last <= u16::MAX.into(), "{values} values of {field:?} from {first} on");
             program.extend([
                 bpf::shift_left(register, field.shift_bits().try_into()?),
-                bpf::add(register, u16::from_be_bytes(self.half(at)).into()),
+                bpf::add(register, first.into()),
                 bpf::to_network(register),
                 bpf::store_half_of(bpf::R6, at.try_into()?, register),
             ]);
