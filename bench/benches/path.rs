@@ -31,8 +31,9 @@ const SOME: u32 = 1 << 14;
 const MILLION: u32 = 1 << 20;
 /// With a million flows, which ports alone do not tell apart.
 const SIZE_OF_MILLION: Size = Size { rules: 100, routes: 1 };
-/// Half-flows for a million flows.
-const LINES_OF_MILLION: u32 = 1 << 22;
+/// Half-flows for a million flows, four times as many as there are: of twice as many, two dozen
+/// flows found both their buckets full.
+const LINES_OF_MILLION: u32 = 1 << 23;
 /// Packets of known flows in a row that a peer needs a millisecond each for.
 const FRAMES_MIN: u32 = 1000;
 
