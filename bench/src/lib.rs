@@ -1,16 +1,16 @@
 //! How long does a packet take? What the benchmarks share.
 
+pub mod course;
 pub mod object;
+pub mod ours;
+pub mod peers;
 pub mod policies;
 pub mod prefixes;
 pub mod report;
-pub mod site;
-pub mod scene;
-pub mod ours;
-pub mod peers;
-pub mod course;
-pub mod turns;
 pub mod results;
+pub mod scene;
+pub mod site;
+pub mod turns;
 
 pub mod targets;
 
