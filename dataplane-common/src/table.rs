@@ -70,6 +70,8 @@ lent!(
     lpm::Path,
     lpm::Few,
     lpm::Map,
+    policy::Policy,
+    policy::Rule,
     classifier::Head,
     classifier::Row,
     classifier::Fork,
@@ -303,85 +305,3 @@ pub struct Tenant {
     pub flows_max: u32,
 }
 record!(Tenant, 8);
-
-/// A key of one version of the site, as a hash map holds it. Aligned, as it is built
-/// on the stack, where the verifier takes aligned accesses only.
-#[repr(C, align(8))]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Versioned<K> {
-    /// The key within the version.
-    pub key: K,
-    /// The version.
-    pub version: u32,
-    /// Zero.
-    pub zero: u32,
-}
-record!(Versioned<AttachmentKey>, 16);
-record!(Versioned<StationKey>, 24);
-record!(Versioned<LocationKey>, 32);
-record!(Versioned<policy::MemberKey>, 16);
-
-impl<K> Versioned<K> {
-    /// The key in this version.
-    #[inline(always)]
-    pub const fn new(key: K, version: u32) -> Self {
-        Self { key, version, zero: 0 }
-    }
-}
-
-/// A key of a trie: what has to be equal first, then the address, whose prefix
-/// counts. With the trie's own word in front (the length of the prefix), every
-/// address lies on a multiple of eight bytes, and goes there as two whole words.
-#[repr(C, packed(4))]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Prefixed<K: Prefix> {
-    /// The version.
-    pub version: u32,
-    /// What else has to be equal.
-    pub fixed: K::Fixed,
-    /// The address's words.
-    pub addr: [u64; 2],
-}
-record!(Prefixed<LocationKey>, 28);
-record!(Prefixed<PermitKey>, 36);
-
-/// A key of which the address may be a prefix.
-pub trait Prefix {
-    /// What stands before the address, in words.
-    type Fixed: Copy + PartialEq + Eq + core::hash::Hash + core::fmt::Debug;
-    /// The two parts. The family stands before the address, for `::/0` holds every
-    /// address of 16 bytes, but none of IPv4.
-    fn split(&self) -> (Self::Fixed, Addr);
-}
-
-impl Prefix for LocationKey {
-    type Fixed = [u32; 2];
-    #[inline(always)]
-    fn split(&self) -> (Self::Fixed, Addr) {
-        ([self.zone, self.addr.family()], self.addr)
-    }
-}
-
-impl Prefix for PermitKey {
-    type Fixed = [u32; 4];
-    #[inline(always)]
-    fn split(&self) -> (Self::Fixed, Addr) {
-        let [a, b, c, d, e, f] = self.mac.0;
-        let mac = [u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, 0, 0])];
-        ([self.endpoint, mac[0], mac[1], self.addr.family()], self.addr)
-    }
-}
-
-impl<K: Prefix> Prefixed<K> {
-    /// Bits of a key before its address.
-    pub const FIXED_BITS: u32 = Self::BITS - 128;
-    /// Bits of a key whose address counts whole.
-    pub const BITS: u32 = size_of::<Self>() as u32 * 8;
-
-    /// The key in this version.
-    #[inline(always)]
-    pub fn new(key: &K, version: u32) -> Self {
-        let (fixed, addr) = key.split();
-        Self { version, fixed, addr: addr.words() }
-    }
-}

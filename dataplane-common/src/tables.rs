@@ -6,13 +6,14 @@ use crate::stop::Stop;
 use crate::table::{
     Attachment, AttachmentEntry, AttachmentKey, Location, LocationEntry, LocationKey, PermitKey,
     PermitsEntry, Station, StationEntry, StationKey, Tenant,
+    classifier::Asked,
     datagram::Datagram,
     endpoint::Endpoint,
     flow::{FlowCold, FlowLine, FlowMore},
     heap::{Heap, List},
     lpm,
     next_hop::{NextHop, Output, output_kind},
-    policy::{MemberKey, Policy, Rule},
+    policy::{self, Policy, Rule},
     root::{More, Root},
     route::Route,
     zone::{FloodPort, Zone},
@@ -116,14 +117,31 @@ pub trait Tables: Heap {
         self.root()?.tenants.get(self, id)
     }
     /// The record of a policy.
-    fn policy(&self, id: u32) -> Option<&Policy>;
-    /// The first of `count` rules from `first` on for which `matches` holds.
-    fn find_rule(
-        &self,
-        first: u32,
-        count: u32,
-        matches: impl FnMut(&Rule) -> bool,
-    ) -> Option<&Rule>;
+    #[inline(always)]
+    fn policy(&self, id: u32) -> Option<&Policy> {
+        self.more()?.policies.get(self, id)
+    }
+    /// The id of the first rule that permits what is asked, of the policy's for one direction.
+    #[inline(always)]
+    fn permits(&self, rules: [u32; 2], asked: &Asked) -> Option<u32> {
+        match self.first_rule(of_family(rules, &asked.addr), asked) {
+            0 => None,
+            id => Some(id),
+        }
+    }
+    /// Does `matches` hold for one of the host's rules?
+    #[inline(always)]
+    fn has_rule(&self, rules: List, mut matches: impl FnMut(&Rule) -> bool) -> bool {
+        let mut is_found = false;
+        let found = &mut is_found;
+        let max = policy::HOST_RULES_MAX;
+        self.each(if rules.count < max { rules.count } else { max }, move |index| {
+            let Some(rule) = rules.get(self, index) else { return false };
+            *found = matches(rule);
+            !*found
+        });
+        is_found
+    }
     /// Shows `visit` each of `count` ports from `first` on.
     #[inline(always)]
     fn each_flood_port(&self, first: u32, count: u32, mut visit: impl FnMut(&FloodPort)) {
@@ -137,10 +155,6 @@ pub trait Tables: Heap {
             })
         });
     }
-    /// Is the endpoint in the set?
-    fn is_member(&self, key: &MemberKey) -> bool;
-    /// Is the address in the address group?
-    fn is_in_group(&self, set: u32, addr: &Addr) -> bool;
 
     /// The size of the flow table in lines: a power of two.
     fn flow_lines(&self) -> u32;

@@ -1,9 +1,13 @@
 //! Compiled tables, as programs read them.
 #![expect(unsafe_code, reason = "the kernel finds a function that it verifies once by its name")]
 
-use dataplane_common::table::{
-    heap::{Heap, Line},
-    lpm,
+use dataplane_common::{
+    addr::Addr,
+    table::{
+        classifier::{self, Asked},
+        heap::{Heap, Line},
+        lpm,
+    },
 };
 
 use crate::{maps::HEAP, words::known};
@@ -19,6 +23,19 @@ impl Heap for KernelHeap {
         // arithmetic on map_value_or_null prohibited, null-check it first").
         Some(known(line))
     }
+
+    #[inline(always)]
+    fn longest(&self, table: u32, high: u64, low: u64) -> u32 {
+        sekisho_longest(table, high, low)
+    }
+
+    #[inline(always)]
+    fn first_rule(&self, table: u32, asked: &Asked) -> u32 {
+        let [high, low] = asked.addr.words();
+        let service = u32::from(asked.protocol) << 16 | u32::from(asked.port);
+        let whose = asked.class << 1 | u32::from(asked.lines_only);
+        sekisho_first_rule(table, high, low, service, whose)
+    }
 }
 
 /// The value of the longest prefix. With a name that others may use, and numbers alone in and
@@ -28,4 +45,25 @@ impl Heap for KernelHeap {
 #[inline(never)]
 pub extern "C" fn sekisho_longest(table: u32, high: u64, low: u64) -> u32 {
     lpm::longest(&KernelHeap, table, [high, low])
+}
+
+/// The first rule of a policy, likewise. A function takes five numbers at most: `service` is
+/// the protocol and the port, `whose` the class and, lowest, whether lines count alone.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sekisho_first_rule(
+    table: u32,
+    high: u64,
+    low: u64,
+    service: u32,
+    whose: u32,
+) -> u32 {
+    let asked = Asked {
+        protocol: (service >> 16) as u8,
+        port: service as u16,
+        addr: Addr::from_words([high, low]),
+        class: whose >> 1,
+        lines_only: whose & 1 != 0,
+    };
+    classifier::find(&KernelHeap, table, &asked).unwrap_or(0)
 }

@@ -1,26 +1,22 @@
 //! Where do the tables lie?
 //!
-//! A *version* of the site lies in the heap, in objects that nobody changes; policies and
-//! groups lie in maps whose keys end with the version, or in one half of an array (even and
-//! odd versions). Userland writes the next version beside the one in force and then stores
-//! its number, and where it begins, in [`ROOT`]; a packet reads that word once. Flows and
-//! counters are of no version.
+//! A *version* of the site lies in the heap, in objects that nobody changes. Userland writes
+//! the next version beside the one in force and then stores its number, and where it begins,
+//! in [`ROOT`]; a packet reads that word once. Flows and counters are of no version.
 #![expect(unsafe_code, reason = "what the loader writes is found by its name")]
 
 use aya_ebpf::{
     Global,
     macros::map,
-    maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf},
+    maps::{Array, PerCpuArray, RingBuf},
 };
 use dataplane_common::{
     Work, limits,
     stop::STOPS_STRIDE,
     table::{
-        LocationKey, Prefixed, Versioned,
         datagram::{Datagram, PARKED_BYTES_MAX, Parked},
         flow::{FlowCold, FlowLine, FlowMore},
         heap::Line,
-        policy::{MemberKey, Policy, Rule},
         total::{Intent, TOTALS_MAX, Total},
     },
     tables::{COUNTERS, NOTES_MAX, Note, SHARES, Tally},
@@ -29,8 +25,6 @@ use dataplane_common::{
 
 /// BPF_F_MMAPABLE: userland reads and writes the array through a mapping.
 const MAPPED: u32 = 1 << 10;
-/// BPF_F_NO_PREALLOC: entries are made as they are needed.
-const ON_DEMAND: u32 = 1;
 
 /// The version in force ([`dataplane_common::table::root::InForce`]).
 #[map]
@@ -39,18 +33,6 @@ pub static ROOT: Array<Word64> = Array::with_max_entries(1, MAPPED);
 /// What compiled tables lie in.
 #[map]
 pub static HEAP: Array<Line> = Array::with_max_entries(limits::HEAP_LINES, MAPPED);
-
-#[map]
-pub static MEMBERS: HashMap<Versioned<MemberKey>, u32> =
-    HashMap::with_max_entries(2 * limits::MEMBERS_MAX, ON_DEMAND);
-#[map]
-pub static GROUP_PREFIXES: LpmTrie<Prefixed<LocationKey>, u32> =
-    LpmTrie::with_max_entries(2 * limits::GROUP_PREFIXES_MAX, ON_DEMAND);
-
-#[map]
-pub static POLICIES: Array<Policy> = Array::with_max_entries(2 * limits::POLICIES_MAX, MAPPED);
-#[map]
-pub static RULES: Array<Rule> = Array::with_max_entries(2 * limits::RULES_MAX, MAPPED);
 
 /// All sized by the loader to [`FLOW_LINES`].
 #[map]

@@ -1,21 +1,15 @@
 //! What does a packet find in the tables?
 #![expect(unsafe_code, reason = "map values are reached through the kernel's pointers")]
 
-use aya_ebpf::{
-    helpers::{bpf_jiffies64, bpf_ktime_get_coarse_ns},
-    maps::{Array, HashMap, LpmTrie, lpm_trie::Key},
-};
+use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_coarse_ns};
 use dataplane_common::{
     Stop, Tables, Work,
-    addr::Addr,
-    limits,
     stop::STOPS_STRIDE,
     table::{
-        LocationKey, Prefix, Prefixed, Versioned,
+        classifier::Asked,
         datagram::Datagram,
         flow::{FlowCold, FlowLine, FlowMore},
         heap::{Heap, Line},
-        policy::{self, MemberKey, Policy, Rule},
         root::{InForce, More, Root},
     },
     tables::{COUNTERS, Counter, Heard, NOTES_MAX, Note, Rate, Share},
@@ -24,11 +18,11 @@ use dataplane_common::{
 };
 
 use crate::{
-    heap::{KernelHeap, sekisho_longest},
+    heap::KernelHeap,
     maps::{
         AGAIN, CLAIMS, COPIES, COUNTS, DATAGRAMS, FLOW_LINES, FLOWS, FLOWS_COLD, FLOWS_MORE,
-        FLOWS_OF_TENANT, GROUP_PREFIXES, HEARD, HEARD_AT, MEMBERS, NOTES, POLICIES, REPORTS, ROOT,
-        RULES, SECRET_HIGH, SECRET_LOW, SHARES_OF_TENANT, STOPS, TICK_NS, TRACE,
+        FLOWS_OF_TENANT, HEARD, HEARD_AT, NOTES, REPORTS, ROOT, SECRET_HIGH, SECRET_LOW,
+        SHARES_OF_TENANT, STOPS, TICK_NS, TRACE,
     },
     words::{add, add32, each, swap, swap32},
 };
@@ -82,15 +76,6 @@ impl KernelTables {
         self.in_force
     }
 
-    /// This version's element of an array that holds two versions of `max` each.
-    #[inline(always)]
-    fn element<'t, T>(&self, array: &'t Array<T>, id: u32, max: u32) -> Option<&'t T> {
-        if id >= max {
-            return None;
-        }
-        array.get(if self.in_force.version & 1 == 0 { id } else { id + max })
-    }
-
     /// May so many more be made now? Noted, unless it is only asked, or another CPU was faster.
     #[inline(always)]
     fn may(&self, due: &Word64, rate: Rate, count: u32) -> bool {
@@ -102,37 +87,6 @@ impl KernelTables {
             Some(new) => swap(due, old, new),
             None => false,
         }
-    }
-
-    #[inline(always)]
-    fn find<'t, K, V>(&self, map: &'t HashMap<Versioned<K>, V>, key: K) -> Option<&'t V> {
-        let key = Versioned::new(key, self.in_force.version);
-        // SAFETY: an entry of the version in force is not changed, and not removed
-        // before a grace period after the version has ended.
-        unsafe { map.get(&key) }
-    }
-
-    #[inline(always)]
-    fn longest<'t, V>(
-        &self,
-        trie: &'t LpmTrie<Prefixed<LocationKey>, V>,
-        zone: u32,
-        addr: &Addr,
-    ) -> Option<&'t V> {
-        let key = LocationKey { addr: *addr, zone, zero: 0 };
-        trie.get(&Aligned::new(&key, self.in_force.version).0)
-    }
-}
-
-/// A trie's key on the stack, where the verifier takes aligned accesses only
-/// ("misaligned stack access"); aya's own is packed.
-#[repr(C, align(8))]
-struct Aligned<K: Prefix>(Key<Prefixed<K>>);
-
-impl<K: Prefix> Aligned<K> {
-    #[inline(always)]
-    fn new(key: &K, version: u32) -> Self {
-        Self(Key::new(Prefixed::<K>::BITS, Prefixed::new(key, version)))
     }
 }
 
@@ -152,7 +106,12 @@ impl Heap for KernelTables {
 
     #[inline(always)]
     fn longest(&self, table: u32, high: u64, low: u64) -> u32 {
-        sekisho_longest(table, high, low)
+        KernelHeap.longest(table, high, low)
+    }
+
+    #[inline(always)]
+    fn first_rule(&self, table: u32, asked: &Asked) -> u32 {
+        KernelHeap.first_rule(table, asked)
     }
 }
 
@@ -175,43 +134,6 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn more(&self) -> Option<&More> {
         Some(KernelHeap.line(self.in_force.root + 1)?.record(0))
-    }
-
-    #[inline(always)]
-    fn policy(&self, id: u32) -> Option<&Policy> {
-        self.element(&POLICIES, id, limits::POLICIES_MAX)
-    }
-
-    #[inline(always)]
-    fn find_rule(
-        &self,
-        first: u32,
-        count: u32,
-        mut matches: impl FnMut(&Rule) -> bool,
-    ) -> Option<&Rule> {
-        let mut found = None;
-        let result = &mut found;
-        let count = if count < policy::RULES_MAX { count } else { policy::RULES_MAX };
-        each(count, move |index| {
-            let index = first + index;
-            let Some(rule) = self.element(&RULES, index, limits::RULES_MAX) else { return false };
-            let is_match = matches(rule);
-            if is_match {
-                *result = Some(index);
-            }
-            !is_match
-        });
-        self.element(&RULES, found?, limits::RULES_MAX)
-    }
-
-    #[inline(always)]
-    fn is_member(&self, key: &MemberKey) -> bool {
-        self.find(&MEMBERS, *key).is_some()
-    }
-
-    #[inline(always)]
-    fn is_in_group(&self, set: u32, addr: &Addr) -> bool {
-        self.longest(&GROUP_PREFIXES, set, addr).is_some()
     }
 
     #[inline(always)]

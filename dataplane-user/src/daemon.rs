@@ -213,7 +213,7 @@ impl Daemon {
             let wanted = needs::now(&self.options, &site, &now, &refused);
             check_lifeline(&site, &wanted, &now, &asker)?;
             self.dataplane.may_attach(&wanted)?;
-            self.dataplane.may_install(&compiled.image)?;
+            put::prepare(&mut self.dataplane, &compiled)?;
             warnings.extend(needs::absent(&site, &now, &waited));
             Vec::new()
         } else {

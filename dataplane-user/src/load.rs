@@ -30,7 +30,6 @@ mod heard;
 mod held;
 mod hook;
 mod kernel;
-mod keyed;
 mod links;
 mod log;
 mod mapping;
@@ -329,12 +328,19 @@ impl Dataplane {
 
     /// Puts an image in force, for every packet that begins after the call.
     pub fn install(&mut self, image: &Image) -> Result<Installed, Error> {
-        self.tables.install(image)
+        self.tables.prepare(image)?;
+        self.tables.commit()
     }
 
-    /// Refuses what [`install`](Self::install) would, and writes nothing.
-    pub fn may_install(&self, image: &Image) -> Result<(), Error> {
-        check::check(image)
+    /// Lays an image out beside what is in force, or refuses it; [`commit`](Self::commit) puts
+    /// it in force. Is exactly this in force already?
+    pub fn prepare(&mut self, image: &Image) -> Result<bool, Error> {
+        self.tables.prepare(image)
+    }
+
+    /// Puts in force what was prepared last.
+    pub fn commit(&mut self) -> Result<Installed, Error> {
+        self.tables.commit()
     }
 
     /// How large the tables were made.
@@ -355,18 +361,19 @@ impl Dataplane {
         self.tables.is_whole()
     }
 
-    /// Is exactly this in force, as the kernel has it?
-    pub fn is_in_force(&mut self, image: &Image) -> Result<bool, Error> {
-        self.tables.is_in_force(image)
-    }
-
     /// How full the heap is that compiled tables lie in.
     #[must_use]
     pub fn room(&self) -> Room {
         self.tables.room()
     }
 
-    /// The image in force, as the kernel has it, but for prefixes.
+    /// The highest number that a rule in force has.
+    #[must_use]
+    pub fn rule_max(&self) -> u32 {
+        self.tables.rule_max()
+    }
+
+    /// The image in force, as the kernel has it, but for prefixes and rules.
     pub fn read_back(&self) -> Result<Image, Error> {
         self.tables.read_back()
     }

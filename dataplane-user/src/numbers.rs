@@ -72,7 +72,7 @@ pub fn read(place: &Place, dataplane: &Dataplane) -> anyhow::Result<Known> {
     let path = place.numbers_file(version);
     let (own, other) = (read_file(&path)?, read_file(&place.numbers_file(version ^ 1))?);
     let (file, why) = choose(version, own, other);
-    let mut ids = Ids::beyond(newest(&image));
+    let mut ids = Ids::beyond(newest(&image, dataplane.rule_max()));
     let (mut neighbours, mut held) = (Neighbours::new(), Held::new());
     if let Some(file) = file {
         if why.is_none() {
@@ -119,14 +119,11 @@ fn choose(
 }
 
 /// The highest generation and rule number in force.
-fn newest(image: &Image) -> Newest {
+fn newest(image: &Image, rule: u32) -> Newest {
     let endpoints = image.endpoints.iter().map(|endpoint| endpoint.generation);
     let zones = image.zones.iter().map(|zone| zone.generation);
     let policies = image.policies.iter().map(|policy| policy.generation);
-    Newest {
-        generation: endpoints.chain(zones).chain(policies).max().unwrap_or(0),
-        rule: image.rules.iter().map(|rule| rule.id).max().unwrap_or(0),
-    }
+    Newest { generation: endpoints.chain(zones).chain(policies).max().unwrap_or(0), rule }
 }
 
 #[cfg(test)]

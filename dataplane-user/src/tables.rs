@@ -10,6 +10,8 @@ pub mod index;
 pub mod layout;
 pub mod lpm;
 
+pub(crate) mod prefixes;
+
 pub use host::HostTables;
-pub use image::Image;
+pub use image::{Image, Policy};
 pub use lpm::Lpm;

@@ -14,13 +14,13 @@ use dataplane_common::{
         endpoint::{Endpoint, kind},
         location,
         next_hop::{NextHop, Output, output_kind, state},
-        policy::{ANY_PROTOCOL, Policy, Rule, family, remote},
+        policy::{ANY_PROTOCOL, Rule, family, remote},
         route::{Hop, Route, kind as route_kind},
         zone::{FloodPort, Zone},
     },
     work::flags,
 };
-use dataplane_user::tables::Image;
+use dataplane_user::tables::{Image, Policy};
 
 use crate::build::ip;
 
@@ -305,6 +305,7 @@ impl World {
 
     /// The host has these addresses on a link, and speaks all protocols of the link itself.
     pub fn host(&mut self, link: End, addrs: &[&str], policy: u32) {
+        self.image.policies[policy as usize].is_host = true;
         for addr in addrs {
             self.route(link.zone, addr, to(route_kind::HOST, policy));
         }
@@ -351,6 +352,7 @@ impl World {
                 egress_count: egress.len() as u32,
                 ingress_first,
                 ingress_count: ingress.len() as u32,
+                is_host: false,
             },
         )
     }

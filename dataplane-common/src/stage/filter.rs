@@ -9,10 +9,10 @@ use super::exempt;
 use crate::addr::Addr;
 use crate::stop::Stop;
 use crate::table::PermitKey;
+use crate::table::classifier::Asked;
 use crate::table::endpoint::{Endpoint, kind};
 use crate::table::flow::action;
-use crate::table::policy::MemberKey;
-use crate::table::policy::{ANY_PROTOCOL, Policy, Rule, family, flags, remote};
+use crate::table::policy::{Policy, flags};
 use crate::tables::{Note, Tables, note};
 use crate::work::{Leg, leg as leg_flags};
 
@@ -33,18 +33,27 @@ pub fn egress<T: Tables>(t: &T, leg: &mut Leg) -> Result<(), Stop> {
     // A group has its members' addresses and address pairs, and no more of what can be
     // reached by way of them.
     let is_member = leg.flags & leg_flags::VIA == 0 || is_pair(t, leg);
-    let receiver = if is_member { leg.receiver } else { 0 };
-    let key = leg.key;
-    let port = u16::from_be_bytes(key.dst_port);
-    let rule = t.find_rule(policy.egress_first, policy.egress_count, |rule| {
-        matches(t, rule, key.protocol, port, &key.dst, receiver)
-    });
-    let Some(rule) = rule else {
+    let class = if is_member { class_of(receiver, sender.tenant) } else { 0 };
+    let asked = Asked { class, ..asked(leg, leg.key.dst) };
+    let Some(rule) = t.permits(policy.egress, &asked) else {
         return if ALLOW_ALL { Ok(()) } else { Err(Stop::EgressDenied) };
     };
-    leg.rule_egress = rule.id;
-    t.note(Note { what: note::EGRESS, id: rule.id, detail: sender.policy, zero: 0 });
+    leg.rule_egress = rule;
+    t.note(Note { what: note::EGRESS, id: rule, detail: sender.policy, zero: 0 });
     Ok(())
+}
+
+/// What the rules are asked of a leg whose remote has this address.
+#[inline(always)]
+fn asked(leg: &Leg, addr: Addr) -> Asked {
+    let port = u16::from_be_bytes(leg.key.dst_port);
+    Asked { protocol: leg.key.protocol, port, addr, class: 0, lines_only: false }
+}
+
+/// The remote's class among those of the rules' tenant: others are in none of its groups.
+#[inline(always)]
+const fn class_of(remote: &Endpoint, tenant: u32) -> u32 {
+    if remote.tenant == tenant { remote.class } else { 0 }
 }
 
 /// Is the destination an address of the port that is the next hop on the way there?
@@ -68,48 +77,17 @@ pub fn ingress<T: Tables>(t: &T, leg: &mut Leg) -> Result<(), Stop> {
         return if is_line_to_line && !ALLOW_ALL { Err(Stop::LineToLine) } else { Ok(()) };
     }
     let policy = t.policy(receiver.policy).ok_or(Stop::TableMissing)?;
-    let (protocol, src, sender) = (leg.key.protocol, leg.key.src, leg.sender);
-    let port = u16::from_be_bytes(leg.key.dst_port);
-    let rule = t.find_rule(policy.ingress_first, policy.ingress_count, |rule| {
-        (!is_line_to_line || rule.remote == remote::LINES)
-            && matches(t, rule, protocol, port, &src, sender)
-    });
-    let Some(rule) = rule else {
+    let class = class_of(sender, receiver.tenant);
+    let asked = Asked { class, lines_only: is_line_to_line, ..asked(leg, leg.key.src) };
+    let Some(rule) = t.permits(policy.ingress, &asked) else {
         if ALLOW_ALL {
             return Ok(());
         }
         return Err(if is_line_to_line { Stop::LineToLine } else { Stop::IngressDenied });
     };
-    leg.rule_ingress = rule.id;
-    t.note(Note { what: note::INGRESS, id: rule.id, detail: receiver.policy, zero: 0 });
+    leg.rule_ingress = rule;
+    t.note(Note { what: note::INGRESS, id: rule, detail: receiver.policy, zero: 0 });
     Ok(())
-}
-
-/// Does the rule permit it? `port` is the destination port, or ICMP type and code.
-#[inline(always)]
-pub(crate) fn matches<T: Tables>(
-    t: &T,
-    rule: &Rule,
-    protocol: u8,
-    port: u16,
-    addr: &Addr,
-    endpoint: u32,
-) -> bool {
-    let family = if addr.is_v4() { family::V4 } else { family::V6 };
-    if rule.family != family
-        || rule.protocol != ANY_PROTOCOL && rule.protocol != u16::from(protocol)
-        || port < rule.low
-        || port > rule.high
-    {
-        return false;
-    }
-    match rule.remote {
-        remote::ANY => true,
-        remote::PREFIX => addr.is_within(&rule.prefix, rule.prefix_bits as u8),
-        remote::ADDRESSES => t.is_in_group(rule.set, addr),
-        remote::MEMBERS | remote::LINES => t.is_member(&MemberKey { set: rule.set, endpoint }),
-        _ => false,
-    }
 }
 
 /// What the two policies make of state: none at all, or a judgement each time.

@@ -55,7 +55,9 @@ pub fn date<T: Tables>(t: &T, leg: &mut Leg) {
     leg.stamp = stamp(t, first, second);
 }
 
-/// The sum of the epochs of all tenants that a flow concerns.
+/// The sum of the epochs of both ends' tenants, also where they are one. Where anything ceases
+/// to be, every tenant gets an epoch that none had before: so the sum of any two is then above
+/// the sum of any two before, whoever has a number by now that was one of the flow's.
 #[inline(always)]
 fn epoch<T: Tables>(t: &T, first: &Endpoint, second: &Endpoint) -> u32 {
     sum(t, first.tenant, second.tenant)
@@ -64,7 +66,7 @@ fn epoch<T: Tables>(t: &T, first: &Endpoint, second: &Endpoint) -> u32 {
 #[inline(always)]
 fn sum<T: Tables>(t: &T, first: u32, second: u32) -> u32 {
     let of = |id| t.tenant(id).map_or(0, |tenant| tenant.epoch);
-    if first == second { of(first) } else { of(first).wrapping_add(of(second)) }
+    of(first).wrapping_add(of(second))
 }
 
 /// The generations of two endpoints, of their policies, and of every zone in which

@@ -4,11 +4,11 @@
 //! may come to it, and the protocols of the link itself. That is passed up to the host's
 //! own stack, unchanged. No state is kept: what the host sends is not seen here.
 
-use super::{admit, emit, filter, route};
+use super::{admit, emit, route};
 use crate::addr::Addr;
 use crate::packet::Packet;
 use crate::stop::Stop;
-use crate::table::policy::rule_flags;
+use crate::table::policy::{ANY_PROTOCOL, Rule, family, remote, rule_flags};
 use crate::table::route::kind as route_kind;
 use crate::tables::{Counter, Note, Tables, note};
 use crate::wire::ethernet;
@@ -58,13 +58,24 @@ pub fn judge<T: Tables>(t: &T, w: &mut Work) -> Result<bool, Stop> {
     let policy = t.policy(own.zone).ok_or(Stop::TableMissing)?;
     let (key, is_opening) = (w.key, w.is(flags::TCP) && w.tcp_flags & (SYN | ACK) == SYN);
     let (src, dst) = (u16::from_be_bytes(key.src_port), u16::from_be_bytes(key.dst_port));
-    let rule = t.find_rule(policy.ingress_first, policy.ingress_count, |rule| {
+    let is_permitted = t.has_rule(policy.host, |rule| {
         let is_answer = rule.flags & rule_flags::ANSWERS != 0;
         let port = if is_answer { src } else { dst };
         // An answer opens no connection.
-        !(is_answer && is_opening) && filter::matches(t, rule, key.protocol, port, &key.src, 0)
+        !(is_answer && is_opening) && matches(rule, key.protocol, port, &key.src)
     });
-    rule.map(|_| true).ok_or(Stop::HostDenied)
+    if is_permitted { Ok(true) } else { Err(Stop::HostDenied) }
+}
+
+/// Is it what the rule says? `port` is the port that it is about.
+#[inline(always)]
+fn matches(rule: &Rule, protocol: u8, port: u16, addr: &Addr) -> bool {
+    let family = if addr.is_v4() { family::V4 } else { family::V6 };
+    rule.family == family
+        && (rule.protocol == ANY_PROTOCOL || rule.protocol == u16::from(protocol))
+        && port >= rule.low
+        && port <= rule.high
+        && (rule.remote == remote::ANY || addr.is_within(&rule.prefix, rule.prefix_bits as u8))
 }
 
 /// It goes up to the host as it came.

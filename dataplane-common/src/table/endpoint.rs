@@ -27,8 +27,11 @@ pub struct Endpoint {
     pub next_hop: u32,
     /// The line's or uplink's owner number; ports have [`super::Station`]s.
     pub owner: u32,
+    /// Which of its tenant's groups and line groups it is in, as far as rules name them: a
+    /// [class](super::classifier::Asked::class).
+    pub class: u32,
     /// Zero.
-    pub zero: [u32; 6],
+    pub zero: [u32; 5],
 }
 record!(Endpoint, 64);
 

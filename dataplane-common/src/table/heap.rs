@@ -5,7 +5,11 @@
 //! belongs to nobody, so that 0 names no object.
 #![expect(unsafe_code, reason = "records are lent out of lines as they lie there")]
 
-use super::{Record, lpm};
+use super::{
+    Record,
+    classifier::{self, Asked},
+    lpm,
+};
 
 /// A cache line of the heap.
 #[repr(C, align(64))]
@@ -29,6 +33,12 @@ pub trait Heap {
     #[inline(always)]
     fn longest(&self, table: u32, high: u64, low: u64) -> u32 {
         lpm::longest(self, table, [high, low])
+    }
+    /// The id of the first rule that permits what is asked, or 0 ([`classifier::find`]). In the
+    /// kernel it is a function of its own, too.
+    #[inline(always)]
+    fn first_rule(&self, table: u32, asked: &Asked) -> u32 {
+        classifier::find(self, table, asked).unwrap_or(0)
     }
 }
 

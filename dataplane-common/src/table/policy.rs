@@ -1,6 +1,6 @@
 //! Policies and rules: what is permitted?
 
-use super::record;
+use super::{heap::List, record};
 use crate::addr::Addr;
 
 /// The rules of an endpoint, both directions: the union of its security groups.
@@ -11,16 +11,14 @@ pub struct Policy {
     pub generation: u32,
     /// [`flags`].
     pub flags: u32,
-    /// Where its egress rules begin.
-    pub egress_first: u32,
-    /// How many they are.
-    pub egress_count: u32,
-    /// Where its ingress rules begin.
-    pub ingress_first: u32,
-    /// How many they are.
-    pub ingress_count: u32,
+    /// Its [classifiers](super::classifier) of egress rules, of IPv4 and IPv6.
+    pub egress: [u32; 2],
+    /// Those of ingress rules.
+    pub ingress: [u32; 2],
+    /// Of an address of the host's: [`Rule`]s, which are looked at one by one.
+    pub host: List,
 }
-record!(Policy, 24);
+record!(Policy, 32);
 
 /// What is special about a policy.
 pub mod flags {
@@ -34,8 +32,8 @@ pub mod rule_flags {
     pub const ANSWERS: u32 = 1;
 }
 
-/// Rules of one policy and direction at most.
-pub const RULES_MAX: u32 = 1024;
+/// Rules for one address of the host's at most.
+pub const HOST_RULES_MAX: u32 = 1024;
 
 /// An allow rule. What it does not name, it does not ask.
 #[repr(C)]
@@ -61,8 +59,10 @@ pub struct Rule {
     pub prefix_bits: u32,
     /// [`rule_flags`].
     pub flags: u32,
+    /// Zero.
+    pub zero: [u32; 6],
 }
-record!(Rule, 40);
+record!(Rule, 64);
 
 /// [`Rule::protocol`] of a rule for every protocol.
 pub const ANY_PROTOCOL: u16 = 0x100;

@@ -45,8 +45,12 @@ pub struct More {
     /// [`Extent`]: every object of the version but the list itself and these two lines. So a
     /// process that comes anew knows what is free.
     pub extents: List,
+    /// [`super::policy::Policy`].
+    pub policies: List,
+    /// The highest number that a rule of the version has.
+    pub rule_max: u32,
     /// Zero.
-    pub zero: [u32; 8],
+    pub zero: [u32; 5],
 }
 record!(More, 64);
 const _: () = assert!(size_of::<Root>() == LINE_BYTES && size_of::<More>() == LINE_BYTES);

@@ -27,7 +27,7 @@ limits! {
     ADDRESS_PAIRS_PER_PORT = 10, "allowed address pairs of a port";
     GROUPS_PER_PORT = 16, "security groups of a port or line";
     GROUPS_PER_TENANT = 64, "security groups of a tenant";
-    RULES_PER_POLICY = 1000, "rules of a port's or line's security groups";
+    RULES_PER_POLICY = 100_000, "rules of a port's or line's security groups";
     PREFIXES_PER_ADDRESS_GROUP = 10_000, "addresses of an address group";
     INTERFACES_PER_ROUTER = 256, "interfaces of a router";
     ROUTES_PER_ROUTER = 1024, "routes of a router";

@@ -42,7 +42,7 @@ pub struct Options {
     /// Serve Prometheus metrics at this address as well (http://ADDRESS/metrics)
     #[arg(long, value_name = "ADDRESS:PORT")]
     metrics: Option<String>,
-    /// Half-flows that there is room for, a power of two (192 bytes each)
+    /// Half-flows that there is room for, a power of two (160 bytes each)
     #[arg(long, value_name = "N", default_value_t = limits::FLOW_LINES)]
     flows: u32,
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use dataplane_common::table::{
     LocationKey,
-    policy::{ANY_PROTOCOL, MemberKey, Policy, Rule, family, flags, remote, rule_flags},
+    policy::{ANY_PROTOCOL, MemberKey, Rule, family, flags, remote, rule_flags},
 };
 
 use super::{Builder, Kind, prefix, put};
@@ -14,6 +14,7 @@ use crate::model::{
     LineIx, Match, Remote, TenantIx,
 };
 use crate::protocol;
+use crate::tables::Policy;
 
 /// The address groups' prefixes.
 pub(super) fn address_groups(b: &mut Builder<'_>) {
@@ -52,6 +53,7 @@ pub(super) fn of(b: &mut Builder<'_>, tenant: TenantIx, groups: &[GroupIx]) -> u
         egress_count,
         ingress_first,
         ingress_count,
+        is_host: false,
     };
     put(&mut b.image.policies, id, policy);
     id
@@ -87,7 +89,8 @@ pub(super) fn of_host(b: &mut Builder<'_>, name: &str, address: IpAddr, host: &H
     }
     let ingress_count = b.image.rules.len() as u32 - ingress_first;
     let generation = b.generation(Kind::Policy, id, 0, format!("{:?}", host.entries));
-    let policy = Policy { generation, ingress_first, ingress_count, ..Policy::default() };
+    let policy =
+        Policy { generation, ingress_first, ingress_count, is_host: true, ..Policy::default() };
     put(&mut b.image.policies, id, policy);
     id
 }

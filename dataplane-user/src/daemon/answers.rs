@@ -104,8 +104,6 @@ impl Daemon {
             numbered("next_hops", Kind::NextHop, limits::NEXT_HOPS_MAX),
             numbered("policies", Kind::Policy, limits::POLICIES_MAX),
             fill("rules", image.rules.len(), limits::RULES_MAX),
-            fill("members", image.members.len(), limits::MEMBERS_MAX),
-            fill("group_prefixes", image.group_prefixes.len(), limits::GROUP_PREFIXES_MAX),
         ])
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 
 use super::{Asker, File, InForce, Lifeline, Neighbourhood, Options, needs, warn};
 use crate::{
@@ -10,6 +10,7 @@ use crate::{
     load::{self, Attach, Attached, Dataplane, Interfaces},
     model::Site,
     numbers,
+    tables::classifier,
 };
 
 /// What putting a site in force works with.
@@ -34,7 +35,7 @@ impl Put<'_> {
         let Self { options, dataplane, neighbours } = self;
         // What does not fit is refused before anything is touched.
         let tried = compile::compile(&site, &neighbours.facts(options, &[]), before);
-        dataplane.may_install(&tried.image)?;
+        prepare(dataplane, &tried)?;
         // What was refused belongs to whose interfaces they were.
         dataplane.fold_refused(|ifindex| before.tenant_at(ifindex))?;
         let known: Vec<_> = dataplane.attached().map(str::to_owned).collect();
@@ -110,9 +111,7 @@ impl Put<'_> {
         let held = neighbours.claims.held_in(site);
         let facts = Facts { claims: held.clone(), ..neighbours.facts(options, attached) };
         let mut compiled = compile::compile(site, &facts, before);
-        dataplane.may_install(&compiled.image)?;
-        // As it is in force already, in the kernel and not only in our memory.
-        let is_same = dataplane.is_in_force(&compiled.image)?;
+        let is_same = prepare(dataplane, &compiled)?;
         if is_same {
             compiled.version = in_force;
         }
@@ -123,7 +122,7 @@ impl Put<'_> {
         dataplane.begin_counting(&tenants, &new, &compiled.interfaces_of(&new))?;
         dataplane.forget_rules(|rule| !compiled.ids.has(Kind::Rule, rule));
         if !is_same {
-            dataplane.install(&compiled.image)?;
+            dataplane.commit()?;
         }
         neighbours.claims.follow(site);
         if !is_same {
@@ -131,6 +130,28 @@ impl Put<'_> {
         }
         Ok(compiled)
     }
+}
+
+/// Lays the next version out, or refuses it. Is it in force already?
+pub fn prepare(dataplane: &mut Dataplane, compiled: &Compiled) -> anyhow::Result<bool> {
+    dataplane.prepare(&compiled.image).map_err(|error| named(error, compiled))
+}
+
+/// An error with the names of what it is about.
+fn named(error: load::Error, compiled: &Compiled) -> anyhow::Error {
+    let load::Error::Policy { policy, source } = &error else { return error.into() };
+    let name = |kind, id| compiled.ids.name(kind, id).to_owned();
+    let rules = match &**source {
+        classifier::Error::TooLarge { rules, .. } => rules.as_slice(),
+        classifier::Error::Full(_) => &[],
+    };
+    let rules: Vec<_> = rules.iter().map(|&rule| name(Kind::Rule, rule)).collect();
+    anyhow!(
+        "{}: {source}. They are: {}. Merge rules that overlap, or spread them over more groups \
+         and ports",
+        name(Kind::Policy, *policy),
+        rules.join("; ")
+    )
 }
 
 impl Neighbourhood {

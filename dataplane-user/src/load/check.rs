@@ -25,8 +25,6 @@ pub fn check(image: &Image) -> Result<(), Error> {
     let numbered = numbered.map(|(table, count, max)| (table, count.saturating_sub(1), max - 1));
     let counts = [
         ("attachments", image.attachments.len(), limits::ATTACHMENTS_MAX),
-        ("members", image.members.len(), limits::MEMBERS_MAX),
-        ("group prefixes", image.group_prefixes.len(), limits::GROUP_PREFIXES_MAX),
         ("rules", image.rules.len(), limits::RULES_MAX),
     ];
     for (table, count, max) in numbered.into_iter().chain(counts) {
@@ -79,17 +77,28 @@ fn below(
 }
 
 fn policies(image: &Image) -> Result<(), Error> {
+    // The classes of groups that a policy's rules name are one tenant's.
+    let mut tenants = vec![None; image.policies.len()];
+    for (index, endpoint) in (0..).zip(&image.endpoints) {
+        let tenant = tenants.get_mut(endpoint.policy as usize).filter(|_| endpoint.policy != 0);
+        if let Some(tenant) = tenant
+            && *tenant.get_or_insert(endpoint.tenant) != endpoint.tenant
+        {
+            let policy = endpoint.policy;
+            return Err(Error::PolicyTenants { policy, endpoint: index });
+        }
+    }
     let rules = image.rules.len() as u32;
     for (index, policy) in (0..).zip(&image.policies) {
         let runs = [
-            ("egress", policy.egress_first, policy.egress_count),
-            ("ingress", policy.ingress_first, policy.ingress_count),
+            (policy.egress_first, policy.egress_count),
+            (policy.ingress_first, policy.ingress_count),
         ];
-        for (direction, first, count) in runs {
-            if count > policy::RULES_MAX {
-                let max = policy::RULES_MAX;
-                return Err(Error::PolicyRules { policy: index, direction, count, max });
-            }
+        let (count, max) = (policy.ingress_count, policy::HOST_RULES_MAX);
+        if policy.is_host && count > max {
+            return Err(Error::PolicyRules { policy: index, count, max });
+        }
+        for (first, count) in runs {
             if count > 0 {
                 let last = first.saturating_add(count - 1);
                 below("policies", index, "last rule", last, rules)?;
@@ -115,12 +124,12 @@ fn prefixes(image: &Image) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use dataplane_common::table::{
-        Attachment, AttachmentKey, LocationKey, Tenant,
-        next_hop::Output,
-        policy::{Policy, Rule},
+        Attachment, AttachmentKey, LocationKey, Tenant, endpoint::Endpoint, next_hop::Output,
+        policy::Rule,
     };
 
     use super::*;
+    use crate::tables::Policy;
 
     #[test]
     fn a_limit_is_named_with_its_count() {
@@ -133,14 +142,29 @@ mod tests {
     #[test]
     fn rules_that_nobody_would_look_at_are_refused() {
         let mut image = Image {
-            policies: vec![Policy { egress_count: 1025, ..Policy::default() }],
+            policies: vec![Policy { ingress_count: 1025, is_host: true, ..Policy::default() }],
             rules: vec![Rule::default(); 2000],
             ..Image::default()
         };
         let refusal = check(&image).expect_err("too long").to_string();
-        assert!(refusal.contains("policy 0: 1025 egress rules, 1024 are looked at"), "{refusal}");
+        assert!(refusal.contains("policy 0: 1025 rules, 1024 are looked at"), "{refusal}");
         image.policies[0] = Policy { ingress_first: 1999, ingress_count: 2, ..Policy::default() };
         assert!(matches!(check(&image), Err(Error::Range { value: 2000, end: 2000, .. })));
+    }
+
+    #[test]
+    fn a_policy_is_of_one_tenant() {
+        let end = |tenant, policy| Endpoint { tenant, policy, ..Endpoint::default() };
+        let mut image = Image {
+            tenants: vec![Tenant::default(); 3],
+            policies: vec![Policy::default(); 2],
+            endpoints: vec![end(0, 0), end(1, 1), end(2, 0), end(1, 1)],
+            ..Image::default()
+        };
+        check(&image).expect("one tenant's");
+        image.endpoints[3].tenant = 2;
+        let refused = check(&image);
+        assert!(matches!(refused, Err(Error::PolicyTenants { policy: 1, endpoint: 3 })));
     }
 
     #[test]

@@ -123,6 +123,12 @@ pub enum Error {
          What runs is unchanged; `sekisho run --heap-mib N` makes a larger one after `sekisho detach`"
     )]
     HeapFull { wanted: usize, used: u32, lines: u32, largest: u32 },
+    #[error("policy {policy}: endpoint {endpoint} has it, and is of another tenant than others")]
+    PolicyTenants { policy: u32, endpoint: u32 },
+    #[error("nothing is prepared that could be put in force")]
+    NotPrepared,
+    #[error("policy {policy}: {source}")]
+    Policy { policy: u32, source: Box<crate::tables::classifier::Error> },
     #[error(
         "the pinned table HEAP was changed by somebody else: what lies where is not known any \
          more; `sekisho detach` removes it"
@@ -162,10 +168,10 @@ pub enum Error {
     #[error("{table}: record {index} names {field} {value}, which has to be below {end}")]
     Range { table: &'static str, index: u32, field: &'static str, value: u32, end: u32 },
     #[error(
-        "policy {policy}: {count} {direction} rules, {max} are looked at; spread them over \
-         more ports, or merge them"
+        "policy {policy}: {count} rules, {max} are looked at: fewer sources and ports of one \
+         address of the host"
     )]
-    PolicyRules { policy: u32, direction: &'static str, count: u32, max: u32 },
+    PolicyRules { policy: u32, count: u32, max: u32 },
     #[error(
         "{table}: a prefix of {bits} bits; an address has 128, an IPv4 address counted with its 96"
     )]

@@ -128,10 +128,10 @@ impl<M: Memory> Heap<M> {
         Room { used: lines - free, lines, largest }
     }
 
-    /// Begins a version.
+    /// Begins a version; one that was begun and did not come into force is given up.
     pub fn begin(&mut self) {
+        self.give_up();
         self.kept.clear();
-        self.fresh.clear();
     }
 
     /// Places what the version begins with; answers its line.
@@ -146,14 +146,19 @@ impl<M: Memory> Heap<M> {
         self.place(layout::root_lines(root, More { extents, ..more }))
     }
 
-    /// The version that was begun is in force, and no packet uses the one before.
+    /// The version that was begun is in force.
+    pub fn keep(&mut self) {
+        self.fresh.clear();
+    }
+
+    /// It is, and no packet uses the one before.
     pub fn settle(&mut self) {
         let old: Vec<_> =
             self.objects.keys().copied().filter(|at| !self.kept.contains(at)).collect();
         for first in old {
             self.free(first);
         }
-        self.fresh.clear();
+        self.keep();
     }
 
     /// The version that was begun is given up.

@@ -1,24 +1,21 @@
 //! How does an image become the version in force?
 //!
-//! It is written beside what is in force, under the next version; one 64-bit store of
-//! that version puts it in force, for every packet that begins afterwards; after a
-//! grace period what was in force before is removed. An error before the store leaves
-//! what runs as it was and removes what was written.
+//! It is laid out beside what is in force; one 64-bit store of the next version's number, and
+//! of where it begins, puts it in force, for every packet that begins afterwards; after a
+//! grace period what only the version before needed is free. An error before the store leaves
+//! what runs as it was and frees what was placed.
 
-use std::{
-    collections::HashSet,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use aya::maps::{Map, MapData};
 use dataplane_common::{
-    addr::Addr,
     table::{
         AttachmentEntry, AttachmentKey, LocationEntry, LocationKey, Record, Station, StationEntry,
+        endpoint::Endpoint,
         heap::{LINE_BYTES, Line},
         index::{Entry, Index},
         next_hop::Output,
-        policy::{MemberKey, Policy, Rule},
+        policy,
         root::{Extent, InForce},
         zone::Zone,
     },
@@ -28,29 +25,19 @@ use dataplane_common::{
 use super::{
     Error, check, grace,
     heap::{Heap, Room},
-    keyed::{Hash, Trie},
     mapping::Mapping,
-    records::Plain,
 };
-use crate::tables::{
-    Image,
-    heap::{Full, records},
-    layout,
-};
+use crate::tables::{Image, Policy, classifier, heap::records, layout};
 
 /// What installing an image took.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Installed {
     /// The version that is in force now.
     pub version: u32,
-    /// Records under keys that were written.
-    pub written: usize,
-    /// Until the version was in force.
+    /// Until it was laid out.
     pub writing: Duration,
     /// Until no packet used the version before.
     pub waiting: Duration,
-    /// Until the version before was removed.
-    pub removing: Duration,
 }
 
 /// The tables that hold versions of the site.
@@ -58,13 +45,9 @@ pub struct VersionedTables {
     root: Mapping<Word64>,
     heap: Heap<Mapping<Line>>,
     secret: u64,
-    members: Hash<MemberKey, u32>,
-    group_prefixes: Trie<LocationKey, u32>,
-    policies: Halves<Policy>,
-    rules: Halves<Rule>,
-    /// What is in force, if this process installed it.
-    installed: Option<Image>,
-    /// Are there records of versions that nobody uses any more?
+    /// Where a version begins that is laid out and not in force, and how long that took.
+    prepared: Option<(u32, Duration)>,
+    /// May there be objects of versions that packets still use?
     is_littered: bool,
     /// Does the version in force lack what was taken out in place?
     is_purged: bool,
@@ -79,21 +62,15 @@ impl VersionedTables {
     ) -> Result<Self, Error> {
         let root: Mapping<Word64> = Mapping::new("ROOT", data("ROOT", &take("ROOT")?)?)?;
         let lines = Mapping::new("HEAP", data("HEAP", &take("HEAP")?)?)?;
-        let mut tables = Self {
+        Ok(Self {
             heap: Heap::new(lines, in_force(&root).root)?,
             root,
             secret,
-            members: Hash::new("MEMBERS", take("MEMBERS")?)?,
-            group_prefixes: Trie::new("GROUP_PREFIXES", take("GROUP_PREFIXES")?)?,
-            policies: Halves::new("POLICIES", &take("POLICIES")?)?,
-            rules: Halves::new("RULES", &take("RULES")?)?,
-            installed: None,
-            is_littered: false,
+            prepared: None,
+            // Another process may have ended just after its store.
+            is_littered: true,
             is_purged: false,
-        };
-        // Another process may have ended between its store and its removal.
-        tables.is_littered = tables.version() != 0;
-        Ok(tables)
+        })
     }
 
     /// The version in force; 0: none yet.
@@ -106,63 +83,37 @@ impl VersionedTables {
         self.heap.room()
     }
 
-    /// Puts the image in force.
-    pub fn install(&mut self, image: &Image) -> Result<Installed, Error> {
+    /// Lays the image out, to be put in force by [`commit`](Self::commit). Is it in force
+    /// already, record by record?
+    pub fn prepare(&mut self, image: &Image) -> Result<bool, Error> {
         let start = Instant::now();
         check::check(image)?;
-        let old = self.version();
-        let new = old.checked_add(1).ok_or(Error::VersionsUsedUp)?;
         if self.is_littered {
             grace::wait()?;
-            self.remove_all_but(old)?;
+            self.is_littered = false;
         }
-        let root = match self.write(new, image) {
-            Ok(root) => root,
-            Err(error) => {
-                self.heap.give_up();
-                // What cannot be removed now is removed before the next image is written.
-                self.is_littered = self.remove(new, image).is_err();
-                return Err(error);
-            }
-        };
-        if let Some(word) = self.root.shared().first() {
-            word.store(InForce { version: new, root }.word());
-        }
-        let writing = start.elapsed();
-
-        // From here on the image is in force, and nothing is an error of installing it.
-        self.is_littered = true;
-        self.is_purged = false;
-        let before = self.installed.replace(image.clone());
-        let is_quiet = grace::wait().is_ok();
-        let waiting = start.elapsed() - writing;
-        if is_quiet {
-            self.heap.settle();
-            let removed = match before {
-                Some(image) => self.remove(old, &image),
-                None => self.remove_all_but(new),
-            };
-            self.is_littered = removed.is_err();
-        }
-        let removing = start.elapsed() - writing - waiting;
-        Ok(Installed { version: new, written: keyed(image), writing, waiting, removing })
+        let root = self.lay(image).inspect_err(|_| self.heap.give_up())?;
+        self.prepared = Some((root, start.elapsed()));
+        let in_force = in_force(&self.root);
+        Ok(in_force.version != 0 && self.is_whole() && in_force.root == root)
     }
 
-    /// Is exactly this in force, record by record?
-    pub fn is_in_force(&mut self, image: &Image) -> Result<bool, Error> {
-        let InForce { version, root } = in_force(&self.root);
-        if version == 0 || !self.is_whole() {
-            return Ok(false);
+    /// Puts in force what was prepared.
+    pub fn commit(&mut self) -> Result<Installed, Error> {
+        let Some((root, writing)) = self.prepared.take() else { return Err(Error::NotPrepared) };
+        let version = self.version().checked_add(1).ok_or(Error::VersionsUsedUp)?;
+        if let Some(word) = self.root.shared().first() {
+            word.store(InForce { version, root }.word());
         }
-        let laid = self.lay(image);
-        self.heap.give_up();
-        let back = self.read_back()?.normal();
-        let image = image.clone().normal();
-        Ok(laid.is_ok_and(|laid| laid == root)
-            && back.members == image.members
-            && back.group_prefixes == image.group_prefixes
-            && back.policies == image.policies
-            && back.rules == image.rules)
+        // From here on it is in force, and nothing is an error of installing it.
+        self.is_purged = false;
+        self.heap.keep();
+        let start = Instant::now();
+        self.is_littered = grace::wait().is_err();
+        if !self.is_littered {
+            self.heap.settle();
+        }
+        Ok(Installed { version, writing, waiting: start.elapsed() })
     }
 
     /// Takes interfaces out of the version in force, in place: whoever gets the number of
@@ -210,61 +161,39 @@ impl VersionedTables {
         !self.is_purged
     }
 
-    /// Writes the image as this version; answers where it begins.
-    fn write(&mut self, version: u32, image: &Image) -> Result<u32, Error> {
-        for key in &image.members {
-            self.members.put(version, key, &1)?;
-        }
-        for (key, bits) in &image.group_prefixes {
-            self.group_prefixes.put(version, key, *bits, &1)?;
-        }
-        self.policies.write(version, &image.policies);
-        self.rules.write(version, &image.rules);
-        self.lay(image)
-    }
-
+    /// Places the image; answers where it begins.
     fn lay(&mut self, image: &Image) -> Result<u32, Error> {
+        self.prepared = None;
         self.heap.begin();
         let laid = layout::lay(image, self.secret, &mut self.heap);
-        let laid = laid.and_then(|(root, more)| self.heap.finish(root, more));
-        laid.map_err(|Full { lines: wanted }| {
-            let Room { used, lines, largest } = self.heap.room();
-            Error::HeapFull { wanted, used, lines, largest }
+        let laid = laid.and_then(|(root, more)| Ok(self.heap.finish(root, more)?));
+        laid.map_err(|error| match error {
+            layout::Error::Full(full)
+            | layout::Error::Policy { source: classifier::Error::Full(full), .. } => {
+                let Room { used, lines, largest } = self.heap.room();
+                Error::HeapFull { wanted: full.lines, used, lines, largest }
+            }
+            layout::Error::Policy { policy, source } => {
+                Error::Policy { policy, source: Box::new(source) }
+            }
         })
     }
 
-    /// Removes an image's records under keys. The half of an array that is not in force
-    /// is written over whole by the next image.
-    fn remove(&mut self, version: u32, image: &Image) -> Result<(), Error> {
-        for key in &image.members {
-            self.members.remove(version, key)?;
-        }
-        for (key, bits) in &image.group_prefixes {
-            self.group_prefixes.remove(version, key, *bits)?;
-        }
-        Ok(())
+    /// The highest number that a rule of the version in force has.
+    pub fn rule_max(&self) -> u32 {
+        self.heap.root(in_force(&self.root).root).map_or(0, |(_, more)| more.rule_max)
     }
 
-    fn remove_all_but(&mut self, version: u32) -> Result<(), Error> {
-        self.members.keep_only(version)?;
-        self.group_prefixes.keep_only(version)
-    }
-
-    /// The version in force as the kernel has it, but for prefixes, of which only what they
-    /// lead to can be told. They come in no order, and the vectors end with their last record
-    /// that is not empty.
+    /// The version in force as the kernel has it, but for prefixes and rules, of which only
+    /// what they lead to can be told.
     pub fn read_back(&self) -> Result<Image, Error> {
         let InForce { version, root } = in_force(&self.root);
         let Some((root, more)) = self.heap.root(root).filter(|_| version != 0) else {
             return Ok(Image::default());
         };
-        let at = |fixed: [u32; 2], words| LocationKey {
-            addr: Addr::from_words(words),
-            zone: fixed[0],
-            zero: 0,
-        };
-        let groups = self.group_prefixes.read(version)?;
         let zones = self.heap.records::<Zone>(root.zones).into_iter();
+        let endpoints = self.heap.records::<Endpoint>(root.endpoints).into_iter();
+        let policies = self.heap.records::<policy::Policy>(more.policies).into_iter();
         Ok(Image {
             attachments: self
                 .entries::<AttachmentEntry>(root.attachments)
@@ -281,15 +210,18 @@ impl VersionedTables {
                 .filter(|entry| entry.key != LocationKey::default())
                 .map(|entry| (entry.key, entry.location))
                 .collect(),
-            members: self.members.read(version)?.into_keys().collect::<HashSet<_>>(),
-            group_prefixes: groups.iter().map(|&(set, to, bits, _)| (at(set, to), bits)).collect(),
-            endpoints: self.heap.records(root.endpoints),
+            endpoints: endpoints.map(|endpoint| Endpoint { class: 0, ..endpoint }).collect(),
             zones: zones.map(|zone| Zone { routes: [0; 2], sessions: [0; 2], ..zone }).collect(),
             next_hops: self.heap.records(root.next_hops),
             outputs: self.heap.records(root.outputs),
             tenants: self.heap.records(root.tenants),
-            policies: self.policies.read(version),
-            rules: self.rules.read(version),
+            policies: policies
+                .map(|of| Policy {
+                    generation: of.generation,
+                    flags: of.flags,
+                    ..Policy::default()
+                })
+                .collect(),
             flood_ports: self.heap.records(more.flood_ports),
             ..Image::default()
         })
@@ -305,47 +237,7 @@ fn in_force(root: &Mapping<Word64>) -> InForce {
     InForce::from_word(root.shared().first().map_or(0, Word64::load))
 }
 
-/// An array that holds two versions, one in each half.
-struct Halves<T> {
-    records: Mapping<T>,
-}
-
-impl<T: Plain + Default + PartialEq> Halves<T> {
-    fn new(name: &'static str, map: &Map) -> Result<Self, Error> {
-        Ok(Self { records: Mapping::new(name, data(name, map)?)? })
-    }
-
-    /// Writes the version's half, the rest of it empty. More records than a half holds
-    /// have been refused before.
-    fn write(&mut self, version: u32, records: &[T]) {
-        let half = self.half_mut(version);
-        let count = records.len().min(half.len());
-        let (used, rest) = half.split_at_mut(count);
-        used.copy_from_slice(&records[..count]);
-        rest.fill(T::default());
-    }
-
-    fn half_mut(&mut self, version: u32) -> &mut [T] {
-        let all = self.records.records_mut();
-        let (even, odd) = all.split_at_mut(all.len() / 2);
-        if version & 1 == 0 { even } else { odd }
-    }
-
-    fn read(&self, version: u32) -> Vec<T> {
-        let (even, odd) = self.records.records().split_at(self.records.records().len() / 2);
-        let half = if version & 1 == 0 { even } else { odd };
-        let count =
-            half.iter().rposition(|record| *record != T::default()).map_or(0, |last| last + 1);
-        half[..count].to_vec()
-    }
-}
-
 /// The map's data, if it is an array.
 fn data<'m>(name: &'static str, map: &'m Map) -> Result<&'m MapData, Error> {
     super::programs::array(map).ok_or(Error::MapMissing { name })
-}
-
-/// How many records of an image lie under keys.
-fn keyed(image: &Image) -> usize {
-    image.members.len() + image.group_prefixes.len()
 }

@@ -5,11 +5,9 @@ use dataplane_common::{
     limits,
     stop::STOPS_STRIDE,
     table::{
-        LocationKey, Prefixed, Versioned,
         datagram::Datagram,
         flow::{FlowCold, FlowLine, FlowMore},
         heap::Line,
-        policy::{MemberKey, Policy, Rule},
         total::{Intent, TOTALS_MAX, Total},
     },
     tables::{COUNTERS, Refused, SHARES, Tally},
@@ -27,29 +25,16 @@ pub struct Shape {
     max_entries: u32,
 }
 
-const fn keyed<K, V>(name: &'static str, max: u32) -> Shape {
-    Shape { name, key_bytes: size_of::<K>(), value_bytes: size_of::<V>(), max_entries: 2 * max }
-}
-
-const fn trie<K, V>(name: &'static str, max: u32) -> Shape {
-    let key_bytes = size_of::<u32>() + size_of::<K>();
-    Shape { name, key_bytes, value_bytes: size_of::<V>(), max_entries: 2 * max }
-}
-
 const fn array<V>(name: &'static str, max_entries: u32) -> Shape {
     Shape { name, key_bytes: size_of::<u32>(), value_bytes: size_of::<V>(), max_entries }
 }
 
 /// Every shared map, of these sizes.
 #[must_use]
-pub const fn shared(Sizes { flow_lines, heap_lines }: Sizes) -> [Shape; 26] {
+pub const fn shared(Sizes { flow_lines, heap_lines }: Sizes) -> [Shape; 22] {
     [
         array::<u64>("ROOT", 1),
         array::<Line>("HEAP", heap_lines),
-        keyed::<Versioned<MemberKey>, u32>("MEMBERS", limits::MEMBERS_MAX),
-        trie::<Prefixed<LocationKey>, u32>("GROUP_PREFIXES", limits::GROUP_PREFIXES_MAX),
-        array::<Policy>("POLICIES", 2 * limits::POLICIES_MAX),
-        array::<Rule>("RULES", 2 * limits::RULES_MAX),
         array::<FlowLine>("FLOWS", flow_lines),
         array::<FlowCold>("FLOWS_COLD", flow_lines),
         array::<FlowMore>("FLOWS_MORE", flow_lines),

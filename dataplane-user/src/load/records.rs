@@ -4,11 +4,9 @@
 use aya::Pod;
 use dataplane_common::{
     table::{
-        LocationKey, Prefixed, Versioned,
         datagram::Datagram,
         flow::{FlowCold, FlowLine, FlowMore},
         heap::Line,
-        policy::{MemberKey, Policy, Rule},
         total::{Intent, Total},
     },
     tables::{NOTES_MAX, Note, Tally},
@@ -37,8 +35,7 @@ macro_rules! plain {
         $(unsafe impl Plain for $record {})+
     };
 }
-plain!(u32, u64, [u64; 2], Line, Policy, Rule, Tally, Notes);
-plain!(Versioned<MemberKey>, Prefixed<LocationKey>);
+plain!(u64, [u64; 2], Line, Tally, Notes);
 
 // SAFETY: one atomic word.
 unsafe impl Shared for Word64 {}

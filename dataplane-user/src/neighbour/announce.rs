@@ -20,7 +20,7 @@ use dataplane_common::{
 use crate::{
     frame,
     link::Sender,
-    tables::{Image, host::Prefixes},
+    tables::{Image, prefixes::Prefixes},
 };
 
 /// One address at one place.

@@ -7,18 +7,14 @@
 use std::{
     cell::{Cell, OnceCell, RefCell},
     collections::{BTreeMap, HashMap},
-    hash::Hash,
 };
 
 use dataplane_common::{
-    Stop, Tables,
-    addr::Addr,
-    limits,
+    Stop, Tables, limits,
     table::{
         datagram::Datagram,
         flow::{BUCKET_LINES, FlowCold, FlowLine, FlowMore},
         heap::{Heap, Line},
-        policy::{self, MemberKey, Policy, Rule},
         root::{More, Root},
     },
     tables::{Counter, Heard, Note, Rate, Share, Tally},
@@ -33,7 +29,6 @@ pub struct HostTables {
     heap: HostHeap,
     root: Root,
     more: More,
-    groups: Prefixes<u32, ()>,
 
     lines: Vec<FlowLine>,
     cold: Vec<FlowCold>,
@@ -75,7 +70,6 @@ impl HostTables {
             heap: HostHeap::new(),
             root: Root::default(),
             more: More::default(),
-            groups: Prefixes::default(),
             lines: (0..flow_lines).map(|_| FlowLine::default()).collect(),
             cold: (0..flow_lines).map(|_| FlowCold::default()).collect(),
             more_of_flows: (0..flow_lines).map(|_| FlowMore::default()).collect(),
@@ -112,10 +106,8 @@ impl HostTables {
     pub fn replace(&mut self, image: Image) {
         self.heap = HostHeap::new();
         // Plain memory has room for whatever a test asks.
-        (self.root, self.more) =
-            layout::lay(&image, self.secret[0], &mut self.heap).expect("room for the image");
-        let groups = image.group_prefixes.iter();
-        self.groups = groups.map(|(key, bits)| (key.zone, key.addr, *bits, ())).collect();
+        (self.root, self.more) = layout::lay(&image, self.secret[0], &mut self.heap)
+            .expect("an image that can be compiled");
         self.image = image;
     }
 
@@ -182,47 +174,6 @@ impl HostTables {
     }
 }
 
-/// The record with this id. What was never written is as empty as element 0.
-fn element<T>(records: &[T], id: u32, max: u32) -> Option<&T> {
-    if id >= max {
-        return None;
-    }
-    records.get(id as usize).or_else(|| records.first())
-}
-
-/// Prefixes by what has to be equal besides, the family included (`::/0` holds no
-/// address of IPv4); within that, the longest first.
-pub(crate) struct Prefixes<K, V>(HashMap<(K, bool), Vec<Prefix<V>>>);
-type Prefix<V> = (Addr, u8, V);
-
-impl<K, V> Default for Prefixes<K, V> {
-    fn default() -> Self {
-        Self(HashMap::new())
-    }
-}
-
-impl<K: Hash + Eq + Copy, V> Prefixes<K, V> {
-    /// What the longest prefix leads to that holds the address.
-    pub(crate) fn longest(&self, key: &K, addr: &Addr) -> Option<&V> {
-        let prefixes = self.0.get(&(*key, addr.is_v4()))?;
-        let found = prefixes.iter().find(|(net, bits, _)| addr.is_within(net, *bits));
-        found.map(|(_, _, value)| value)
-    }
-}
-
-impl<K: Hash + Eq, V> FromIterator<(K, Addr, u8, V)> for Prefixes<K, V> {
-    fn from_iter<I: IntoIterator<Item = (K, Addr, u8, V)>>(prefixes: I) -> Self {
-        let mut by_key: HashMap<_, Vec<_>> = HashMap::new();
-        for (key, net, bits, value) in prefixes {
-            by_key.entry((key, net.is_v4())).or_default().push((net, bits, value));
-        }
-        for prefixes in by_key.values_mut() {
-            prefixes.sort_by_key(|(_, bits, _)| core::cmp::Reverse(*bits));
-        }
-        Self(by_key)
-    }
-}
-
 impl Heap for HostTables {
     fn line(&self, index: u32) -> Option<&Line> {
         self.heap.line(index)
@@ -244,28 +195,6 @@ impl Tables for HostTables {
 
     fn more(&self) -> Option<&More> {
         Some(&self.more)
-    }
-
-    fn policy(&self, id: u32) -> Option<&Policy> {
-        element(&self.image.policies, id, limits::POLICIES_MAX)
-    }
-
-    fn find_rule(
-        &self,
-        first: u32,
-        count: u32,
-        mut matches: impl FnMut(&Rule) -> bool,
-    ) -> Option<&Rule> {
-        let rules = self.image.rules.iter().skip(first as usize);
-        rules.take(count.min(policy::RULES_MAX) as usize).find(|rule| matches(rule))
-    }
-
-    fn is_member(&self, key: &MemberKey) -> bool {
-        self.image.members.contains(key)
-    }
-
-    fn is_in_group(&self, set: u32, addr: &Addr) -> bool {
-        self.groups.longest(&set, addr).is_some()
     }
 
     fn flow_lines(&self) -> u32 {
@@ -404,7 +333,7 @@ impl Tables for HostTables {
 mod tests {
     use super::*;
     use dataplane_common::{
-        addr::V4_PREFIX_OFFSET_BITS,
+        addr::{Addr, V4_PREFIX_OFFSET_BITS},
         table::{LocationKey, route::Route, zone::Zone},
     };
 

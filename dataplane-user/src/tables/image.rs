@@ -10,7 +10,7 @@ use dataplane_common::table::{
     Attachment, AttachmentKey, Location, LocationKey, PermitKey, Station, StationKey, Tenant,
     endpoint::Endpoint,
     next_hop::{NextHop, Output},
-    policy::{MemberKey, Policy, Rule},
+    policy::{MemberKey, Rule},
     route::Route,
     zone::{FloodPort, Zone},
 };
@@ -50,6 +50,44 @@ pub struct Image {
     pub rules: Vec<Rule>,
     /// Ports as floods look for them, each network's in one run.
     pub flood_ports: Vec<FloodPort>,
+}
+
+/// The rules of an endpoint, both directions, before they are compiled.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Policy {
+    /// Raised whenever a rule of it changes.
+    pub generation: u32,
+    /// [`dataplane_common::table::policy::flags`].
+    pub flags: u32,
+    /// Where its egress rules begin.
+    pub egress_first: u32,
+    /// How many they are.
+    pub egress_count: u32,
+    /// Where its ingress rules begin.
+    pub ingress_first: u32,
+    /// How many they are.
+    pub ingress_count: u32,
+    /// It says what may come to an address of the host's, by its ingress rules.
+    pub is_host: bool,
+}
+
+impl Policy {
+    /// Its egress rules, of all.
+    #[must_use]
+    pub fn egress<'r>(&self, rules: &'r [Rule]) -> &'r [Rule] {
+        run(rules, self.egress_first, self.egress_count)
+    }
+
+    /// Its ingress rules, of all.
+    #[must_use]
+    pub fn ingress<'r>(&self, rules: &'r [Rule]) -> &'r [Rule] {
+        run(rules, self.ingress_first, self.ingress_count)
+    }
+}
+
+fn run(rules: &[Rule], first: u32, count: u32) -> &[Rule] {
+    let first = first as usize;
+    rules.get(first..first.saturating_add(count as usize)).unwrap_or_default()
 }
 
 impl Image {

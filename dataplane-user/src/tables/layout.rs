@@ -11,6 +11,7 @@ use dataplane_common::{
         AttachmentEntry, AttachmentKey, LocationEntry, LocationKey, PermitKey, PermitsEntry,
         Record, StationEntry, StationKey,
         heap::{Line, List},
+        policy::{self, Rule, family},
         root::{More, Root},
         zone::Zone,
     },
@@ -18,13 +19,37 @@ use dataplane_common::{
 
 use super::{
     Image,
+    classes::{Classes, Memberships},
+    classifier::{self, Groups},
     heap::{Full, Space},
     index,
     lpm::Lpm,
 };
 
-/// Places the image but for the list of its extents; `secret` is that of the flow table.
-pub fn lay(image: &Image, secret: u64, space: &mut impl Space) -> Result<(Root, More), Full> {
+/// Why an image cannot be laid out.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Error {
+    /// The heap is full.
+    #[error(transparent)]
+    Full(#[from] Full),
+    /// The rules of a policy take too much room.
+    #[error("policy {policy}: {source}")]
+    Policy {
+        /// Its number.
+        policy: u32,
+        /// What is wrong with it.
+        source: classifier::Error,
+    },
+}
+
+/// Places the image but for the list of its extents; `secret` is that of the flow table. What
+/// is placed depends on nothing else: the same image ends at the same root.
+pub fn lay(image: &Image, secret: u64, space: &mut impl Space) -> Result<(Root, More), Error> {
+    let memberships = Memberships::of(image, &Memberships::default());
+    let mut endpoints = image.endpoints.clone();
+    for (id, endpoint) in (0..).zip(&mut endpoints) {
+        endpoint.class = memberships.class(id);
+    }
     let mut zones = image.zones.clone();
     routes(image, &mut zones, space)?;
     sessions(image, &mut zones, space)?;
@@ -33,7 +58,7 @@ pub fn lay(image: &Image, secret: u64, space: &mut impl Space) -> Result<(Root, 
         attachments: index::place(&attachments(image), secret, space)?,
         stations: index::place(&stations(image), secret, space)?,
         zones: numbered(&zones, space)?,
-        endpoints: numbered(&image.endpoints, space)?,
+        endpoints: numbered(&endpoints, space)?,
         tenants: numbered(&image.tenants, space)?,
         next_hops: numbered(&image.next_hops, space)?,
         outputs: numbered(&image.outputs, space)?,
@@ -43,9 +68,51 @@ pub fn lay(image: &Image, secret: u64, space: &mut impl Space) -> Result<(Root, 
         permits: index::place(&permits(image, space)?, secret, space)?,
         routes: space.list(&records)?,
         flood_ports: space.list(&image.flood_ports)?,
+        policies: numbered(&policies(image, &memberships, space)?, space)?,
+        rule_max: image.rules.iter().map(|rule| rule.id).max().unwrap_or(0),
         ..More::default()
     };
     Ok((root, more))
+}
+
+/// The policies with their classifiers. Whose a policy is, those tell who have it; nobody's is
+/// not compiled.
+fn policies(
+    image: &Image,
+    memberships: &Memberships,
+    space: &mut impl Space,
+) -> Result<Vec<policy::Policy>, Error> {
+    let mut tenants = vec![None; image.policies.len()];
+    for endpoint in &image.endpoints {
+        if let Some(tenant) = tenants.get_mut(endpoint.policy as usize) {
+            *tenant = Some(endpoint.tenant);
+        }
+    }
+    let mut groups = Groups::new();
+    for (key, bits) in &image.group_prefixes {
+        groups.entry(key.zone).or_default().push((key.addr, *bits));
+    }
+    let none = Classes::default();
+    let mut compiled = Vec::new();
+    for ((id, policy), tenant) in (0..).zip(&image.policies).zip(tenants) {
+        let (generation, flags) = (policy.generation, policy.flags);
+        let mut record = policy::Policy { generation, flags, ..policy::Policy::default() };
+        let ingress = policy.ingress(&image.rules);
+        if policy.is_host {
+            record.host = space.list(ingress)?;
+        } else if let Some(tenant) = tenant {
+            let classes = memberships.tenant(tenant).unwrap_or(&none);
+            let mut both = |rules: &[Rule]| {
+                let mut of = |family| classifier::build(rules, family, &groups, classes, space);
+                Ok([of(family::V4)?, of(family::V6)?])
+            };
+            let failed = |source| Error::Policy { policy: id, source };
+            record.egress = both(policy.egress(&image.rules)).map_err(failed)?;
+            record.ingress = both(ingress).map_err(failed)?;
+        }
+        compiled.push(record);
+    }
+    Ok(compiled)
 }
 
 /// Records by their numbers, of which 0 is nobody's and always there.

@@ -5,12 +5,11 @@ use std::cell::RefCell;
 
 use dataplane_common::{
     Stop, Tables,
-    addr::Addr,
     table::{
+        classifier::Asked,
         datagram::Datagram,
         flow::{FlowCold, FlowLine, FlowMore},
         heap::{Heap, Line},
-        policy::{MemberKey, Policy, Rule},
         root::{More, Root},
     },
     tables::{Counter, Heard, Note, Share},
@@ -43,6 +42,11 @@ impl Heap for Watched<'_> {
     fn line(&self, index: u32) -> Option<&Line> {
         self.tables.line(index)
     }
+
+    fn first_rule(&self, table: u32, asked: &Asked) -> u32 {
+        let id = self.tables.first_rule(table, asked);
+        if Some(id) == self.forgotten_rule { 0 } else { id }
+    }
 }
 
 impl Tables for Watched<'_> {
@@ -60,28 +64,6 @@ impl Tables for Watched<'_> {
 
     fn more(&self) -> Option<&More> {
         self.tables.more()
-    }
-
-    fn policy(&self, id: u32) -> Option<&Policy> {
-        self.tables.policy(id)
-    }
-
-    fn find_rule(
-        &self,
-        first: u32,
-        count: u32,
-        mut matches: impl FnMut(&Rule) -> bool,
-    ) -> Option<&Rule> {
-        let forgotten = self.forgotten_rule;
-        self.tables.find_rule(first, count, |rule| Some(rule.id) != forgotten && matches(rule))
-    }
-
-    fn is_member(&self, key: &MemberKey) -> bool {
-        self.tables.is_member(key)
-    }
-
-    fn is_in_group(&self, set: u32, addr: &Addr) -> bool {
-        self.tables.is_in_group(set, addr)
     }
 
     fn flow_lines(&self) -> u32 {

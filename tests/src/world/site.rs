@@ -70,6 +70,8 @@ pub struct Site {
     pub client: u32,
     /// Ingress TCP 80, UDP 53, echo: b's and c's.
     pub server: u32,
+    /// The same of tenant red.
+    pub red_server: u32,
     /// The group that may reach a's UDP 5000; b is in it.
     pub group: u32,
     /// Tables with this world.
@@ -171,10 +173,13 @@ impl Site {
         w.image.members.insert(MemberKey { set: group, endpoint: b.id });
 
         let red_net = w.network(red, red_router, MTU_BYTES, &["10.1.0.1/24", "2001:db8:1::1/64"]);
-        let red_a = w.port(red_net, &["10.1.0.10", "2001:db8:1::10"], client);
-        let red_b = w.port(red_net, &["10.1.0.20", "2001:db8:1::20"], server);
+        // A policy is of one tenant's groups.
+        let red_client = w.policy(0, &everything(), &[]);
+        let red_server = w.policy(0, &everything(), &services);
+        let red_a = w.port(red_net, &["10.1.0.10", "2001:db8:1::10"], red_client);
+        let red_b = w.port(red_net, &["10.1.0.20", "2001:db8:1::20"], red_server);
         let red_net_c = w.network(red, red_router, MTU_BYTES, &["10.66.0.1/24"]);
-        let red_c = w.port(red_net_c, &["10.66.0.10"], server);
+        let red_c = w.port(red_net_c, &["10.66.0.10"], red_server);
 
         let uplink = w.uplink(100, 30, &["198.51.100.2/24", "2001:db8:ff::2/64"]);
         let far = w.uplink(101, 0, &["198.51.101.2/24"]);
@@ -275,6 +280,7 @@ impl Site {
             line_up,
             client,
             server,
+            red_server,
             group,
             tables,
             past: RefCell::default(),

@@ -8,12 +8,12 @@ use dataplane_common::{
         Attachment, AttachmentKey, Location, LocationKey, PermitKey, Station, StationKey, Tenant,
         endpoint::Endpoint,
         next_hop::Output,
-        policy::{MemberKey, Policy, Rule},
+        policy::{MemberKey, Rule},
         route::{Hop, Route},
         zone::Zone,
     },
 };
-use dataplane_user::tables::Image;
+use dataplane_user::tables::{Image, Policy};
 use sekisho_tests::chance::Chance;
 
 use crate::site::hop;

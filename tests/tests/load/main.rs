@@ -8,7 +8,7 @@ mod site;
 use std::{fs, time::Instant};
 
 use anyhow::Result;
-use dataplane_common::{limits, table::policy::Rule};
+use dataplane_common::{limits, table::Tenant};
 use dataplane_user::load::{
     Attach, Dataplane, Error, Hook, LogLevel, Options, Place, Role, Shared, Sizes,
     detach::{Done, detach},
@@ -46,16 +46,16 @@ fn an_image_is_read_back_as_it_was_installed() -> Result<()> {
         let installed = dataplane.install(&image)?;
         assert_eq!((installed.version, dataplane.version()), (seed, seed));
         let alone = dataplane.room().used;
-        assert_eq!(dataplane.read_back()?.normal(), without_prefixes(&image).normal());
-        assert!(dataplane.is_in_force(&image)?);
-        assert!(!dataplane.is_in_force(&any_image(seed + 1, size))?);
+        assert_eq!(dataplane.read_back()?.normal(), as_it_is_read(&image).normal());
+        assert!(dataplane.prepare(&image)?);
+        assert!(!dataplane.prepare(&any_image(seed + 1, size))?);
         let mut other = image.clone();
         if other.routes.pop().is_some() {
-            assert!(!dataplane.is_in_force(&other)?);
+            assert!(!dataplane.prepare(&other)?);
         }
-        // Nothing is left of the versions before.
+        // Nothing is left of the versions before, nor of what did not come into force.
+        assert!(dataplane.prepare(&image)?);
         assert_eq!(dataplane.room().used, alone);
-        assert_eq!(entries(&options.place, "MEMBERS")?, image.members.len());
     }
     Ok(())
 }
@@ -71,17 +71,16 @@ fn an_image_that_does_not_fit_changes_nothing() -> Result<()> {
     dataplane.install(&before)?;
 
     let mut large = any_image(8, 20);
-    large.rules = vec![Rule::default(); limits::RULES_MAX as usize + 1];
-    let refusal = dataplane.install(&large).expect_err("too many rules").to_string();
-    assert!(refusal.contains("rules: 65537 records, 65536 fit"), "{refusal}");
+    large.tenants = vec![Tenant::default(); limits::TENANTS_MAX as usize + 1];
+    let refusal = dataplane.install(&large).expect_err("too many tenants").to_string();
+    assert!(refusal.contains("tenants: 1024 records, 1023 fit"), "{refusal}");
 
     // What was written of the image before there was no room is given up.
     let room = dataplane.room();
     let refused = dataplane.install(&any_image(9, 2000));
     assert!(matches!(refused, Err(Error::HeapFull { .. })), "{refused:?}");
     assert_eq!((dataplane.version(), dataplane.room()), (1, room));
-    assert!(dataplane.is_in_force(&before)?);
-    assert_eq!(entries(&options.place, "MEMBERS")?, before.members.len());
+    assert!(dataplane.prepare(&before)?);
     Ok(())
 }
 
@@ -97,7 +96,7 @@ fn large_images_are_installed() -> Result<()> {
             let image = any_image(seed, size);
             let installed = dataplane.install(&image)?;
             eprintln!("{installed:?}");
-            assert_eq!(dataplane.read_back()?.members.len(), size as usize);
+            assert_eq!(dataplane.read_back()?.stations.len(), size as usize);
         }
     }
     Ok(())
@@ -120,9 +119,8 @@ fn a_later_process_goes_on_with_the_tables() -> Result<()> {
     };
     let mut dataplane = Dataplane::load(&other_size)?;
     assert_eq!(dataplane.version(), 1);
-    assert!(dataplane.is_in_force(&image)?);
+    assert!(dataplane.prepare(&image)?);
     assert_eq!(dataplane.install(&image)?.version, 2);
-    assert_eq!(entries(&options.place, "MEMBERS")?, image.members.len());
     drop(dataplane);
     assert_eq!(options.place.generations()?, [1]);
 
@@ -181,16 +179,9 @@ fn options(lab: &Lab) -> Result<Options> {
 }
 
 /// What can be told of an image that is in force.
-fn without_prefixes(image: &Image) -> Image {
+fn as_it_is_read(image: &Image) -> Image {
     let mut image = image.clone();
     (image.permits, image.sessions, image.routes) = Default::default();
+    (image.members, image.group_prefixes, image.rules) = Default::default();
     image
-}
-
-/// How many entries a pinned map has, whoever's they are.
-fn entries(place: &Place, name: &str) -> Result<usize> {
-    use aya::maps::{HashMap, Map, MapData};
-    let map = Map::from_map_data(MapData::from_pin(place.map(name))?)?;
-    let map = HashMap::<_, [u8; 16], u32>::try_from(map)?;
-    Ok(map.keys().filter_map(Result::ok).count())
 }

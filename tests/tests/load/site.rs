@@ -10,14 +10,13 @@ use dataplane_common::{
         attachment_kind,
         endpoint::{Endpoint, kind},
         next_hop::{self, NextHop, Output, output_kind},
-        policy::Policy,
         route::{self, Hop, Route},
         zone::Zone,
     },
 };
 use dataplane_user::{
     load::{Attached, Dataplane, Error, Hook, Interface},
-    tables::Image,
+    tables::{Image, Policy},
 };
 use sekisho_tests::{
     Host, Lab,

@@ -9,6 +9,7 @@ use sekisho_tests::process::PATIENCE;
 use sekisho_tests::traffic::ping;
 use sekisho_tests::{Capture, Host, Lab, Sekisho};
 
+use crate::operations::crowd;
 use crate::town::{A, A_ADDRESSES, B_ADDRESSES, ROUTER, Site, Town, contains, judged, text};
 
 /// Longer than three questions a second apart, and the time for which an answer is believed.
@@ -74,11 +75,9 @@ fn next_hops_move_die_and_are_added() -> Result<()> {
     }
 
     // A file that is refused changes neither whom we ask nor how a NIC is attached.
-    let mut crowd = String::from("tenants:\n  - name: crowd\n    networks:\n");
-    (0..8192).for_each(|number| crowd += &format!("      - {{name: n{number}}}\n"));
     let refused = site(&["198.51.100.77", "2001:db8:ff::77"])
         .with("interface: nic\n", "interface: nic\n    hook: tcx\n")
-        .with("tenants:\n", &crowd);
+        .with("tenants:\n", &crowd());
     let answer = sekisho.apply(&refused.0)?;
     ensure!(answer.status.code() == Some(1) && answer.stderr.contains("8191 fit"), "{answer:?}");
     let hooks = sekisho.status()?.attachments;

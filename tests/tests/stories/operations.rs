@@ -20,6 +20,20 @@ fn with_uplink(site: &Site, name: &str, hook: &str) -> Site {
     ))
 }
 
+/// More attachments than there may be, of a tenant of their own.
+pub fn crowd() -> String {
+    let mut crowd =
+        String::from("tenants:\n  - name: crowd\n    networks:\n      - {name: n}\n    ports:\n");
+    for number in 1..=8192_u32 {
+        let [.., high, low] = number.to_be_bytes();
+        crowd += &format!(
+            "      - {{name: p{number}, network: n, interface: none{number}, \
+             mac: \"02:00:00:0c:{high:02x}:{low:02x}\"}}\n"
+        );
+    }
+    crowd
+}
+
 #[test]
 #[ignore = "needs root and BPF: cargo xtask test"]
 fn what_is_refused_changes_nothing() -> Result<()> {
@@ -42,34 +56,19 @@ fn what_is_refused_changes_nothing() -> Result<()> {
             "interfaces: [{network: inside}, {network: public}]",
             "interfaces: [{network: inside}, {network: pubilc}]",
         );
-    let mut many = String::new();
-    for port in 1..=1100 {
-        many += &format!(
-            "          - {{direction: ingress, protocol: udp, port_range_min: {port}, port_range_max: {port}}}\n"
-        );
-    }
-    let overflow = site.after("id: blue-udp-v4", &many);
     let in_use = with_uplink(&site, "busy", "auto");
     // The good interface comes first, and has to be given back.
     let half = Site(format!(
         "{}  - name: second\n    interface: busy\n    addresses: [203.0.113.2/24]\n    next_hops: [{{address: 203.0.113.1, mac: 02:00:00:00:ff:02}}]\n",
         with_uplink(&site, "nic", "auto").0
     ));
-    let mut crowd = String::from("tenants:\n  - name: crowd\n    networks:\n");
-    for number in 1..=8192 {
-        crowd += &format!("      - {{name: n{number}}}\n");
-    }
+    let crowd = crowd();
     let full = with_uplink(&site.with("tenants:\n", &crowd), "nic", "auto");
     for (what, wrong, words) in [
         ("three errors", &errors, &["outwards", "10.1.0.0/33", "pubilc", "public"][..]),
-        (
-            "too many rules",
-            &overflow,
-            &["blue.security_groups", "at most 1000 are supported (RULES_PER_POLICY)"],
-        ),
         ("another XDP program", &in_use, &["busy", "uplink outside", "another XDP program"]),
         ("one of two", &half, &["busy", "uplink second", "another XDP program"]),
-        ("too many networks, with a new interface", &full, &["zones: ", " records, 8191 fit"]),
+        ("too many ways, with a new interface", &full, &["attachments: ", " records, 8191 fit"]),
     ] {
         let refused = sekisho.apply(&wrong.0)?;
         assert_eq!(refused.status.code(), Some(1), "{what}: {refused:?}");

@@ -297,7 +297,7 @@ fn a_place_that_is_damaged_is_refused_with_a_way_out() -> Result<()> {
         is_refused(&lab, &sekisho, &[], &[&path, "not a state file", "`sekisho detach`"])?;
     }
     fs::write(&state, text)?;
-    let lost = sekisho.table("ROUTES");
+    let lost = sekisho.table("HEAP");
     fs::remove_file(&lost)?;
     is_refused(&lab, &sekisho, &[], &[&lost.display().to_string(), "missing", "`sekisho detach`"])?;
 
