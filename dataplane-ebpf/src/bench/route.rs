@@ -49,6 +49,6 @@ fn bench_trie_v6(_: XdpContext) -> u32 {
 
 unsafe extern "C" fn trie_v6(_: u32, run: &mut Run) -> i64 {
     let Some(input) = run.input() else { return 1 };
-    run.result(TRIE_V6.get(&Key::new(128, *input)).copied().unwrap_or(0));
+    run.result(TRIE_V6.get(Key::new(128, *input)).copied().unwrap_or(0));
     0
 }
