@@ -19,7 +19,7 @@ pub const TENANTS_MAX: u32 = 1024;
 /// Policies: distinct combinations of security groups.
 pub const POLICIES_MAX: u32 = 1 << 20;
 /// Rules of all policies together.
-pub const RULES_MAX: u32 = 1 << 24;
+pub const RULES_MAX: u32 = 1 << 18;
 /// Half-flows unless the operator says otherwise: 128k flows.
 pub const FLOW_LINES: u32 = 1 << 18;
 /// Half-flows of a tenant unless the operator says otherwise.
@@ -83,8 +83,9 @@ mod tests {
     #[test]
     fn memory_of_the_arrays() {
         assert_eq!(heap::LINE_BYTES * HEAP_LINES as usize, 64 << 20);
-        let flows = size_of::<flow::FlowLine>() + size_of::<flow::FlowCold>();
-        assert_eq!(flows * FLOW_LINES as usize, 48 << 20);
+        let flows =
+            size_of::<flow::FlowLine>() + size_of::<flow::FlowCold>() + size_of::<flow::FlowMore>();
+        assert_eq!(flows * FLOW_LINES as usize, 40 << 20);
         assert!(size_of::<datagram::Datagram>() * (DATAGRAMS as usize) < 9 << 20);
         let parked = size_of::<datagram::Parked>() + datagram::PARKED_BYTES_MAX as usize;
         assert!(parked * PARKED_MAX < 9 << 20);

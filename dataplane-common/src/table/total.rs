@@ -80,6 +80,6 @@ mod tests {
 
     #[test]
     fn memory_of_the_totals() {
-        assert!(size_of::<Total>() * (TOTALS_MAX as usize) < 5 << 20);
+        assert!(size_of::<Total>() * (TOTALS_MAX as usize) < 17 << 20);
     }
 }
