@@ -510,8 +510,19 @@ fn pieces(whole: &Frame, id: u32) -> Vec<Frame> {
     (0..bytes).step_by(SIZE).map(|from| whole.piece(id, from, bytes.min(from + SIZE))).collect()
 }
 
+/// A child that another test makes has our last socket on the port, until it runs its program.
 fn listen(host: &Host, port: u16) -> Result<UdpSocket> {
-    let socket = host.in_ns(|| UdpSocket::bind(("::", port)))??;
+    let start = Instant::now();
+    let socket = loop {
+        match host.in_ns(|| UdpSocket::bind(("::", port)))? {
+            Err(error)
+                if error.kind() == std::io::ErrorKind::AddrInUse && start.elapsed() < PATIENCE =>
+            {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+            bound => break bound?,
+        }
+    };
     socket.set_read_timeout(Some(PATIENCE))?;
     Ok(socket)
 }
