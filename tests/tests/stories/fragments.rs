@@ -518,7 +518,7 @@ fn listen(host: &Host, port: u16) -> Result<UdpSocket> {
             Err(error)
                 if error.kind() == std::io::ErrorKind::AddrInUse && start.elapsed() < PATIENCE =>
             {
-                std::thread::sleep(std::time::Duration::from_millis(10));
+                thread::sleep(Duration::from_millis(10));
             }
             bound => break bound?,
         }
