@@ -1,7 +1,19 @@
 //! What may a stage ask of the tables?
 
+mod delivery;
+mod notes;
+mod rate;
+mod share;
+
+pub use self::{
+    delivery::Delivery,
+    notes::{NOTES_MAX, Note, note},
+    rate::Rate,
+    share::{SHARES, Share},
+};
+
 use crate::addr::Addr;
-use crate::limits::{self, DATAGRAMS_PER_TENANT, PARKED_PER_TENANT};
+use crate::limits;
 use crate::stop::Stop;
 use crate::table::{
     Attachment, AttachmentEntry, AttachmentKey, Location, LocationEntry, LocationKey, PermitKey,
@@ -12,7 +24,7 @@ use crate::table::{
     flow::{FlowCold, FlowLine, FlowMore},
     heap::{Heap, List},
     lpm,
-    next_hop::{NextHop, Output, output_kind},
+    next_hop::{NextHop, Output},
     policy::{self, Policy, Rule},
     root::{More, Root},
     route::Route,
@@ -298,139 +310,6 @@ const _: () = assert!(size_of::<Refused>() == 16);
 /// How many [`Counter`]s there are.
 pub const COUNTERS: usize = 10;
 
-/// Of what has each tenant a share?
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub enum Share {
-    /// Datagrams of which fragments are missing.
-    Datagrams = 0,
-    /// Fragments that wait for their first one.
-    Parked = 1,
-    /// Such datagrams that come in by uplinks.
-    InboundDatagrams = 2,
-    /// Such fragments that came in by uplinks.
-    InboundParked = 3,
-}
-
-/// How many [`Share`]s there are.
-pub const SHARES: u32 = Share::ALL.len() as u32;
-
-impl Share {
-    /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 4] =
-        [Self::Datagrams, Self::Parked, Self::InboundDatagrams, Self::InboundParked];
-
-    /// That of datagrams. What comes in by uplinks pays from one of its own: strangers use up
-    /// nothing that a tenant's own hosts need.
-    #[inline(always)]
-    #[must_use]
-    pub const fn datagrams(is_inbound: bool) -> Self {
-        if is_inbound { Self::InboundDatagrams } else { Self::Datagrams }
-    }
-
-    /// That of fragments that wait, likewise.
-    #[inline(always)]
-    #[must_use]
-    pub const fn parked(is_inbound: bool) -> Self {
-        if is_inbound { Self::InboundParked } else { Self::Parked }
-    }
-
-    /// How much a tenant may have.
-    #[inline(always)]
-    #[must_use]
-    pub const fn max(self) -> u32 {
-        match self {
-            Self::Datagrams | Self::InboundDatagrams => DATAGRAMS_PER_TENANT,
-            Self::Parked | Self::InboundParked => PARKED_PER_TENANT,
-        }
-    }
-
-    /// Where it is counted.
-    #[inline(always)]
-    #[must_use]
-    pub const fn index(self, tenant: u32) -> u32 {
-        tenant * SHARES + self as u32
-    }
-}
-
-/// What a stage decided, for `sekisho trace`.
-#[repr(C)]
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub struct Note {
-    /// A [`note`] code.
-    pub what: u32,
-    /// The object: an id of the kind that the code names.
-    pub id: u32,
-    /// A second number that the code names.
-    pub detail: u32,
-    /// Zero.
-    pub zero: u32,
-}
-
-/// Notes of a traced packet at most.
-pub const NOTES_MAX: u32 = 32;
-
-/// What a [`Note`] tells. The codes are the words that `sekisho trace` prints.
-pub mod note {
-    use crate::table::flow::action;
-
-    /// Came in at attachment `id`, VLAN `detail`.
-    pub const ATTACHED: u32 = 1;
-    /// Was sent by endpoint `id`, zone `detail`.
-    pub const SENDER: u32 = 2;
-    /// Half-flow `id` was found; `detail`: its status and [action flags](flow_detail).
-    pub const FLOW: u32 = 3;
-    /// No half-flow; `id`: 0.
-    pub const NO_FLOW: u32 = 4;
-    /// The half-flow is out of date and is judged again; `id`: its index, `detail` as for
-    /// [`FLOW`].
-    pub const READMIT: u32 = 5;
-    /// Route `id` of zone `detail` was taken.
-    pub const ROUTE: u32 = 6;
-    /// Endpoint `id` receives it by next hop `detail`.
-    pub const RECEIVER: u32 = 7;
-    /// Rule `id` of the sender permits it (0: it is not filtered); `detail`: the policy.
-    pub const EGRESS: u32 = 8;
-    /// Rule `id` of the receiver permits it (0: it is not filtered); `detail`: the policy.
-    pub const INGRESS: u32 = 9;
-    /// It becomes part of an existing flow as an ICMP error; `id`: the half-flow.
-    pub const RELATED: u32 = 10;
-    /// It is answered by us; `id`: what with ([`crate::work::job`]).
-    pub const ANSWER: u32 = 11;
-    /// It leaves by output `id` with VLAN `detail`.
-    pub const EMIT: u32 = 12;
-    /// It stops; `id`: the reason.
-    pub const STOP: u32 = 13;
-    /// Connection state before (`id`) and after (`detail`).
-    pub const STATE: u32 = 14;
-    /// The daemon is told which MAC its sender says that it has.
-    pub const HEARD: u32 = 15;
-    /// A copy leaves by output `id`, which endpoint `detail` takes.
-    pub const COPIED: u32 = 16;
-    /// That were all copies: `id`.
-    pub const FLOODED: u32 = 17;
-    /// It is a later fragment of datagram `id`, whose first one has come; `detail`: where in
-    /// the datagram it begins.
-    pub const PIECE: u32 = 18;
-    /// It is a later fragment, and the first one has not come; `detail` as for [`PIECE`].
-    pub const EARLY: u32 = 19;
-    /// It is passed up to the host.
-    pub const PASSED: u32 = 20;
-
-    /// The `detail` of [`FLOW`]: the low half of a status, the flags of an action above it.
-    #[inline(always)]
-    #[must_use]
-    pub const fn flow_detail(status: u32, flow_action: u32) -> u32 {
-        (status & 0xffff) | (flow_action & action::FLAGS) >> 8
-    }
-
-    /// Is this [action flag](action) in the `detail` of a [`FLOW`]?
-    #[must_use]
-    pub const fn has_flag(detail: u32, flag: u32) -> bool {
-        detail & (flag >> 8) != 0
-    }
-}
-
 /// Packets and bytes of a [`Counter`].
 #[repr(C)]
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -439,43 +318,6 @@ pub struct Tally {
     pub packets: u64,
     /// Bytes from the Ethernet header on.
     pub bytes: u64,
-}
-
-/// How often may something be done? A generic cell rate algorithm (ITU-T I.371):
-/// one word holds when the next would be due at the stated rate; what comes before
-/// that by more than the burst allows is refused.
-#[derive(Clone, Copy, Debug)]
-pub struct Rate {
-    interval_ns: u64,
-    burst_ns: u64,
-}
-
-impl Rate {
-    /// ICMP errors.
-    pub const REPORTS: Self = Self::new(limits::REPORTS_PER_SECOND, limits::REPORTS_BURST);
-    /// Copies of broadcast and multicast frames.
-    pub const COPIES: Self = Self::new(limits::COPIES_PER_SECOND, limits::COPIES_BURST);
-
-    /// Addresses that ports say they have now.
-    pub const CLAIMS: Self = Self::new(limits::CLAIMS_PER_SECOND, limits::CLAIMS_BURST);
-    /// MACs of next hops on a link.
-    pub const HEARD: Self = Self::new(limits::HEARD_PER_SECOND, limits::HEARD_BURST);
-
-    /// So often a second, and so often at once.
-    #[must_use]
-    pub const fn new(per_second: u32, burst: u32) -> Self {
-        let interval_ns = 1_000_000_000 / per_second as u64;
-        Self { interval_ns, burst_ns: interval_ns * burst as u64 }
-    }
-
-    /// The word after `count` more, or `None` if they may not be now.
-    #[inline(always)]
-    #[must_use]
-    pub const fn next(self, due_ns: u64, now_ns: u64, count: u32) -> Option<u64> {
-        let due_ns = if due_ns > now_ns { due_ns } else { now_ns };
-        let next_ns = due_ns + self.interval_ns * count as u64;
-        if next_ns > now_ns + self.burst_ns { None } else { Some(next_ns) }
-    }
 }
 
 /// The later programs of a packet, as indexes of the program arrays.
@@ -492,77 +334,4 @@ pub mod program {
     pub const HOST: u32 = 4;
     /// How many there are.
     pub const COUNT: u32 = 5;
-}
-
-/// What XDP on a NIC tells the program at tcx of the same NIC, in the frame's metadata.
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Delivery {
-    /// Where to.
-    pub ifindex: u32,
-    mark: u32,
-    /// The attachment that it leaves by.
-    pub output: u32,
-}
-
-impl Delivery {
-    /// Tells our metadata from another program's.
-    const MARK: u32 = 0x5e_c1_50_00;
-
-    /// To the output of this attachment.
-    #[inline(always)]
-    #[must_use]
-    pub const fn new(id: u32, output: &Output) -> Self {
-        Self { ifindex: output.ifindex, mark: Self::MARK | output.kind, output: id }
-    }
-
-    /// Up to the host.
-    #[inline(always)]
-    #[must_use]
-    pub const fn to_host() -> Self {
-        Self { ifindex: 0, mark: Self::MARK | output_kind::HOST, output: 0 }
-    }
-
-    /// Did our program write it?
-    #[inline(always)]
-    #[must_use]
-    pub const fn is_ours(&self) -> bool {
-        self.mark & !0xff == Self::MARK
-    }
-
-    /// The output's kind.
-    #[inline(always)]
-    #[must_use]
-    pub const fn kind(&self) -> u32 {
-        self.mark & 0xff
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::limits::{REPORTS_BURST, REPORTS_PER_SECOND};
-
-    #[test]
-    fn a_burst_then_the_rate() {
-        let (mut due, mut made) = (0, 0);
-        let second = 1_000_000_000;
-        let start = 5 * second;
-        for step in 0..1000_u64 {
-            if let Some(next) = Rate::REPORTS.next(due, start + step * second / 1000, 1) {
-                due = next;
-                made += 1;
-            }
-        }
-        assert_eq!(made, REPORTS_BURST + REPORTS_PER_SECOND - 1);
-    }
-
-    #[test]
-    fn many_at_once_count_as_many() {
-        let start = 5_000_000_000;
-        let all = Rate::COPIES.next(0, start, limits::COPIES_BURST).expect("as many as at once");
-        assert_eq!(Rate::COPIES.next(all, start, 1), None);
-        assert!(Rate::COPIES.next(all, start + Rate::COPIES.interval_ns, 1).is_some());
-        assert_eq!(Rate::COPIES.next(0, start, limits::COPIES_BURST + 1), None);
-    }
 }

@@ -9,7 +9,7 @@ mod tcp;
 mod udp;
 
 pub use icmp::{Hop, IcmpError, PingResult, ping, tracepath, traceroute};
-pub use tcp::{TcpConn, TcpEchoServer, tcp_exchange};
+pub use tcp::{TcpConn, TcpEchoServer, bound, tcp_exchange};
 pub use udp::{UdpArrival, UdpProbe, udp_probe, udp_send};
 
 use std::io::{self, ErrorKind};

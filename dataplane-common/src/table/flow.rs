@@ -1,8 +1,9 @@
 //! Half-flows: one direction of a flow each, found by the key as the packet arrives.
 //!
 //! A line is 64 bytes for both families, so that an established packet touches
-//! one cache line to find its action. What only a slow path, the sweeper or TCP
-//! needs lies in a cold record with the same index.
+//! one cache line to find its action and to be counted. What only a slow path or the
+//! sweeper needs, and what only TCP and a new judgement do, lies in two more records with
+//! the same index.
 //!
 //! Lines are shared by all CPUs and by userland's mapping without locks. A line's
 //! life is in [`FlowLine::status`]: `EMPTY → BUSY → LIVE → DEAD → EMPTY`. Programs

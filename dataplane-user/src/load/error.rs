@@ -178,8 +178,6 @@ pub enum Error {
     PrefixBits { table: &'static str, bits: u8 },
     #[error("version 2^32 of the tables is reached; `sekisho detach` and start again")]
     VersionsUsedUp,
-    #[error("{table}: writing version {version}: {source}")]
-    Write { table: &'static str, version: u32, source: MapError },
 
     // Interfaces.
     #[error("asking the kernel about interfaces: {source}")]
@@ -258,8 +256,6 @@ pub enum Error {
     FeatureFixed { interface: String, feature: String },
 
     // Looking.
-    #[error("the flow table is not where the loader made it: {lines} lines, {cold} cold ones")]
-    FlowShape { lines: usize, cold: usize },
     #[error("running {name} on a packet of {bytes} bytes: {source}")]
     TestRun { name: &'static str, bytes: usize, source: Box<ProgramError> },
     #[error(

@@ -1,6 +1,6 @@
 //! Do bytes get through a TCP connection, now, later, or no more?
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -258,23 +258,26 @@ fn receive_exactly(stream: &mut TcpStream, expected: &[u8], deadline: Instant) -
     Ok(())
 }
 
-/// A listener for IPv4 and IPv6 that does not block. The one before on this port may be there
-/// for a moment still: a process that another test is about to start has a copy of it until it
-/// begins its program.
+/// A listener for IPv4 and IPv6 that does not block.
 fn listen(host: &Namespace, port: u16) -> Result<TcpListener> {
+    let listener = bound(|| host.in_ns(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, port))))
+        .with_context(|| format!("{}: listening on port {port}", host.name()))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// What `bind` binds. The socket before on this port may be there for a moment still: a process
+/// that another test is about to start has a copy of it until it begins its program.
+pub fn bound<S>(bind: impl Fn() -> Result<io::Result<S>>) -> Result<S> {
     let deadline = Instant::now() + PATIENCE;
-    let listener = loop {
-        match host.in_ns(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)))? {
+    loop {
+        match bind()? {
             Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
                 thread::sleep(TICK / 10);
             }
-            bound => break bound,
+            bound => return Ok(bound?),
         }
-    };
-    let listener =
-        listener.with_context(|| format!("{}: listening on port {port}", host.name()))?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
+    }
 }
 
 /// Connects from a chosen source address, which the standard library cannot.

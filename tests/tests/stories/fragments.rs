@@ -13,7 +13,7 @@ use sekisho_tests::{
     build::{Frame, ip},
     lab::{Tap, VnetHeader, Wire},
     process::{PATIENCE, SILENCE},
-    traffic::{Client, ping, udp_probe, udp_send},
+    traffic::{Client, bound, ping, udp_probe, udp_send},
 };
 
 use crate::town::{A, A_ADDRESSES, B, B_ADDRESSES, C, C_ADDRESSES, ROUTER, Site, Town, contains};
@@ -510,19 +510,8 @@ fn pieces(whole: &Frame, id: u32) -> Vec<Frame> {
     (0..bytes).step_by(SIZE).map(|from| whole.piece(id, from, bytes.min(from + SIZE))).collect()
 }
 
-/// A child that another test makes has our last socket on the port, until it runs its program.
 fn listen(host: &Host, port: u16) -> Result<UdpSocket> {
-    let start = Instant::now();
-    let socket = loop {
-        match host.in_ns(|| UdpSocket::bind(("::", port)))? {
-            Err(error)
-                if error.kind() == std::io::ErrorKind::AddrInUse && start.elapsed() < PATIENCE =>
-            {
-                thread::sleep(Duration::from_millis(10));
-            }
-            bound => break bound?,
-        }
-    };
+    let socket = bound(|| host.in_ns(|| UdpSocket::bind(("::", port))))?;
     socket.set_read_timeout(Some(PATIENCE))?;
     Ok(socket)
 }
