@@ -143,7 +143,8 @@ pub fn note_again(tables: &HostTables, passed: &Passed) {
     let parked = passed.packet.parked().expect("it was parked");
     let again = Again::of(&parked.key, parked.owner, tables.flow_secret());
     let note = tables.again(again.index).expect("it is one of the table");
-    note.store(again.word(tables.now_ticks()));
+    // As of a daemon whose clock is a tick ahead.
+    note.store(again.word(tables.now_ticks().wrapping_add(1)));
 }
 
 /// Forgets every flow and every datagram.

@@ -166,8 +166,9 @@ fn is_again<T: Tables>(t: &T, w: &Work, words: &[u64; 5]) -> bool {
     let again = Again::of(words, w.owner, t.flow_secret());
     let Some(word) = t.again(again.index) else { return true };
     let noted = word.load();
-    let age = t.now_ticks().wrapping_sub(noted as u32);
-    noted >> 32 == again.name as u64 && age < AGAIN_MS_MAX
+    // The daemon's clock may be a tick ahead of ours: then the time between is negative.
+    let age = t.now_ticks().wrapping_sub(noted as u32) as i32;
+    noted >> 32 == again.name as u64 && age < AGAIN_MS_MAX as i32
 }
 
 /// Does it come from strangers, beyond an uplink?

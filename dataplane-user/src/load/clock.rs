@@ -1,8 +1,8 @@
 //! What time is it for the packet programs?
 //!
 //! They reckon flows' time from the kernel's ticks, which no call tells us. But ticks and the
-//! coarse monotonic clock go on together, so it is enough to ask a program once how far they
-//! are apart.
+//! coarse monotonic clock go on together, so it is enough to ask a program now and then how far
+//! they are apart: time is corrected by half a second in a thousand at most, ticks are not.
 
 use aya::Ebpf;
 use rustix::time::{ClockId, clock_getres, clock_gettime};

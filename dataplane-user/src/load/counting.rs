@@ -6,8 +6,9 @@
 use dataplane_common::tables::Tally;
 
 use super::{
-    AttachmentCounters, Dataplane, Error, FlowTable, HalfFlow, RefusedAt, StopCount, Swept, flows,
-    grace, refused, sweep,
+    AttachmentCounters, Dataplane, Error, FlowTable, HalfFlow, RefusedAt, StopCount, Swept,
+    clock::Clock,
+    flows, grace, refused, sweep,
     totals::{Ink, Totals},
 };
 
@@ -114,14 +115,15 @@ impl Dataplane {
         if let Some(log) = &mut self.log {
             log.tell();
         }
+        self.clock = Clock::of(&self.ebpf)?;
         let table = FlowTable {
             lines: self.flows.shared(),
             cold: self.flows_cold.shared(),
             more: self.flows_more.shared(),
             of_tenant: self.flows_of_tenant.shared(),
         };
-        self.datagram_table().sweep(&is_tenant, self.now_ticks());
         let now_ticks = self.now_ticks();
+        self.datagram_table().sweep(&is_tenant, now_ticks);
         let Some(intent) = self.intent.shared().first() else { return Ok(Swept::default()) };
         let totals = self.totals.shared();
         let totals = &mut Totals { totals, intent, index: &mut self.index, pen: &Ink };
