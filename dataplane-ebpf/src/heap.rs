@@ -23,19 +23,15 @@ impl Heap for KernelHeap {
         // arithmetic on map_value_or_null prohibited, null-check it first").
         Some(known(line))
     }
+}
 
-    #[inline(always)]
-    fn longest(&self, table: u32, high: u64, low: u64) -> u32 {
-        sekisho_longest(table, high, low)
-    }
-
-    #[inline(always)]
-    fn first_rule(&self, table: u32, asked: &Asked) -> u32 {
-        let [high, low] = asked.addr.words();
-        let service = u32::from(asked.protocol) << 16 | u32::from(asked.port);
-        let whose = asked.class << 1 | u32::from(asked.lines_only);
-        sekisho_first_rule(table, high, low, service, whose)
-    }
+/// Asks [`sekisho_first_rule`].
+#[inline(always)]
+pub fn first_rule(table: u32, asked: &Asked) -> u32 {
+    let [high, low] = asked.addr.words();
+    let service = u32::from(asked.protocol) << 16 | u32::from(asked.port);
+    let whose = asked.class << 1 | u32::from(asked.lines_only);
+    sekisho_first_rule(table, high, low, service, whose)
 }
 
 /// The value of the longest prefix. With a name that others may use, and numbers alone in and
@@ -48,7 +44,9 @@ pub extern "C" fn sekisho_longest(table: u32, high: u64, low: u64) -> u32 {
 }
 
 /// The first rule of a policy, likewise. A function takes five numbers at most: `service` is
-/// the protocol and the port, `whose` the class and, lowest, whether lines count alone.
+/// the protocol and the port, `whose` the class and, lowest, whether lines count alone. It has
+/// the longest prefix in itself: as one call more, it would take too much of the flood's stack on
+/// Linux 6.1, which rounds each function's up to 32 bytes.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn sekisho_first_rule(

@@ -18,7 +18,7 @@ use dataplane_common::{
 };
 
 use crate::{
-    heap::KernelHeap,
+    heap::{KernelHeap, first_rule, sekisho_longest},
     maps::{
         AGAIN, CLAIMS, COPIES, COUNTS, DATAGRAMS, FLOW_LINES, FLOWS, FLOWS_COLD, FLOWS_MORE,
         FLOWS_OF_TENANT, HEARD, HEARD_AT, NOTES, REPORTS, ROOT, SECRET_HIGH, SECRET_LOW,
@@ -106,12 +106,12 @@ impl Heap for KernelTables {
 
     #[inline(always)]
     fn longest(&self, table: u32, high: u64, low: u64) -> u32 {
-        KernelHeap.longest(table, high, low)
+        sekisho_longest(table, high, low)
     }
 
     #[inline(always)]
     fn first_rule(&self, table: u32, asked: &Asked) -> u32 {
-        KernelHeap.first_rule(table, asked)
+        first_rule(table, asked)
     }
 }
 

@@ -119,6 +119,8 @@ fn from_uplink<'t, T: Tables>(t: &'t T, leg: &mut Leg) -> Result<&'t Route, Stop
 
 /// Is it an address of ours or of a line, or one that we export to this uplink? Nothing that
 /// comes from outside has it as its source.
+// Linux 6.1 took no call more ("combined stack size of 4 calls is 544. Too large").
+#[inline(always)]
 pub(crate) fn is_inside<T: Tables>(t: &T, uplink: u32, src: &Addr) -> bool {
     const ELSEWHERE: [u32; 3] = [route_kind::VIA, route_kind::PROTECTED, route_kind::BLACKHOLE];
     t.route(uplink, src).is_some_and(|route| !ELSEWHERE.contains(&route.kind))
