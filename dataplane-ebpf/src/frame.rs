@@ -81,7 +81,7 @@ pub fn pointer<const OFFSET: usize>(context: *mut c_void) -> usize {
             address = lateout(reg) address,
             context = in(reg) context,
             offset = const OFFSET,
-            options(nostack),
+            options(pure, readonly, nostack),
         );
     }
     address
