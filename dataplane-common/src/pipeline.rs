@@ -71,6 +71,7 @@ fn known<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next, S
     if w.job != job::NONE {
         return Ok(Next::Answer);
     }
+    let homes = flow_record::approach(t, w);
     exempt::dhcp_server(t, w)?;
     if w.is(flags::GROUP_FRAME) {
         return floods::may_flood(p, w).map(|()| Next::Flood);
@@ -88,7 +89,7 @@ fn known<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next, S
     if w.is(flags::LATER) {
         return Ok(Next::Fragment);
     }
-    if !is_known(t, w)? {
+    if !is_known(t, w, &homes)? {
         // A line is no business of the host's.
         let is_strangers = w.flags & (flags::HOST | flags::ICMP_ERROR) != 0
             && w.attachment_kind == attachment_kind::UPLINK;
@@ -103,8 +104,8 @@ fn known<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next, S
 
 /// Does a known flow answer for the packet? Then it is part of it from here on.
 #[inline(always)]
-fn is_known<T: Tables>(t: &T, w: &mut Work) -> Result<bool, Stop> {
-    if w.is(flags::ICMP_ERROR) || flow::look_up(t, w) != flow::Found::Current {
+fn is_known<T: Tables>(t: &T, w: &mut Work, homes: &[u32; 2]) -> Result<bool, Stop> {
+    if w.is(flags::ICMP_ERROR) || flow::look_up(t, w, homes) != flow::Found::Current {
         return Ok(false);
     }
     let denied = w.action & action::DENIED != 0;
@@ -263,7 +264,8 @@ fn piece<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next, S
             fragments::park(p, t, w)?;
             return Ok(Next::Parked);
         }
-        if !is_known(t, w)? {
+        let homes = flow_record::approach(t, w);
+        if !is_known(t, w, &homes)? {
             return Ok(Next::First);
         }
     } else {

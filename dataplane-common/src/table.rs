@@ -19,6 +19,7 @@ pub mod next_hop;
 pub mod policy;
 pub mod root;
 pub mod route;
+pub mod secret;
 pub mod total;
 pub mod zone;
 

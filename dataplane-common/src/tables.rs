@@ -28,6 +28,7 @@ use crate::table::{
     policy::{self, Policy, Rule},
     root::{More, Root},
     route::Route,
+    secret::Secret,
     zone::{FloodPort, Zone},
 };
 use crate::word::{Word32, Word64};
@@ -57,14 +58,14 @@ pub trait Tables: Heap {
     /// What is plugged in here?
     #[inline(always)]
     fn attachment(&self, key: &AttachmentKey) -> Option<&Attachment> {
-        let secret = self.flow_secret()[0];
+        let secret = self.secret();
         let found = self.root()?.attachments.find::<AttachmentEntry, _>(self, key, secret)?;
         Some(&found.attachment)
     }
     /// Whose MAC is it?
     #[inline(always)]
     fn station(&self, key: &StationKey) -> Option<&Station> {
-        let secret = self.flow_secret()[0];
+        let secret = self.secret();
         let found = self.root()?.stations.find::<StationEntry, _>(self, key, secret)?;
         Some(&found.station)
     }
@@ -81,7 +82,7 @@ pub trait Tables: Heap {
     /// Who has the address in the network?
     #[inline(always)]
     fn location(&self, key: &LocationKey) -> Option<&Location> {
-        let secret = self.flow_secret()[0];
+        let secret = self.secret();
         let found = self.root()?.locations.find::<LocationEntry, _>(self, key, secret)?;
         Some(&found.location)
     }
@@ -170,8 +171,8 @@ pub trait Tables: Heap {
 
     /// The size of the flow table in lines: a power of two.
     fn flow_lines(&self) -> u32;
-    /// The secret that flow keys are hashed with.
-    fn flow_secret(&self) -> [u64; 2];
+    /// What keys are hashed with.
+    fn secret(&self) -> &Secret;
     /// A line of the flow table.
     fn flow(&self, index: u32) -> Option<&FlowLine>;
     /// Its cold part.
@@ -233,7 +234,7 @@ const fn of_family([v4, v6]: [u32; 2], addr: &Addr) -> u32 {
 /// How long the prefix is, bits, by which the permit is given, and one more; 0: there is none.
 #[inline(always)]
 fn permitted_bits<T: Tables + ?Sized>(t: &T, key: &PermitKey) -> u32 {
-    let secret = t.flow_secret()[0];
+    let secret = t.secret();
     let Some(more) = t.more() else { return 0 };
     let Some(found) = more.permits.find::<PermitsEntry, _>(t, key, secret) else { return 0 };
     lpm::find(t, of_family(found.tables, &key.addr), &key.addr)

@@ -17,6 +17,7 @@ use dataplane_common::{
         datagram::{Datagram, PARKED_BYTES_MAX, Parked},
         flow::{FlowCold, FlowLine, FlowMore},
         heap::Line,
+        secret::Secret,
         total::{Intent, TOTALS_MAX, Total},
     },
     tables::{COUNTERS, NOTES_MAX, Note, SHARES, Tally},
@@ -105,9 +106,7 @@ pub static NOTES: Array<Notes> = Array::with_max_entries(1, MAPPED);
 #[unsafe(no_mangle)]
 pub static FLOW_LINES: Global<u32> = Global::new(limits::FLOW_LINES);
 #[unsafe(no_mangle)]
-pub static SECRET_LOW: Global<u64> = Global::new(0);
-#[unsafe(no_mangle)]
-pub static SECRET_HIGH: Global<u64> = Global::new(0);
+pub static SECRET: Global<Secret> = Global::new(Secret::of([0; 2]));
 /// Nanoseconds between two of the kernel's ticks.
 #[unsafe(no_mangle)]
 pub static TICK_NS: Global<u64> = Global::new(4_000_000);

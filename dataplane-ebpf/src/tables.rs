@@ -11,6 +11,7 @@ use dataplane_common::{
         flow::{FlowCold, FlowLine, FlowMore},
         heap::{Heap, Line},
         root::{InForce, More, Root},
+        secret::Secret,
     },
     tables::{COUNTERS, Counter, Heard, NOTES_MAX, Note, Rate, Share},
     word::{Word32, Word64},
@@ -21,10 +22,10 @@ use crate::{
     heap::{KernelHeap, first_rule, sekisho_longest},
     maps::{
         AGAIN, CLAIMS, COPIES, COUNTS, DATAGRAMS, FLOW_LINES, FLOWS, FLOWS_COLD, FLOWS_MORE,
-        FLOWS_OF_TENANT, HEARD, HEARD_AT, NOTES, REPORTS, ROOT, SECRET_HIGH, SECRET_LOW,
-        SHARES_OF_TENANT, STOPS, TICK_NS, TRACE,
+        FLOWS_OF_TENANT, HEARD, HEARD_AT, NOTES, REPORTS, ROOT, SECRET, SHARES_OF_TENANT, STOPS,
+        TICK_NS, TRACE,
     },
-    words::{add, add32, each, swap, swap32},
+    words::{add, add32, each, known, swap, swap32},
 };
 
 /// The tables as one packet sees them.
@@ -142,8 +143,10 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn flow_secret(&self) -> [u64; 2] {
-        [SECRET_LOW.load(), SECRET_HIGH.load()]
+    fn secret(&self) -> &Secret {
+        let secret: *const Secret = (&raw const SECRET).cast();
+        // SAFETY: a `Global` is what it holds, and the loader has written it.
+        known(unsafe { &*secret })
     }
 
     #[inline(always)]

@@ -55,6 +55,7 @@ use dataplane_common::{
     table::{
         datagram::Datagram,
         flow::{FlowCold, FlowLine, FlowMore},
+        secret::Secret,
         total::{Intent, Total},
     },
     tables::{Heard, Share},
@@ -267,7 +268,7 @@ impl Dataplane {
 
         let clock = Clock::of(&ebpf)?;
         let mut take = |name| ebpf.take_map(name).ok_or(Error::MapMissing { name });
-        let tables = VersionedTables::new(state.secret[0], &mut take)?;
+        let tables = VersionedTables::new(Secret::of(state.secret), &mut take)?;
         let flows: Mapping<FlowLine> = mapped("FLOWS", &take("FLOWS")?)?;
         let flows_cold: Mapping<FlowCold> = mapped("FLOWS_COLD", &take("FLOWS_COLD")?)?;
         let flows_more: Mapping<FlowMore> = mapped("FLOWS_MORE", &take("FLOWS_MORE")?)?;

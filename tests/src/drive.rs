@@ -141,7 +141,7 @@ pub fn send(tables: &HostTables, sent: &Sent) -> (Passed, Option<Stop>) {
 /// Notes as the daemon does that it sends in again what was parked.
 pub fn note_again(tables: &HostTables, passed: &Passed) {
     let parked = passed.packet.parked().expect("it was parked");
-    let again = Again::of(&parked.key, parked.owner, tables.flow_secret());
+    let again = Again::of(&parked.key, parked.owner, tables.secret());
     let note = tables.again(again.index).expect("it is one of the table");
     // As of a daemon whose clock is a tick ahead.
     note.store(again.word(tables.now_ticks().wrapping_add(1)));

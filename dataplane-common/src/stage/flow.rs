@@ -20,8 +20,8 @@ pub enum Found {
 
 /// Looks for the packet's half-flow and tells whether its action may be executed.
 #[inline(always)]
-pub fn look_up<T: Tables>(t: &T, w: &mut Work) -> Found {
-    if !flow_record::find(t, w) {
+pub fn look_up<T: Tables>(t: &T, w: &mut Work, homes: &[u32; 2]) -> Found {
+    if !flow_record::find_at(t, w, homes) {
         t.note(Note { what: note::NO_FLOW, ..Note::default() });
         return Found::Nothing;
     }
@@ -64,9 +64,9 @@ pub fn is_continued<T: Tables>(t: &T, w: &Work) -> bool {
     if w.flow_status & status::REPLY == 0 {
         return line.owner.load() == w.owner;
     }
-    let Some(cold) = t.flow_cold(w.flow) else { return false };
-    let at = cold.partner.load();
-    let (Some(partner), Some(its)) = (t.flow(at), t.flow_cold(at)) else { return false };
+    let (Some(cold), Some(more)) = (t.flow_cold(w.flow), t.flow_more(w.flow)) else { return false };
+    let at = more.partner.load();
+    let (Some(partner), Some(its)) = (t.flow(at), t.flow_more(at)) else { return false };
     let opener = t.endpoint(cold.opener.load());
     if opener.is_none_or(|opener| opener.kind == 0) {
         return false;
@@ -93,7 +93,8 @@ pub fn original<T: Tables>(t: &T, w: &Work) -> Result<Leg, Stop> {
     let is_first = line.owner.load() == 0;
     let is_inverted = is_answer && (is_first || !cfg!(feature = "control-readmit-observed"));
     let key = if is_inverted {
-        t.flow(cold.partner.load()).ok_or(Stop::TableMissing)?.key()
+        let more = t.flow_more(w.flow).ok_or(Stop::TableMissing)?;
+        t.flow(more.partner.load()).ok_or(Stop::TableMissing)?.key()
     } else {
         w.key
     };
@@ -133,9 +134,8 @@ pub fn track<T: Tables>(t: &T, w: &Work) -> Result<(), Stop> {
     // Here and not in a function with an outcome of its own, of which the verifier followed
     // each case through all that comes ("processed 717287 insns").
     if w.is(flags::TCP) {
-        let partner = t.flow_cold(w.flow).ok_or(Stop::TableMissing)?.partner.load();
         let own = t.flow_more(w.flow).ok_or(Stop::TableMissing)?;
-        let other = t.flow_more(partner).ok_or(Stop::TableMissing)?;
+        let other = t.flow_more(own.partner.load()).ok_or(Stop::TableMissing)?;
         if step.is_ignored {
             t.note(Note { what: note::STATE, id: state, detail: state, zero: 0 });
             if !is_reply || !window::is_agreement(w, state, other) {
@@ -165,9 +165,9 @@ pub fn track<T: Tables>(t: &T, w: &Work) -> Result<(), Stop> {
     }
     if next != state {
         set_state(t, line, next);
-        let partner = t.flow_cold(w.flow).ok_or(Stop::TableMissing)?.partner.load();
+        let partner = t.flow_more(w.flow).ok_or(Stop::TableMissing)?.partner.load();
         let other = t.flow(partner).ok_or(Stop::TableMissing)?;
-        if t.flow_cold(partner).is_some_and(|its| its.partner.load() == w.flow) {
+        if t.flow_more(partner).is_some_and(|its| its.partner.load() == w.flow) {
             set_state(t, other, next);
         }
     }
@@ -206,8 +206,9 @@ pub fn settle<T: Tables>(t: &T, w: &Work, verdict: Result<(), Stop>) {
             cold.responder.store(w.leg.receiver);
             cold.rule_egress.store(w.leg.rule_egress);
             cold.rule_ingress.store(w.leg.rule_ingress);
-            if let Some(other) = t.flow_cold(cold.partner.load())
-                && other.partner.load() == w.flow
+            let partner = t.flow_more(w.flow).map_or(0, |more| more.partner.load());
+            if t.flow_more(partner).is_some_and(|its| its.partner.load() == w.flow)
+                && let Some(other) = t.flow_cold(partner)
             {
                 other.responder.store(w.leg.receiver);
             }

@@ -5,45 +5,53 @@
 
 use super::conntrack;
 use crate::stop::Stop;
-use crate::table::flow::{BUCKET_LINES, FlowKey, FlowLine, action, buckets, status};
+use crate::table::flow::{
+    BUCKET_LINES, FlowKey, FlowLine, PLACES, action, homes, place as place_of, status,
+};
 use crate::tables::Tables;
 use crate::wire::protocol;
 use crate::work::{Work, flags};
 
+/// Where the packet's key is at home. That line is asked for, so that it is on its way while
+/// others are looked at: memory is far away.
+#[inline(always)]
+pub fn approach<T: Tables>(t: &T, w: &Work) -> [u32; 2] {
+    let homes = homes(&w.key.words(), t.secret(), t.flow_lines());
+    t.flow(homes[0]).map(|line| line.status.load());
+    homes
+}
+
 /// Finds the line of the packet's key: its index and status go into the work.
 #[inline(always)]
 pub fn find<T: Tables>(t: &T, w: &mut Work) -> bool {
-    let words = w.key.words();
-    match find_words(t, &words, w.key.protocol) {
-        Some((index, status)) => {
-            w.flow = index;
-            w.flow_status = status;
-            true
-        }
-        None => {
-            w.flow = 0;
-            w.flow_status = 0;
-            false
-        }
-    }
+    let homes = approach(t, w);
+    find_at(t, w, &homes)
+}
+
+/// The same where it was [approached](approach).
+#[inline(always)]
+pub fn find_at<T: Tables>(t: &T, w: &mut Work, homes: &[u32; 2]) -> bool {
+    let found = find_words(t, homes, &w.key.words(), w.key.protocol);
+    (w.flow, w.flow_status) = found.unwrap_or_default();
+    found.is_some()
 }
 
 /// Finds a live line by its words and looks whether it has expired.
 #[inline(always)]
-fn find_words<T: Tables>(t: &T, words: &[u64; 5], protocol: u8) -> Option<(u32, u32)> {
-    for bucket in buckets(words, t.flow_secret(), t.flow_lines()) {
-        for way in 0..BUCKET_LINES {
-            let index = bucket + way;
-            let line = t.flow(index)?;
-            let status = line.status.load();
-            if status & status::LIFE == status::LIVE && line.has(words) {
-                // Whoever finds an expired flow leaves it to the sweeper, or rewrites it.
-                return if is_expired(t, index, line, status, protocol) {
-                    None
-                } else {
-                    Some((index, status))
-                };
-            }
+fn find_words<T: Tables>(
+    t: &T,
+    homes: &[u32; 2],
+    words: &[u64; 5],
+    protocol: u8,
+) -> Option<(u32, u32)> {
+    for step in 0..PLACES {
+        let index = place_of(homes, step);
+        let line = t.flow(index)?;
+        let status = line.status.load();
+        if status & status::LIFE == status::LIVE && line.has(words) {
+            // Whoever finds an expired flow leaves it to the sweeper, or rewrites it.
+            let is_over = is_expired(t, index, line, status, protocol);
+            return if is_over { None } else { Some((index, status)) };
         }
     }
     None
@@ -57,8 +65,8 @@ fn is_expired<T: Tables>(t: &T, index: u32, line: &FlowLine, status: u32, protoc
     if !is_idle(line, now, idle_max) {
         return false;
     }
-    let partner = t.flow_cold(index).map_or(0, |cold| cold.partner.load());
-    match (t.flow(partner), t.flow_cold(partner)) {
+    let partner = t.flow_more(index).map_or(0, |more| more.partner.load());
+    match (t.flow(partner), t.flow_more(partner)) {
         // A line that was given to another flow says nothing about this one.
         (Some(other), Some(its)) if its.partner.load() == index => is_idle(other, now, idle_max),
         _ => true,
@@ -102,7 +110,7 @@ pub fn open<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
         }
         return Err(Stop::FlowTableFull);
     };
-    if let (Some(own), Some(other)) = (t.flow_cold(forward), t.flow_cold(reply))
+    if let (Some(own), Some(other)) = (t.flow_more(forward), t.flow_more(reply))
         && !t.is_tracing()
     {
         own.partner.store(reply);
@@ -120,14 +128,14 @@ pub fn follow<T: Tables>(t: &T, w: &Work) -> Result<(), Stop> {
         return Ok(());
     }
     let zone = reply_zone(t, w)?;
-    let own = t.flow_cold(w.flow).ok_or(Stop::TableMissing)?;
+    let own = t.flow_more(w.flow).ok_or(Stop::TableMissing)?;
     let partner = own.partner.load();
     let old = t.flow(partner).ok_or(Stop::TableMissing)?;
-    let is_partner = t.flow_cold(partner).is_some_and(|its| its.partner.load() == w.flow);
+    let is_partner = t.flow_more(partner).is_some_and(|its| its.partner.load() == w.flow);
     if t.is_tracing() || is_partner && old.key().zone() == zone {
         return Ok(());
     }
-    let payer = own.tenant.load();
+    let payer = t.flow_cold(w.flow).ok_or(Stop::TableMissing)?.tenant.load();
     // Whoever is no more has no quota.
     let quota = t.tenant(payer).map_or(0, |tenant| tenant.flows_max);
     if !t.flow_reserve(payer, 1, quota) {
@@ -138,7 +146,7 @@ pub fn follow<T: Tables>(t: &T, w: &Work) -> Result<(), Stop> {
         t.flow_release(payer, 1);
         return Err(Stop::FlowTableFull);
     };
-    if let (Some(other), Some(its)) = (t.flow(reply), t.flow_cold(reply)) {
+    if let (Some(other), Some(its)) = (t.flow(reply), t.flow_more(reply)) {
         its.partner.store(w.flow);
         own.partner.store(reply);
         let made = other.status.load();
@@ -179,36 +187,54 @@ pub(crate) fn inverse(key: &FlowKey, is_v6: bool) -> FlowKey {
     FlowKey { src: key.dst, dst: key.src, src_port, dst_port, ..*key }
 }
 
-/// The line that the key may have: its own, if it has one, else a free one of the
-/// emptier bucket.
+/// The line that the key may have: its own, if it has one, else a free one of the first bucket,
+/// or of the emptier one where that is nearly full.
 #[inline(always)]
-fn line_for<T: Tables>(t: &T, words: &[u64; 5]) -> Option<Room> {
-    let homes = buckets(words, t.flow_secret(), t.flow_lines());
-    let (mut own, mut free) = (None, [None; 2]);
-    let mut room = [0_u32; 2];
-    for home in 0..2 {
-        for way in 0..BUCKET_LINES {
-            let index = homes[home] + way;
-            let line = t.flow(index)?;
-            let status = line.status.load();
-            match status & status::LIFE {
-                status::EMPTY => {
-                    room[home] += 1;
-                    free[home] = Some((index, status));
-                }
-                status::LIVE if line.has(words) => own = Some((index, status)),
-                _ => {}
-            }
+fn line_for<T: Tables>(t: &T, words: &[u64; 5], homes: [u32; 2]) -> Option<Room> {
+    /// So many free lines are plenty. With fewer the second bucket would hardly be used, and
+    /// more keys find both full; with more, half the keys would lie where they are looked for
+    /// last.
+    const PLENTY: u32 = 3;
+    let (first, second) = (look(t, words, homes[0])?, look(t, words, homes[1])?);
+    let is_second = first.room < PLENTY && second.room > first.room;
+    let own = first.own | second.own;
+    let fresh = if is_second { second.free } else { first.free };
+    if own == 0 && first.room | second.room == 0 {
+        return None;
+    }
+    let found = if own == 0 { fresh } else { own };
+    Some(Room { index: (found >> 32) as u32, status: found as u32, is_own: own != 0 })
+}
+
+/// What there is of a bucket. A line and its status are one word: the program's stack is small.
+struct Bucket {
+    /// The key's own line; 0: it has none here.
+    own: u64,
+    /// The first free line, where there is room.
+    free: u64,
+    /// Free lines.
+    room: u32,
+}
+
+#[inline(always)]
+fn look<T: Tables>(t: &T, words: &[u64; 5], home: u32) -> Option<Bucket> {
+    let mut bucket = Bucket { own: 0, free: 0, room: 0 };
+    for way in 0..BUCKET_LINES {
+        let line = t.flow(home ^ way)?;
+        let status = line.status.load();
+        let found = u64::from(home ^ way) << 32 | u64::from(status);
+        if status & status::LIFE == status::EMPTY {
+            bucket.free = if bucket.room == 0 { found } else { bucket.free };
+            bucket.room += 1;
+        } else if status & status::LIFE == status::LIVE && line.has(words) {
+            bucket.own = found;
         }
     }
-    let fresh = if room[1] > room[0] { free[1] } else { free[0].or(free[1]) };
-    let (index, status) = own.or(fresh)?;
-    Some(Room { homes, index, status, is_own: own.is_some() })
+    Some(bucket)
 }
 
 /// Where a key may live.
 struct Room {
-    homes: [u32; 2],
     index: u32,
     status: u32,
     is_own: bool,
@@ -230,18 +256,21 @@ const fn sequence_after(old: u32) -> u32 {
 /// Takes a line for the key and makes it live; a tracer only tells whether there is one.
 fn place<T: Tables>(t: &T, w: &Work, key: &FlowKey, payer: u32, half: u32) -> Option<u32> {
     let words = key.words();
-    let mut room = line_for(t, &words)?;
+    let homes = homes(&words, t.secret(), t.flow_lines());
+    // The same for the compiler, which else keeps each line's place on the stack.
+    let homes_again = homes.map(|home| home ^ w.zero);
+    let mut room = line_for(t, &words, homes)?;
     if t.is_tracing() {
         return Some(room.index);
     }
     if !take(t, &room) {
         // Another CPU was faster: there may be room beside what it took.
-        room = line_for(t, &words)?;
+        room = line_for(t, &words, homes_again)?;
         if !take(t, &room) {
             return None;
         }
     }
-    let Room { homes, index, status: old, is_own } = room;
+    let Room { index, status: old, is_own } = room;
     let line = t.flow(index)?;
     let (cold, more) = (t.flow_cold(index)?, t.flow_more(index)?);
     if is_own {
@@ -254,7 +283,6 @@ fn place<T: Tables>(t: &T, w: &Work, key: &FlowKey, payer: u32, half: u32) -> Op
     line.judged.store(0);
     line.owner.store(0);
     // What it has counted goes on: only userland, which folds it, may set it back.
-    cold.partner.store(0);
     cold.stamp.store(0);
     cold.opener.store(w.leg.sender);
     cold.responder.store(w.leg.receiver);
@@ -266,23 +294,22 @@ fn place<T: Tables>(t: &T, w: &Work, key: &FlowKey, payer: u32, half: u32) -> Op
     more.end.store(0);
     more.permits.store(0);
     more.scale.store(0);
+    more.partner.store(0);
     line.status.store(sequence_after(old) | status::LIVE | half);
-    Some(settle_duplicate(t, &words, homes, index).unwrap_or(index))
+    Some(settle_duplicate(t, &words, homes_again, index).unwrap_or(index))
 }
 
 /// Two CPUs may have placed the same key at once: the line with the lowest index
 /// stays, the others are given up.
 #[inline(always)]
 fn settle_duplicate<T: Tables>(t: &T, words: &[u64; 5], homes: [u32; 2], own: u32) -> Option<u32> {
-    for home in homes {
-        for way in 0..BUCKET_LINES {
-            let index = home + way;
-            let line = t.flow(index)?;
-            let is_live = line.status.load() & status::LIFE == status::LIVE;
-            if index < own && is_live && line.has(words) {
-                give_up(t, t.flow(own)?);
-                return Some(index);
-            }
+    for step in 0..PLACES {
+        let index = place_of(&homes, step);
+        let line = t.flow(index)?;
+        let is_live = line.status.load() & status::LIFE == status::LIVE;
+        if index < own && is_live && line.has(words) {
+            give_up(t, t.flow(own)?);
+            return Some(index);
         }
     }
     None

@@ -13,7 +13,10 @@ use crate::table::attachment_kind;
 use crate::table::datagram::{
     Datagram, PARKED_BYTES_MAX, Parked, Progress, UNITS_PER_WORD, status,
 };
-use crate::table::flow::{BUCKET_LINES, FlowKey, buckets, status as flow_status};
+use crate::table::flow::{
+    BUCKET_LINES, FlowKey, PLACES, homes, place as place_of, status as flow_status,
+};
+use crate::table::secret::Secret;
 use crate::tables::{Counter, Note, Share, Tables, note};
 use crate::wire::protocol;
 use crate::work::{Leg, Work, flags, job, leg};
@@ -146,10 +149,9 @@ impl Again {
     /// Of the sender's datagram with these words.
     #[inline(always)]
     #[must_use]
-    pub fn of(words: &[u64; 5], owner: u32, secret: [u64; 2]) -> Self {
-        let secret = [secret[0] ^ u64::from(owner), secret[1]];
-        let [place, name] = buckets(words, secret, 1 << 31);
-        Self { index: place / BUCKET_LINES % AGAIN, name }
+    pub fn of(words: &[u64; 5], owner: u32, secret: &Secret) -> Self {
+        let hash = secret.hash(words);
+        Self { index: hash % AGAIN, name: hash ^ owner }
     }
 
     /// What is noted now.
@@ -163,7 +165,7 @@ impl Again {
 /// Has the daemon just sent a fragment of this datagram in? Nobody waits twice.
 #[inline(always)]
 fn is_again<T: Tables>(t: &T, w: &Work, words: &[u64; 5]) -> bool {
-    let again = Again::of(words, w.owner, t.flow_secret());
+    let again = Again::of(words, w.owner, t.secret());
     let Some(word) = t.again(again.index) else { return true };
     let noted = word.load();
     // The daemon's clock may be a tick ahead of ours: then the time between is negative.
@@ -235,10 +237,10 @@ pub fn is_over(datagram: &Datagram, status: u64, now_ticks: u32) -> bool {
 /// The slot of this datagram.
 #[inline(always)]
 fn find<T: Tables>(t: &T, w: &Work, words: &[u64; 5]) -> Option<Found> {
-    let homes = buckets(words, t.flow_secret(), DATAGRAMS);
+    let homes = homes(words, t.secret(), DATAGRAMS);
     let mut found = Found { index: DATAGRAMS, status: 0 };
-    t.each(2 * BUCKET_LINES, |step| {
-        let index = home(&homes, step);
+    t.each(PLACES, |step| {
+        let index = place_of(&homes, step);
         let Some(datagram) = t.datagram(index) else { return false };
         let status = datagram.status.load();
         if status & status::LIFE < status::LIVE || !datagram.has(words, w.owner) {
@@ -250,12 +252,6 @@ fn find<T: Tables>(t: &T, w: &Work, words: &[u64; 5]) -> Option<Found> {
         false
     });
     if found.index < DATAGRAMS { Some(found) } else { None }
-}
-
-#[inline(always)]
-const fn home(homes: &[u32; 2], step: u32) -> u32 {
-    let bucket = if step < BUCKET_LINES { homes[0] } else { homes[1] };
-    bucket + step % BUCKET_LINES
 }
 
 /// Takes a slot for the datagram of the first fragment at hand, if its tenant may have
@@ -315,12 +311,12 @@ fn place<T: Tables>(t: &T, w: &Work, words: &[u64; 5]) -> Result<Option<Found>, 
 /// those inside, however many tenants they send to.
 #[inline(always)]
 fn room<T: Tables>(t: &T, w: &Work, words: &[u64; 5]) -> Found {
-    let homes = buckets(words, t.flow_secret(), DATAGRAMS);
+    let homes = homes(words, t.secret(), DATAGRAMS);
     let mut best = Found { index: DATAGRAMS, status: 0 };
     let mut rank = u32::MAX;
-    t.each(2 * BUCKET_LINES, |step| {
-        let index = home(&homes, step);
-        if is_inbound(w) && step % BUCKET_LINES == 0 {
+    t.each(PLACES, |step| {
+        let index = place_of(&homes, step);
+        if is_inbound(w) && index.is_multiple_of(BUCKET_LINES) {
             return true;
         }
         let Some(datagram) = t.datagram(index) else { return false };

@@ -13,7 +13,7 @@
 //! packet is done. The sequence in the status tells a reader that a line was
 //! rewritten in place between its look at the key and its look at the action.
 
-use super::record;
+use super::{record, secret::Secret};
 use crate::addr::Addr;
 use crate::word::{Word32, Word64};
 
@@ -192,12 +192,12 @@ pub struct FlowCold {
     pub made_ticks: Word32,
     /// Written by userland alone: how many packets its counters have taken over.
     pub folded_packets: Word32,
-    /// The other half's index.
-    pub partner: Word32,
+    /// Zero.
+    pub zero: Word32,
 }
 record!(FlowCold, 64);
 
-/// What of a half-flow only TCP asks for, and who judges it anew.
+/// What of a half-flow only TCP asks for each packet, and who judges it anew.
 #[repr(C)]
 #[derive(Default, Debug)]
 pub struct FlowMore {
@@ -214,8 +214,8 @@ pub struct FlowMore {
     pub acknowledged: Word32,
     /// TCP, of the opener: one past a SYN that came in the middle of the connection.
     pub stray_end: Word32,
-    /// Zero.
-    pub zero: Word32,
+    /// The other half's index.
+    pub partner: Word32,
 }
 record!(FlowMore, 32);
 
@@ -266,6 +266,8 @@ impl FlowCold {
 
 /// Lines of a bucket: a key lives in one of two buckets.
 pub const BUCKET_LINES: u32 = 4;
+/// Lines that a key may have.
+pub const PLACES: u32 = 2 * BUCKET_LINES;
 
 impl FlowLine {
     /// The key, which counts only between two equal looks at a `LIVE` status.
@@ -301,24 +303,25 @@ impl FlowLine {
     }
 }
 
-/// The two buckets of a key, by a secret drawn at load: nobody outside can aim at
-/// a bucket. `lines` is the table's size, a power of two.
+/// Where a key is at home: a line of each of its two buckets, by a secret drawn at load, so that
+/// nobody outside can aim at a bucket. `lines` is the table's size, a power of two.
 #[inline(always)]
-pub fn buckets(words: &[u64; 5], secret: [u64; 2], lines: u32) -> [u32; 2] {
-    // Multiply-and-mix over the words; the finaliser is MurmurHash3's. A difference in the
-    // highest bit passes one multiplication as it is, and the next word could take it back:
-    // the second multiplication makes of it what only the secret knows.
-    let factors = [secret[1] | 1, secret[1].rotate_left(32) | 1];
-    let mut hash = secret[0];
-    for word in words {
-        hash = (hash ^ word).wrapping_mul(factors[0]);
-        hash = (hash ^ (hash >> 32)).wrapping_mul(factors[1]);
-    }
-    hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
-    hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-    hash ^= hash >> 33;
-    let mask = (lines - 1) & !(BUCKET_LINES - 1);
-    [hash as u32 & mask, (hash >> 32) as u32 & mask]
+#[must_use]
+pub fn homes(words: &[u64; 5], secret: &Secret, lines: u32) -> [u32; 2] {
+    let first = secret.hash(words);
+    // What has the same first bucket has any second one; the constant is 2^64 over the golden
+    // ratio.
+    let second = (u64::from(first).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32;
+    [first & (lines - 1), second & (lines - 1)]
+}
+
+/// The line that a key may have at `step`, below [`PLACES`]: in each bucket its home is the
+/// first, so that most keys are found where they are looked for first.
+#[inline(always)]
+#[must_use]
+pub const fn place(homes: &[u32; 2], step: u32) -> u32 {
+    let home = if step < BUCKET_LINES { homes[0] } else { homes[1] };
+    home ^ (step % BUCKET_LINES)
 }
 
 #[cfg(test)]
@@ -368,32 +371,14 @@ mod tests {
     }
 
     #[test]
-    fn nobody_knows_without_the_secret_which_keys_collide() {
-        // Differences that one multiplication a word would let through for every secret.
-        let base =
-            FlowKey { src: Addr::v6([0x20; 16]), dst: Addr::v6([0x21; 16]), ..FlowKey::default() };
-        let mut collisions = 0;
-        for number in 1..1000_u64 {
-            let secret = [number, number.wrapping_mul(0x9e37_79b9_7f4a_7c15)];
-            let own = buckets(&base.words(), secret, 1 << 18);
-            for shift in [29, 31, 32, 33] {
-                let mut words = base.words();
-                words[0] ^= 1 << 63;
-                words[1] ^= 1 << 63 | 1 << (63 - shift);
-                collisions += u32::from(buckets(&words, secret, 1 << 18) == own);
-            }
-        }
-        assert_eq!(collisions, 0);
-    }
-
-    #[test]
     fn buckets_spread_evenly() {
         let lines = 1_u32 << 12;
         let mut load = vec![0_u32; lines as usize / BUCKET_LINES as usize];
+        let secret = Secret::of([3, 4]);
         for flow in 0..lines {
             let key = FlowKey { src: Addr::v4(flow.to_be_bytes()), ..FlowKey::default() };
-            for bucket in buckets(&key.words(), [3, 0x9e37_79b9_7f4a_7c15], lines) {
-                load[(bucket / BUCKET_LINES) as usize] += 1;
+            for home in homes(&key.words(), &secret, lines) {
+                load[(home / BUCKET_LINES) as usize] += 1;
             }
         }
         // 8 a bucket on average; 30 would be eight standard deviations away.

@@ -8,6 +8,7 @@ use super::{
     Record,
     heap::{Heap, LINE_BYTES},
     record,
+    secret::Secret,
 };
 
 /// An index of records of one kind.
@@ -41,9 +42,9 @@ impl Index {
         self,
         heap: &'h H,
         key: &E::Key,
-        secret: u64,
+        secret: &Secret,
     ) -> Option<&'h E> {
-        let home = hash(E::words(key), secret);
+        let home = secret.hash(&E::words(key));
         let mut step = 0;
         while step < REACH {
             // An index without lines has the empty line 0.
@@ -60,19 +61,4 @@ impl Index {
         }
         None
     }
-}
-
-/// Where a key is at home, before it is cut to the size of an index. The secret keeps
-/// whoever chooses keys from choosing their places.
-#[inline(always)]
-#[must_use]
-pub fn hash(words: [u64; 3], secret: u64) -> u32 {
-    // Multiply and fold; the constant is 2^64 over the golden ratio.
-    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mut hash = secret;
-    for word in words {
-        hash = (hash ^ word).wrapping_mul(FACTOR);
-        hash ^= hash >> 32;
-    }
-    (hash.wrapping_mul(FACTOR) >> 32) as u32
 }

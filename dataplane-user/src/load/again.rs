@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, io, os::fd::OwnedFd, time::Instant};
 
-use dataplane_common::stage::fragment::Again;
+use dataplane_common::{stage::fragment::Again, table::secret::Secret};
 
 use super::{
     DatagramTable, Dataplane, Error, Hooked,
@@ -31,8 +31,8 @@ impl Dataplane {
     /// still: what comes in elsewhere, nobody would judge. Answers whether others wait.
     pub fn send_parked(&mut self) -> Result<bool, Error> {
         let table = DatagramTable { slots: self.datagrams.shared(), shares: self.shares.shared() };
-        let (secret, ticks) = (self.state.secret, self.now_ticks());
-        let is_known = |of: &Fragment| table.is_known(&of.key, of.owner, secret, ticks);
+        let (secret, ticks) = (Secret::of(self.state.secret), self.now_ticks());
+        let is_known = |of: &Fragment| table.is_known(&of.key, of.owner, &secret, ticks);
         let due = self.parking.due(Instant::now(), is_known);
         let (mut sent, mut hooks) = (Ok(()), HashMap::new());
         for fragment in due {
@@ -40,7 +40,7 @@ impl Dataplane {
             let Fragment { key, owner, ifindex, frame, .. } = &fragment;
             let hooked = *hooks.entry(*ifindex).or_insert_with(|| self.held_at(*ifindex));
             let Some(hooked) = hooked else { continue };
-            let again = Again::of(key, *owner, secret);
+            let again = Again::of(key, *owner, &secret);
             if let Some(note) = self.again.shared().get(again.index as usize) {
                 note.store(again.word(self.now_ticks()));
             }

@@ -89,7 +89,8 @@ impl Dataplane {
 
     /// Every half-flow in force.
     pub fn flows(&self) -> impl Iterator<Item = HalfFlow> {
-        flows::in_force(self.flows.shared(), self.flows_cold.shared(), self.now_ticks())
+        let FlowTable { lines, cold, more, .. } = self.flow_table();
+        flows::in_force(lines, cold, more, self.now_ticks())
     }
 
     /// The flow table as programs and userland share it.

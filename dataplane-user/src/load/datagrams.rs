@@ -5,7 +5,8 @@ use dataplane_common::{
     stage::fragment::{is_over, paid},
     table::{
         datagram::{Datagram, status},
-        flow::{BUCKET_LINES, buckets},
+        flow::{PLACES, homes, place},
+        secret::Secret,
     },
     word::Word64,
 };
@@ -29,15 +30,14 @@ impl DatagramTable<'_> {
 
     /// Has the first fragment of this datagram come?
     #[must_use]
-    pub fn is_known(self, key: &[u64; 5], owner: u32, secret: [u64; 2], now_ticks: u32) -> bool {
-        buckets(key, secret, DATAGRAMS).into_iter().any(|bucket| {
-            (bucket..bucket + BUCKET_LINES).any(|index| {
-                self.slots.get(index as usize).is_some_and(|slot| {
-                    let seen = slot.status.load();
-                    seen & status::LIFE >= status::LIVE
-                        && slot.has(key, owner)
-                        && !is_over(slot, seen, now_ticks)
-                })
+    pub fn is_known(self, key: &[u64; 5], owner: u32, secret: &Secret, now_ticks: u32) -> bool {
+        let homes = homes(key, secret, DATAGRAMS);
+        (0..PLACES).any(|step| {
+            self.slots.get(place(&homes, step) as usize).is_some_and(|slot| {
+                let seen = slot.status.load();
+                seen & status::LIFE >= status::LIVE
+                    && slot.has(key, owner)
+                    && !is_over(slot, seen, now_ticks)
             })
         })
     }
@@ -77,14 +77,14 @@ mod tests {
     use super::*;
 
     const KEY: [u64; 5] = [1, 2, 3, 4, 5];
-    const SECRET: [u64; 2] = [6, 7];
+    const SECRET: &Secret = &Secret::of([6, 7]);
 
     #[test]
     fn a_datagram_is_known_until_its_time_is_over() {
         let slots: Vec<_> = (0..DATAGRAMS).map(|_| Datagram::default()).collect();
         let shares: Vec<_> = (0..16).map(|_| Word64::default()).collect();
         let table = DatagramTable { slots: &slots, shares: &shares };
-        let slot = &slots[buckets(&KEY, SECRET, DATAGRAMS)[1] as usize + 3];
+        let slot = &slots[place(&homes(&KEY, SECRET, DATAGRAMS), PLACES - 1) as usize];
         slot.key.iter().zip(KEY).for_each(|(word, key)| word.store(key));
         slot.owner.store(9);
         slot.tenant.store(2);

@@ -3,7 +3,7 @@
 use dataplane_common::{
     stage::conntrack,
     stop::Stop,
-    table::flow::{FlowCold, FlowKey, FlowLine, Judged, action, status},
+    table::flow::{FlowCold, FlowKey, FlowLine, FlowMore, Judged, action, status},
 };
 
 /// A half-flow as it was at one moment.
@@ -49,17 +49,23 @@ pub struct HalfFlow {
 pub fn in_force<'t>(
     lines: &'t [FlowLine],
     cold: &'t [FlowCold],
+    more: &'t [FlowMore],
     now_ticks: u32,
 ) -> impl Iterator<Item = HalfFlow> + 't {
     (0..)
         .zip(lines)
         .zip(cold)
-        .filter_map(move |((index, line), cold)| read(index, line, cold, now_ticks))
+        .zip(more)
+        .filter_map(move |(((index, line), cold), more)| read(index, (line, cold, more), now_ticks))
 }
 
 /// Looks at the status, at the rest, and at the status again: a line that was rewritten
 /// in between is looked at once more, and then left out.
-fn read(index: u32, line: &FlowLine, cold: &FlowCold, now_ticks: u32) -> Option<HalfFlow> {
+fn read(
+    index: u32,
+    (line, cold, more): (&FlowLine, &FlowCold, &FlowMore),
+    now_ticks: u32,
+) -> Option<HalfFlow> {
     for _ in 0..2 {
         let before = line.status.load();
         if before & status::LIFE != status::LIVE {
@@ -70,7 +76,7 @@ fn read(index: u32, line: &FlowLine, cold: &FlowCold, now_ticks: u32) -> Option<
         let (packets, bytes) = cold.forwarded(line);
         let half = HalfFlow {
             index,
-            partner: cold.partner.load(),
+            partner: more.partner.load(),
             key: line.key(),
             state: before & status::STATE,
             is_reply: before & status::REPLY != 0,

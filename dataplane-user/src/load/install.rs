@@ -17,6 +17,7 @@ use dataplane_common::{
         next_hop::Output,
         policy,
         root::{Extent, InForce},
+        secret::Secret,
         zone::Zone,
     },
     word::Word64,
@@ -44,7 +45,7 @@ pub struct Installed {
 pub struct VersionedTables {
     root: Mapping<Word64>,
     heap: Heap<Mapping<Line>>,
-    secret: u64,
+    secret: Secret,
     /// Where a version begins that is laid out and not in force, and how long that took.
     prepared: Option<(u32, Duration)>,
     /// May there be objects of versions that packets still use?
@@ -57,7 +58,7 @@ impl VersionedTables {
     /// The tables in these maps, which `take` lends by their names. Places of keys depend on
     /// the flow table's `secret`.
     pub fn new(
-        secret: u64,
+        secret: Secret,
         mut take: impl FnMut(&'static str) -> Result<Map, Error>,
     ) -> Result<Self, Error> {
         let root: Mapping<Word64> = Mapping::new("ROOT", data("ROOT", &take("ROOT")?)?)?;
@@ -165,7 +166,7 @@ impl VersionedTables {
     fn lay(&mut self, image: &Image) -> Result<u32, Error> {
         self.prepared = None;
         self.heap.begin();
-        let laid = layout::lay(image, self.secret, &mut self.heap);
+        let laid = layout::lay(image, &self.secret, &mut self.heap);
         let laid = laid.and_then(|(root, more)| Ok(self.heap.finish(root, more)?));
         laid.map_err(|error| match error {
             layout::Error::Full(full)

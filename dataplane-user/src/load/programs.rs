@@ -9,7 +9,7 @@ use aya::{
     sys::SyscallError,
 };
 use dataplane_common::{
-    table::flow::BUCKET_LINES,
+    table::{flow::BUCKET_LINES, secret::Secret},
     tables::program::{ANSWER, FIRST, FLOOD, FRAGMENT, HOST},
 };
 
@@ -131,7 +131,7 @@ pub fn load(
         Purpose::Packets(generation) => charge(generation),
         Purpose::Trace => 0,
     };
-    let [secret_low, secret_high] = state.secret;
+    let secret = Secret::of(state.secret).words;
     let trace = u8::from(purpose == Purpose::Trace);
     let log = log as u8;
     let Sizes { flow_lines, heap_lines } = state.sizes;
@@ -141,8 +141,7 @@ pub fn load(
     loader
         .verifier_log_level(VerifierLogLevel::DEBUG)
         .override_global("FLOW_LINES", &flow_lines, true)
-        .override_global("SECRET_LOW", &secret_low, true)
-        .override_global("SECRET_HIGH", &secret_high, true)
+        .override_global("SECRET", &secret, true)
         .override_global("TICK_NS", &tick_ns, true)
         .override_global("TRACE", &trace, true)
         .override_global("GENERATION", &generation, true)

@@ -87,12 +87,12 @@ pub fn sweep<P: Pen, E>(
 /// same (`stage/flow.rs`); a pair is given up as a pair, so that no half outlives the
 /// other.
 fn is_over(table: FlowTable<'_>, index: usize, now_ticks: u32) -> bool {
-    let (Some(line), Some(cold)) = (table.lines.get(index), table.cold.get(index)) else {
+    let (Some(line), Some(more)) = (table.lines.get(index), table.more.get(index)) else {
         return false;
     };
     let (idle, idle_max) = (idle_ticks(line, now_ticks), idle_max(line));
-    let at = cold.partner.load() as usize;
-    match table.lines.get(at).zip(table.cold.get(at)) {
+    let at = more.partner.load() as usize;
+    match table.lines.get(at).zip(table.more.get(at)) {
         Some((partner, its)) if its.partner.load() as usize == index => {
             let idle = idle.min(idle_ticks(partner, now_ticks));
             let is_live = partner.status.load() & status::LIFE == status::LIVE;
@@ -168,6 +168,7 @@ mod tests {
     struct Memory {
         lines: Vec<FlowLine>,
         cold: Vec<FlowCold>,
+        more: Vec<FlowMore>,
         of_tenant: Vec<Word64>,
         books: Books,
     }
@@ -255,7 +256,7 @@ mod tests {
         loop {
             let mut memory = begin();
             let (lines, cold, of_tenant) = (&memory.lines, &memory.cold, &memory.of_tenant);
-            let table = FlowTable { lines, cold, more: &[], of_tenant };
+            let table = FlowTable { lines, cold, more: &memory.more, of_tenant };
             let grace = || Ok::<_, Infallible>(());
             let pen = Dying(Cell::new(strokes));
             sweep(table, &mut memory.books.with(&pen), anybody, UNREPLIED_TICKS, grace).unwrap();
@@ -396,7 +397,7 @@ mod tests {
         memory.open(0, 1, state::UNREPLIED, 0);
         memory.forward(0, 1, 100);
         let (lines, cold, of_tenant) = (&memory.lines, &memory.cold, &memory.of_tenant);
-        let table = FlowTable { lines, cold, more: &[], of_tenant };
+        let table = FlowTable { lines, cold, more: &memory.more, of_tenant };
         let totals = &mut memory.books.with(&Ink);
         let swept = sweep(table, totals, anybody, UNREPLIED_TICKS, || {
             cold[0].packets.add(2);
@@ -496,6 +497,7 @@ mod tests {
             Self {
                 lines: (0..lines).map(|_| FlowLine::default()).collect(),
                 cold: (0..lines).map(|_| FlowCold::default()).collect(),
+                more: (0..lines).map(|_| FlowMore::default()).collect(),
                 of_tenant: (0..8).map(|_| Word64::default()).collect(),
                 books: Books::new(),
             }
@@ -505,15 +507,15 @@ mod tests {
             FlowTable {
                 lines: &self.lines,
                 cold: &self.cold,
-                more: &[],
+                more: &self.more,
                 of_tenant: &self.of_tenant,
             }
         }
 
         fn sweep(&mut self, now_ticks: u32) -> Swept {
-            let (lines, cold, of_tenant) = (&self.lines, &self.cold, &self.of_tenant);
-            let table = FlowTable { lines, cold, more: &[], of_tenant };
-            let totals = &mut self.books.with(&Ink);
+            let Self { lines, cold, more, of_tenant, books } = self;
+            let table = FlowTable { lines, cold, more, of_tenant };
+            let totals = &mut books.with(&Ink);
             sweep(table, totals, anybody, now_ticks, || Ok::<_, Infallible>(())).unwrap()
         }
 
@@ -524,7 +526,7 @@ mod tests {
                 let key = FlowKey { protocol: protocol::UDP, ..FlowKey::default() };
                 line.set_key(&key.words());
                 line.seen_ticks.store(now_ticks);
-                cold.partner.store(partner as u32);
+                self.more[index].partner.store(partner as u32);
                 cold.tenant.store(TENANT);
                 cold.rule_egress.store(11);
                 cold.rule_ingress.store(22);
@@ -554,8 +556,8 @@ mod tests {
                 line.status.swap(seen, seen | status::DEAD);
                 return false;
             }
-            self.cold[index].partner.store(index as u32 + 256);
-            self.cold[index + 256].partner.store(index as u32);
+            self.more[index].partner.store(index as u32 + 256);
+            self.more[index + 256].partner.store(index as u32);
             self.forward(index, 1, 60);
             true
         }
@@ -571,7 +573,7 @@ mod tests {
             }
             line.set_key(&FlowKey { protocol: protocol::UDP, ..FlowKey::default() }.words());
             line.seen_ticks.store(now_ticks);
-            cold.partner.store(0);
+            self.more[index].partner.store(0);
             cold.tenant.store(TENANT);
             let live = sequence | status::LIVE | state::UNREPLIED;
             line.status.store(live);

@@ -16,6 +16,7 @@ use dataplane_common::{
         flow::{BUCKET_LINES, FlowCold, FlowLine, FlowMore},
         heap::{Heap, Line},
         root::{More, Root},
+        secret::Secret,
     },
     tables::{Counter, Heard, Note, Rate, Share, Tally},
     word::{Word32, Word64},
@@ -33,7 +34,7 @@ pub struct HostTables {
     lines: Vec<FlowLine>,
     cold: Vec<FlowCold>,
     more_of_flows: Vec<FlowMore>,
-    secret: [u64; 2],
+    secret: Secret,
     /// Made when the first fragment comes.
     datagrams: OnceCell<Vec<Datagram>>,
     again: Vec<Word64>,
@@ -76,7 +77,7 @@ impl HostTables {
             datagrams: OnceCell::new(),
             again: (0..limits::AGAIN).map(|_| Word64::default()).collect(),
             shares: RefCell::default(),
-            secret: [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210],
+            secret: Secret::of([1, 2]),
             halves: RefCell::default(),
             reports: RefCell::default(),
             copies: RefCell::default(),
@@ -93,10 +94,10 @@ impl HostTables {
         tables
     }
 
-    /// Hashes flow keys with this secret instead of a fixed one; no flow may be there yet.
+    /// Hashes with the secret of this seed instead of a fixed one; no flow may be there yet.
     #[must_use]
-    pub fn with_secret(mut self, secret: [u64; 2]) -> Self {
-        self.secret = secret;
+    pub fn with_secret(mut self, seed: [u64; 2]) -> Self {
+        self.secret = Secret::of(seed);
         let image = core::mem::take(&mut self.image);
         self.replace(image);
         self
@@ -106,7 +107,7 @@ impl HostTables {
     pub fn replace(&mut self, image: Image) {
         self.heap = HostHeap::new();
         // Plain memory has room for whatever a test asks.
-        (self.root, self.more) = layout::lay(&image, self.secret[0], &mut self.heap)
+        (self.root, self.more) = layout::lay(&image, &self.secret, &mut self.heap)
             .expect("an image that can be compiled");
         self.image = image;
     }
@@ -201,8 +202,8 @@ impl Tables for HostTables {
         self.lines.len() as u32
     }
 
-    fn flow_secret(&self) -> [u64; 2] {
-        self.secret
+    fn secret(&self) -> &Secret {
+        &self.secret
     }
 
     fn flow(&self, index: u32) -> Option<&FlowLine> {

@@ -2,7 +2,8 @@
 
 use dataplane_common::table::{
     heap::{LINE_BYTES, Line},
-    index::{Entry, Index, REACH, hash},
+    index::{Entry, Index, REACH},
+    secret::Secret,
 };
 
 use super::heap::{Full, Space};
@@ -10,7 +11,7 @@ use super::heap::{Full, Space};
 /// Places an index of these records, whose keys differ.
 pub fn place<E: Entry>(
     entries: &[(E::Key, E)],
-    secret: u64,
+    secret: &Secret,
     space: &mut impl Space,
 ) -> Result<Index, Full> {
     if entries.is_empty() {
@@ -31,12 +32,12 @@ pub fn place<E: Entry>(
 }
 
 /// So many lines with all entries, if none has to lie out of reach.
-fn lay<E: Entry>(entries: &[(E::Key, E)], secret: u64, count: usize) -> Option<Vec<Line>> {
+fn lay<E: Entry>(entries: &[(E::Key, E)], secret: &Secret, count: usize) -> Option<Vec<Line>> {
     let per_line = LINE_BYTES / size_of::<E>();
     let mut lines = vec![Line::default(); count];
     let mut used = vec![0_usize; count];
     for (key, entry) in entries {
-        let home = hash(E::words(key), secret) as usize;
+        let home = secret.hash(&E::words(key)) as usize;
         let at = (0..REACH as usize)
             .map(|step| (home + step) & (count - 1))
             .find(|&at| used[at] < per_line)?;
@@ -55,6 +56,7 @@ mod tests {
 
     #[test]
     fn each_key_is_found_and_no_other() {
+        let secret = Secret::of([77, 78]);
         for count in [1, 2, 3, 50, 5000] {
             let entries: Vec<_> = (1..=count)
                 .map(|number| {
@@ -64,30 +66,34 @@ mod tests {
                 })
                 .collect();
             let mut heap = HostHeap::new();
-            let index = place(&entries, 77, &mut heap).expect("room");
+            let index = place(&entries, &secret, &mut heap).expect("room");
             assert!(index.lines <= 4 * count, "{index:?}");
             for (key, entry) in &entries {
-                assert_eq!(index.find(&heap, key, 77), Some(entry));
+                assert_eq!(index.find(&heap, key, &secret), Some(entry));
                 let other = AttachmentKey { vlan: key.vlan + 7, ..*key };
-                assert_eq!(index.find::<AttachmentEntry, _>(&heap, &other, 77), None);
+                assert_eq!(index.find::<AttachmentEntry, _>(&heap, &other, &secret), None);
             }
         }
         let key = AttachmentKey::default();
-        assert_eq!(Index::default().find::<AttachmentEntry, _>(&HostHeap::new(), &key, 7), None);
+        assert_eq!(
+            Index::default().find::<AttachmentEntry, _>(&HostHeap::new(), &key, &secret),
+            None
+        );
     }
 
     #[test]
     fn keys_that_crowd_get_more_room() {
+        let secret = Secret::of([5, 6]);
         // Found by trying: keys whose home is one line of 64.
         let crowd: Vec<_> = (1..)
             .map(|ifindex| AttachmentKey { ifindex, vlan: 0 })
-            .filter(|key| hash(AttachmentEntry::words(key), 5) & 63 == 9)
+            .filter(|key| secret.hash(&AttachmentEntry::words(key)) & 63 == 9)
             .take(20)
             .map(|key| (key, AttachmentEntry { key, ..AttachmentEntry::default() }))
             .collect();
         let mut heap = HostHeap::new();
-        let index = place(&crowd, 5, &mut heap).expect("room");
+        let index = place(&crowd, &secret, &mut heap).expect("room");
         assert!(index.lines > 64);
-        assert!(crowd.iter().all(|(key, entry)| index.find(&heap, key, 5) == Some(entry)));
+        assert!(crowd.iter().all(|(key, entry)| index.find(&heap, key, &secret) == Some(entry)));
     }
 }

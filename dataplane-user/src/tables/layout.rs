@@ -13,6 +13,7 @@ use dataplane_common::{
         heap::{Line, List},
         policy::{self, Rule, family},
         root::{More, Root},
+        secret::Secret,
         zone::Zone,
     },
 };
@@ -44,7 +45,7 @@ pub enum Error {
 
 /// Places the image but for the list of its extents; `secret` is that of the flow table. What
 /// is placed depends on nothing else: the same image ends at the same root.
-pub fn lay(image: &Image, secret: u64, space: &mut impl Space) -> Result<(Root, More), Error> {
+pub fn lay(image: &Image, secret: &Secret, space: &mut impl Space) -> Result<(Root, More), Error> {
     let memberships = Memberships::of(image, &Memberships::default());
     let mut endpoints = image.endpoints.clone();
     for (id, endpoint) in (0..).zip(&mut endpoints) {

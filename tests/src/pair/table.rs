@@ -43,7 +43,7 @@ impl Line {
             status: line.status.load(),
             key: line.key(),
             judged: Judged::from_word(line.judged.load()),
-            partner: cold.partner.load(),
+            partner: more.partner.load(),
             owner: line.owner.load(),
             packets,
             bytes,
@@ -151,10 +151,10 @@ pub fn clear((line, cold, more): Half<'_>) {
         &cold.tenant,
         &cold.made_ticks,
         &cold.folded_packets,
-        &cold.partner,
         &more.end,
         &more.permits,
         &more.scale,
+        &more.partner,
     ];
     words.into_iter().for_each(|word| word.store(0));
     let wide = [&line.judged, &cold.packets, &cold.bytes, &cold.stamp, &cold.folded_bytes];

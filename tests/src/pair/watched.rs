@@ -11,6 +11,7 @@ use dataplane_common::{
         flow::{FlowCold, FlowLine, FlowMore},
         heap::{Heap, Line},
         root::{More, Root},
+        secret::Secret,
     },
     tables::{Counter, Heard, Note, Share},
     word::{Word32, Word64},
@@ -70,8 +71,8 @@ impl Tables for Watched<'_> {
         self.tables.flow_lines()
     }
 
-    fn flow_secret(&self) -> [u64; 2] {
-        self.tables.flow_secret()
+    fn secret(&self) -> &Secret {
+        self.tables.secret()
     }
 
     fn flow(&self, index: u32) -> Option<&FlowLine> {

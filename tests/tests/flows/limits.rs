@@ -76,7 +76,7 @@ fn a_flow_does_not_live_by_the_flow_that_took_its_partners_line() {
     // The sweeper frees the answering half and another flow takes its line.
     let (index, taken) = line(true);
     taken.key[4].store(0);
-    s.tables.flow_cold(index).expect("its cold part").partner.store(999);
+    s.tables.flow_more(index).expect("the rest of it").partner.store(999);
     s.tables.pass(Duration::from_secs(60));
     taken.seen_ticks.store(s.tables.now_ticks());
     let outcome = s.send(s.a, &question(&s));
