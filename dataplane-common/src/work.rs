@@ -7,6 +7,7 @@
 use crate::addr::{Addr, Mac};
 use crate::stop::{STOPS_STRIDE, Stop};
 use crate::table::flow::FlowKey;
+use crate::table::next_hop::Output;
 use crate::table::root::InForce;
 
 /// The working state of one packet.
@@ -95,6 +96,8 @@ pub struct Work {
 
     /// The attachment that it leaves by (rewrite or answer).
     pub output: u32,
+    /// How it leaves there (emit).
+    pub out: Output,
     /// Zero, which the verifier does not know (see [`Work::blur`] and the options in `parse`).
     pub zero: u32,
 }

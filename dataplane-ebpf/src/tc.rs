@@ -111,16 +111,12 @@ pub fn sekisho_tc_deliver(frame: TcContext) -> i32 {
 fn go_on(frame: &TcContext, tables: &KernelTables, work: &mut Work, next: Next) -> i32 {
     let stage = match next {
         Next::Emit => {
-            return match tables.output(work.output) {
-                // A frame that grew at its front has its network header where it was:
-                // the kernel would take the quoted packet for the packet if it entered
-                // the peer as it is. Sent by the device, it is looked at anew.
-                Some(output) if work.job == job::ERROR => {
-                    send(frame, work.output, output.ifindex, output_kind::DEVICE)
-                }
-                Some(output) => send(frame, work.output, output.ifindex, output.kind),
-                None => TC_ACT_SHOT,
-            };
+            // A frame that grew at its front has its network header where it was:
+            // the kernel would take the quoted packet for the packet if it entered
+            // the peer as it is. Sent by the device, it is looked at anew.
+            let is_error = work.job == job::ERROR;
+            let kind = if is_error { output_kind::DEVICE } else { work.out.kind };
+            return send(frame, work.output, work.out.ifindex, kind);
         }
         Next::Stopped(stop) => {
             if stop == Stop::TableMissing {

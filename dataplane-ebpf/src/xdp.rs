@@ -123,7 +123,7 @@ fn go_on(frame: &XdpContext, tables: &KernelTables, work: &mut Work, next: Next)
 /// this NIC, which finds the decision in the frame's metadata.
 #[inline(always)]
 fn emit(frame: &XdpContext, tables: &KernelTables, work: &Work) -> u32 {
-    let Some(output) = tables.output(work.output) else { return XDP_DROP };
+    let output = &work.out;
     let bytes = XdpFrame::new(frame).bytes();
     if output.kind == output_kind::NIC {
         return match NICS.redirect(output.ifindex, u64::from(XDP_DROP)) {

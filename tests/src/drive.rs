@@ -11,6 +11,7 @@ use dataplane_common::{
     table::{
         datagram,
         flow::{FlowKey, Judged, action, status},
+        next_hop::Output,
         root::InForce,
     },
     tables::{Share, note},
@@ -271,6 +272,7 @@ fn poisoned() -> Work {
         error_mtu: 0xdead,
         error_stop: WORD,
         output: WORD,
+        out: Output { ifindex: WORD, kind: WORD, vlan: WORD, tenant: WORD },
         zero: WORD,
     }
 }

@@ -7,7 +7,7 @@ use crate::wire::ethernet::ETHERNET_BYTES;
 use crate::work::{Work, flags};
 
 /// Tags the frame for its way out and counts it there. The binding then sends it
-/// to the interface of output [`Work::output`].
+/// as [`Work::out`] says.
 #[inline(always)]
 pub fn emit<P: Packet, T: Tables>(
     p: &mut P,
@@ -15,12 +15,12 @@ pub fn emit<P: Packet, T: Tables>(
     w: &mut Work,
     counter: Counter,
 ) -> Result<(), Stop> {
-    let output = t.output(w.output).ok_or(Stop::TableMissing)?;
-    if output.ifindex == 0 {
+    w.out = *t.output(w.output).ok_or(Stop::TableMissing)?;
+    if w.out.ifindex == 0 {
         return Err(Stop::OutputAbsent);
     }
-    p.set_vlan(output.vlan as u16, w.is(flags::INLINE_TAG))?;
-    t.note(Note { what: note::EMIT, id: w.output, detail: output.vlan, zero: 0 });
+    p.set_vlan(w.out.vlan as u16, w.is(flags::INLINE_TAG))?;
+    t.note(Note { what: note::EMIT, id: w.output, detail: w.out.vlan, zero: 0 });
     t.count(w.output, counter, p.segments(), p.bytes());
     count_headers(p, t, w.output, w, counter);
     Ok(())

@@ -21,11 +21,10 @@ pub enum Found {
 /// Looks for the packet's half-flow and tells whether its action may be executed.
 #[inline(always)]
 pub fn look_up<T: Tables>(t: &T, w: &mut Work, homes: &[u32; 2]) -> Found {
-    if !flow_record::find_at(t, w, homes) {
+    let Some(line) = flow_record::find_at(t, w, homes) else {
         t.note(Note { what: note::NO_FLOW, ..Note::default() });
         return Found::Nothing;
-    }
-    let Some(line) = t.flow(w.flow) else { return Found::Nothing };
+    };
     // The owner is written before what was judged, and read after it.
     let judged = Judged::from_word(line.judged.load());
     let is_own = cfg!(feature = "control-flow-owner") || line.owner.load() == w.owner;

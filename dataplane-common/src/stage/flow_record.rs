@@ -21,37 +21,29 @@ pub fn approach<T: Tables>(t: &T, w: &Work) -> [u32; 2] {
     homes
 }
 
-/// Finds the line of the packet's key: its index and status go into the work.
+/// Finds the live line of the packet's key: its index and status go into the work.
 #[inline(always)]
 pub fn find<T: Tables>(t: &T, w: &mut Work) -> bool {
     let homes = approach(t, w);
-    find_at(t, w, &homes)
+    find_at(t, w, &homes).is_some()
 }
 
 /// The same where it was [approached](approach).
 #[inline(always)]
-pub fn find_at<T: Tables>(t: &T, w: &mut Work, homes: &[u32; 2]) -> bool {
-    let found = find_words(t, homes, &w.key.words(), w.key.protocol);
-    (w.flow, w.flow_status) = found.unwrap_or_default();
-    found.is_some()
-}
-
-/// Finds a live line by its words and looks whether it has expired.
-#[inline(always)]
-fn find_words<T: Tables>(
-    t: &T,
-    homes: &[u32; 2],
-    words: &[u64; 5],
-    protocol: u8,
-) -> Option<(u32, u32)> {
+pub fn find_at<'t, T: Tables>(t: &'t T, w: &mut Work, homes: &[u32; 2]) -> Option<&'t FlowLine> {
+    (w.flow, w.flow_status) = (0, 0);
+    let words = w.key.words();
     for step in 0..PLACES {
         let index = place_of(homes, step);
         let line = t.flow(index)?;
         let status = line.status.load();
-        if status & status::LIFE == status::LIVE && line.has(words) {
+        if status & status::LIFE == status::LIVE && line.has(&words) {
             // Whoever finds an expired flow leaves it to the sweeper, or rewrites it.
-            let is_over = is_expired(t, index, line, status, protocol);
-            return if is_over { None } else { Some((index, status)) };
+            if is_expired(t, index, line, status, w.key.protocol) {
+                return None;
+            }
+            (w.flow, w.flow_status) = (index, status);
+            return Some(line);
         }
     }
     None
