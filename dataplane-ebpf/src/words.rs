@@ -84,7 +84,7 @@ pub fn known<T>(it: &T) -> &T {
     // SAFETY: a copy of the reference. An instruction it has to be: without one the line
     // information of two places falls together ("Invalid line_info[127].insn_off").
     unsafe {
-        asm!("{0} = {1}", out(reg) known, in(reg) core::ptr::from_ref(it), options(nomem, nostack));
+        asm!("{0} = {1}", out(reg) known, in(reg) core::ptr::from_ref(it), options(readonly, nostack));
         &*known
     }
 }
