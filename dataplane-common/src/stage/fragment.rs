@@ -151,7 +151,7 @@ impl Again {
     #[must_use]
     pub fn of(words: &[u64; 5], owner: u32, secret: &Secret) -> Self {
         let hash = secret.hash(words);
-        Self { index: hash % AGAIN, name: hash ^ owner }
+        Self { index: hash as u32 % AGAIN, name: (hash >> 32) as u32 ^ owner }
     }
 
     /// What is noted now.

@@ -308,11 +308,8 @@ impl FlowLine {
 #[inline(always)]
 #[must_use]
 pub fn homes(words: &[u64; 5], secret: &Secret, lines: u32) -> [u32; 2] {
-    let first = secret.hash(words);
-    // What has the same first bucket has any second one; the constant is 2^64 over the golden
-    // ratio.
-    let second = (u64::from(first).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32;
-    [first & (lines - 1), second & (lines - 1)]
+    let hash = secret.hash(words);
+    [hash as u32 & (lines - 1), (hash >> 32) as u32 & (lines - 1)]
 }
 
 /// The line that a key may have at `step`, below [`PLACES`]: in each bucket its home is the

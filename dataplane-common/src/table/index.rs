@@ -44,7 +44,7 @@ impl Index {
         key: &E::Key,
         secret: &Secret,
     ) -> Option<&'h E> {
-        let home = secret.hash(&E::words(key));
+        let home = secret.hash(&E::words(key)) as u32;
         let mut step = 0;
         while step < REACH {
             // An index without lines has the empty line 0.

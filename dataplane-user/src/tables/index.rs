@@ -37,7 +37,7 @@ fn lay<E: Entry>(entries: &[(E::Key, E)], secret: &Secret, count: usize) -> Opti
     let mut lines = vec![Line::default(); count];
     let mut used = vec![0_usize; count];
     for (key, entry) in entries {
-        let home = secret.hash(&E::words(key)) as usize;
+        let home = secret.hash(&E::words(key)) as u32 as usize;
         let at = (0..REACH as usize)
             .map(|step| (home + step) & (count - 1))
             .find(|&at| used[at] < per_line)?;
