@@ -70,7 +70,7 @@ fn bounded(offset: u32) -> Option<u32> {
 /// The address in a pointer field of a context. The compiler sees a 32-bit load, the
 /// verifier 64-bit pointers: kept in half a register they are refused ("invalid size
 /// of register spill", "32-bit pointer arithmetic prohibited"), so the load is ours.
-/// It is made anew each time, since helpers move the frame.
+/// It is made anew after whatever may write memory, since helpers move the frame.
 #[inline(always)]
 pub fn pointer<const OFFSET: usize>(context: *mut c_void) -> usize {
     let address: usize;

@@ -5,9 +5,7 @@
 
 use super::conntrack;
 use crate::stop::Stop;
-use crate::table::flow::{
-    BUCKET_LINES, FlowKey, FlowLine, PLACES, action, homes, place as place_of, status,
-};
+use crate::table::flow::{BUCKET_LINES, FlowKey, FlowLine, PLACES, action, homes, line_at, status};
 use crate::tables::Tables;
 use crate::wire::protocol;
 use crate::work::{Work, flags};
@@ -34,7 +32,7 @@ pub fn find_at<'t, T: Tables>(t: &'t T, w: &mut Work, homes: &[u32; 2]) -> Optio
     (w.flow, w.flow_status) = (0, 0);
     let words = w.key.words();
     for step in 0..PLACES {
-        let index = place_of(homes, step);
+        let index = line_at(homes, step);
         let line = t.flow(index)?;
         let status = line.status.load();
         if status & status::LIFE == status::LIVE && line.has(&words) {
@@ -189,7 +187,8 @@ fn line_for<T: Tables>(t: &T, words: &[u64; 5], homes: [u32; 2]) -> Option<Room>
     const PLENTY: u32 = 3;
     let (first, second) = (look(t, words, homes[0])?, look(t, words, homes[1])?);
     let is_second = first.room < PLENTY && second.room > first.room;
-    let own = first.own | second.own;
+    // It has one in both for the moment in which two CPUs placed it.
+    let own = if first.own == 0 { second.own } else { first.own };
     let fresh = if is_second { second.free } else { first.free };
     if own == 0 && first.room | second.room == 0 {
         return None;
@@ -296,7 +295,7 @@ fn place<T: Tables>(t: &T, w: &Work, key: &FlowKey, payer: u32, half: u32) -> Op
 #[inline(always)]
 fn settle_duplicate<T: Tables>(t: &T, words: &[u64; 5], homes: [u32; 2], own: u32) -> Option<u32> {
     for step in 0..PLACES {
-        let index = place_of(&homes, step);
+        let index = line_at(&homes, step);
         let line = t.flow(index)?;
         let is_live = line.status.load() & status::LIFE == status::LIVE;
         if index < own && is_live && line.has(words) {

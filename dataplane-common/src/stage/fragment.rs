@@ -13,9 +13,7 @@ use crate::table::attachment_kind;
 use crate::table::datagram::{
     Datagram, PARKED_BYTES_MAX, Parked, Progress, UNITS_PER_WORD, status,
 };
-use crate::table::flow::{
-    BUCKET_LINES, FlowKey, PLACES, homes, place as place_of, status as flow_status,
-};
+use crate::table::flow::{BUCKET_LINES, FlowKey, PLACES, homes, line_at, status as flow_status};
 use crate::table::secret::Secret;
 use crate::tables::{Counter, Note, Share, Tables, note};
 use crate::wire::protocol;
@@ -240,7 +238,7 @@ fn find<T: Tables>(t: &T, w: &Work, words: &[u64; 5]) -> Option<Found> {
     let homes = homes(words, t.secret(), DATAGRAMS);
     let mut found = Found { index: DATAGRAMS, status: 0 };
     t.each(PLACES, |step| {
-        let index = place_of(&homes, step);
+        let index = line_at(&homes, step);
         let Some(datagram) = t.datagram(index) else { return false };
         let status = datagram.status.load();
         if status & status::LIFE < status::LIVE || !datagram.has(words, w.owner) {
@@ -315,7 +313,7 @@ fn room<T: Tables>(t: &T, w: &Work, words: &[u64; 5]) -> Found {
     let mut best = Found { index: DATAGRAMS, status: 0 };
     let mut rank = u32::MAX;
     t.each(PLACES, |step| {
-        let index = place_of(&homes, step);
+        let index = line_at(&homes, step);
         if is_inbound(w) && index.is_multiple_of(BUCKET_LINES) {
             return true;
         }

@@ -316,7 +316,7 @@ pub fn homes(words: &[u64; 5], secret: &Secret, lines: u32) -> [u32; 2] {
 /// first, so that most keys are found where they are looked for first.
 #[inline(always)]
 #[must_use]
-pub const fn place(homes: &[u32; 2], step: u32) -> u32 {
+pub const fn line_at(homes: &[u32; 2], step: u32) -> u32 {
     let home = if step < BUCKET_LINES { homes[0] } else { homes[1] };
     home ^ (step % BUCKET_LINES)
 }

@@ -84,7 +84,7 @@ pub fn sweep<P: Pen, E>(
 }
 
 /// Has the line been idle for too long, and its other half too? The programs ask the
-/// same (`stage/flow.rs`); a pair is given up as a pair, so that no half outlives the
+/// same (`stage/flow_record.rs`); a pair is given up as a pair, so that no half outlives the
 /// other.
 fn is_over(table: FlowTable<'_>, index: usize, now_ticks: u32) -> bool {
     let (Some(line), Some(more)) = (table.lines.get(index), table.more.get(index)) else {

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use dataplane_common::{Stop, Tables};
+use dataplane_common::{
+    Stop, Tables,
+    table::flow::{BUCKET_LINES, homes, line_at},
+};
 use dataplane_user::tables::HostTables;
 use sekisho_tests::{
     drive,
@@ -81,6 +84,23 @@ fn a_flow_does_not_live_by_the_flow_that_took_its_partners_line() {
     taken.seen_ticks.store(s.tables.now_ticks());
     let outcome = s.send(s.a, &question(&s));
     assert_eq!(outcome.programs, 2, "it was judged as a new flow");
+}
+
+#[test]
+fn of_a_key_that_two_cpus_placed_one_line_is_taken() {
+    let s = Site::new();
+    s.passes(s.a, &question(&s), s.b);
+    let mut lines = (0..s.tables.flow_lines()).filter_map(|index| s.tables.flow(index));
+    let line = lines.find(|line| line.status.load() & 0x700 == 0x200).expect("the asking half");
+    let words = line.key().words();
+    let homes = homes(&words, s.tables.secret(), s.tables.flow_lines());
+    // Another CPU has just placed it in its other bucket.
+    let twin = s.tables.flow(line_at(&homes, BUCKET_LINES)).expect("a line");
+    assert!(!std::ptr::eq(line, twin) && twin.status.load() == 0);
+    twin.set_key(&words);
+    twin.status.store(line.status.load());
+    s.tables.pass(Duration::from_secs(60));
+    s.passes(s.a, &question(&s), s.b);
 }
 
 #[test]
