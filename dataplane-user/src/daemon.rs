@@ -65,6 +65,8 @@ pub struct Daemon {
     /// Something is known of the machine that the version in force does not know.
     is_behind: bool,
     started: Instant,
+    /// Passes of [`Daemon::sweep`] since then.
+    sweeps: u64,
 }
 
 /// What is known of those on the links, and what they are told.
@@ -158,10 +160,15 @@ impl Daemon {
         match put.in_force(&compiled, site, file, &BTreeMap::new(), options.asker.clone()) {
             Ok((in_force, _)) => {
                 needs::absent(&in_force.site, &Interfaces::look()?, &[]).iter().for_each(warn);
-                let started = Instant::now();
-                let is_behind = false;
-                let mut daemon =
-                    Self { options, dataplane, in_force, neighbours, is_behind, started };
+                let mut daemon = Self {
+                    options,
+                    dataplane,
+                    in_force,
+                    neighbours,
+                    is_behind: false,
+                    started: Instant::now(),
+                    sweeps: 0,
+                };
                 // What was said of next hops while nobody listened may be old; of an address that
                 // several ports may have, the last that said so believes that it has it.
                 for _ in 0..HEARD_READS_MAX {
@@ -247,6 +254,7 @@ impl Daemon {
     /// What has to be done now and then: expired flows are cleared and counters folded;
     /// interfaces that went are taken out, and put back when they come again.
     pub fn sweep(&mut self) -> anyhow::Result<()> {
+        self.sweeps += 1;
         let ids = &self.in_force.compiled.ids;
         self.dataplane.sweep(|tenant| tenant == 0 || ids.has(Kind::Tenant, tenant))?;
         let Self { dataplane, in_force, .. } = self;

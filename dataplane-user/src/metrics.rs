@@ -52,6 +52,9 @@ pub fn text(daemon: &Daemon) -> anyhow::Result<String> {
     let version = Gauge::<i64>::default();
     version.set(i64::from(status.site_version));
     registry.register("site_version", "Version of the site that is in force", version);
+    let sweeps = Counter::<u64, AtomicU64>::default();
+    sweeps.inc_by(status.sweeps);
+    registry.register("sweeps", "Looks after tables and interfaces, one a second", sweeps);
     let mut text = String::new();
     text::encode(&mut text, &registry)?;
     Ok(text)

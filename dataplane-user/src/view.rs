@@ -20,6 +20,8 @@ pub struct Status {
     pub applied: String,
     /// How long the daemon has run, seconds.
     pub uptime_s: u64,
+    /// How often it has looked after its tables and interfaces, which it does every second.
+    pub sweeps: u64,
     /// Every attachment.
     pub attachments: Vec<Attachment>,
     /// Every next hop of uplinks and accesses.

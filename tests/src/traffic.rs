@@ -9,16 +9,19 @@ mod tcp;
 mod udp;
 
 pub use icmp::{Hop, IcmpError, PingResult, ping, tracepath, traceroute};
-pub use tcp::{TcpConn, TcpEchoServer, bound, tcp_exchange};
+pub use tcp::{TcpConn, TcpEchoServer, tcp_exchange};
 pub use udp::{UdpArrival, UdpProbe, udp_probe, udp_send};
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use nix::sys::socket::SockaddrStorage;
 
 use crate::lab::{Host, Namespace};
+use crate::process::PATIENCE;
 
 /// Who starts: a host, or one of the addresses of a host that has several.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +53,20 @@ impl<'host> From<&'host Namespace> for Client<'host> {
 impl<'host> From<(&'host Namespace, IpAddr)> for Client<'host> {
     fn from((namespace, source): (&'host Namespace, IpAddr)) -> Self {
         Self { namespace, source: Some(source) }
+    }
+}
+
+/// What `bind` binds. The socket before on this port may be there for a moment still: a process
+/// that another test is about to start has a copy of it until it begins its program.
+pub fn bound<S>(bind: impl Fn() -> Result<io::Result<S>>) -> Result<S> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match bind()? {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(2));
+            }
+            bound => return Ok(bound?),
+        }
     }
 }
 

@@ -47,6 +47,7 @@ impl Daemon {
             config: self.options.config.display().to_string(),
             applied: self.in_force.file.name.clone(),
             uptime_s: self.started.elapsed().as_secs(),
+            sweeps: self.sweeps,
             attachments,
             next_hops: self.next_hops(),
             tables: self.tables()?,

@@ -1,6 +1,6 @@
 //! Do bytes get through a TCP connection, now, later, or no more?
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, sockopt};
 use nix::sys::time::TimeVal;
 
-use super::{Client, again, storage};
+use super::{Client, again, bound, storage};
 use crate::lab::Namespace;
 use crate::process::PATIENCE;
 use crate::sys::{TcpState, tcp_state};
@@ -264,20 +264,6 @@ fn listen(host: &Namespace, port: u16) -> Result<TcpListener> {
         .with_context(|| format!("{}: listening on port {port}", host.name()))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
-}
-
-/// What `bind` binds. The socket before on this port may be there for a moment still: a process
-/// that another test is about to start has a copy of it until it begins its program.
-pub fn bound<S>(bind: impl Fn() -> Result<io::Result<S>>) -> Result<S> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match bind()? {
-            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
-                thread::sleep(TICK / 10);
-            }
-            bound => return Ok(bound?),
-        }
-    }
 }
 
 /// Connects from a chosen source address, which the standard library cannot.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use super::{Client, again};
+use super::{Client, again, bound};
 use crate::lab::Namespace;
 use crate::process::SILENCE;
 
@@ -42,7 +42,7 @@ pub fn udp_probe<'host>(
         SocketAddr::V4(_) => [0; 4].into(),
         SocketAddr::V6(_) => [0; 16].into(),
     };
-    let server = server.in_ns(|| UdpSocket::bind((any, to.port())))??;
+    let server = bound(|| server.in_ns(|| UdpSocket::bind((any, to.port()))))?;
     let client = namespace
         .in_ns(|| UdpSocket::bind((source.unwrap_or(any), 0)))?
         .context("binding the client")?;

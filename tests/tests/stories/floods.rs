@@ -16,6 +16,7 @@ use dataplane_user::view::Trace;
 use sekisho_tests::build::{Frame, ip};
 use sekisho_tests::lab::Wire;
 use sekisho_tests::process::{PATIENCE, SILENCE};
+use sekisho_tests::traffic::bound;
 use sekisho_tests::{Capture, Host, Lab, Sekisho};
 
 use crate::town::{contains, text};
@@ -107,14 +108,14 @@ fn listen(host: &Host, group: &str, port: u16) -> Result<UdpSocket> {
     host.in_ns(|| -> Result<UdpSocket> {
         let socket = match ip(group) {
             IpAddr::V4(group) => {
-                let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port))?;
+                let socket = bound(|| Ok(UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port))))?;
                 if let (true, IpAddr::V4(own)) = (group.is_multicast(), own) {
                     socket.join_multicast_v4(&group, &own)?;
                 }
                 socket
             }
             IpAddr::V6(group) => {
-                let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port))?;
+                let socket = bound(|| Ok(UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port))))?;
                 let index = nix::net::if_::if_nametoindex(interface.as_str())?;
                 // Everybody is in this group already.
                 if group != Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1) {
