@@ -179,6 +179,9 @@ pub trait Tables: Heap {
     fn flow_cold(&self, index: u32) -> Option<&FlowCold>;
     /// The rest of it.
     fn flow_more(&self, index: u32) -> Option<&FlowMore>;
+    /// The line that a half-flow with this key may have: [`crate::stage::flow_record::room`]. In
+    /// the kernel it is a function of its own, which is verified once.
+    fn flow_room(&self, words: &[u64; 5]) -> u64;
     /// Takes `halves` from the tenant's quota of half-flows, or answers false; a tracer
     /// only answers.
     fn flow_reserve(&self, tenant: u32, halves: u32, max: u32) -> bool;

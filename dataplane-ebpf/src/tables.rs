@@ -4,6 +4,7 @@
 use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_coarse_ns};
 use dataplane_common::{
     Stop, Tables, Work,
+    stage::flow_record,
     stop::STOPS_STRIDE,
     table::{
         classifier::Asked,
@@ -23,7 +24,7 @@ use crate::{
     maps::{
         AGAIN, CLAIMS, COPIES, COUNTS, DATAGRAMS, FLOW_LINES, FLOWS, FLOWS_COLD, FLOWS_MORE,
         FLOWS_OF_TENANT, HEARD, HEARD_AT, NOTES, REPORTS, ROOT, SECRET, SHARES_OF_TENANT, STOPS,
-        TICK_NS, TRACE,
+        TICK_NS, TRACE, work,
     },
     words::{add, add32, each, known, swap, swap32},
 };
@@ -99,6 +100,15 @@ pub fn now_ticks() -> u32 {
     ((unsafe { bpf_jiffies64() } * TICK_NS.load()) >> 20) as u32
 }
 
+/// [`flow_record::room`], with a name and numbers alone, as [`sekisho_longest`] and for the same
+/// reason.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sekisho_flow_room(a: u64, b: u64, c: u64, d: u64, e: u64) -> u64 {
+    let Some(work) = work() else { return 0 };
+    flow_record::room(&KernelTables::in_force(), &[a, b, c, d, e], work.zero)
+}
+
 impl Heap for KernelTables {
     #[inline(always)]
     fn line(&self, index: u32) -> Option<&Line> {
@@ -162,6 +172,11 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn flow_more(&self, index: u32) -> Option<&FlowMore> {
         FLOWS_MORE.get(index)
+    }
+
+    #[inline(always)]
+    fn flow_room(&self, &[a, b, c, d, e]: &[u64; 5]) -> u64 {
+        sekisho_flow_room(a, b, c, d, e)
     }
 
     #[inline(always)]

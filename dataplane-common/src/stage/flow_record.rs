@@ -177,58 +177,78 @@ pub(crate) fn inverse(key: &FlowKey, is_v6: bool) -> FlowKey {
     FlowKey { src: key.dst, dst: key.src, src_port, dst_port, ..*key }
 }
 
-/// The line that the key may have: its own, if it has one, else a free one of the first bucket,
-/// or of the emptier one where that is nearly full.
+/// The line that a key with these words may have: its own, if it has one, else a free one of the
+/// first bucket, or of the emptier one where that is nearly full. As [`Room::from_word`] reads
+/// it; `zero` is what the verifier does not know to be that.
 #[inline(always)]
-fn line_for<T: Tables>(t: &T, words: &[u64; 5], homes: [u32; 2]) -> Option<Room> {
+pub fn room<T: Tables>(t: &T, words: &[u64; 5], zero: u32) -> u64 {
     /// So many free lines are plenty. With fewer the second bucket would hardly be used, and
     /// more keys find both full; with more, half the keys would lie where they are looked for
     /// last.
     const PLENTY: u32 = 3;
-    let (first, second) = (look(t, words, homes[0])?, look(t, words, homes[1])?);
-    let is_second = first.room < PLENTY && second.room > first.room;
+    let homes = homes(words, t.secret(), t.flow_lines());
+    let first = look(t, words, homes[0], zero);
+    let second = look(t, words, homes[1], zero);
     // It has one in both for the moment in which two CPUs placed it.
     let own = if first.own == 0 { second.own } else { first.own };
-    let fresh = if is_second { second.free } else { first.free };
-    if own == 0 && first.room | second.room == 0 {
-        return None;
-    }
-    let found = if own == 0 { fresh } else { own };
-    Some(Room { index: (found >> 32) as u32, status: found as u32, is_own: own != 0 })
+    let is_second = first.room < PLENTY && second.room > first.room;
+    let free = if is_second { second.free } else { first.free };
+    if own == 0 { free } else { own }
 }
 
-/// What there is of a bucket. A line and its status are one word: the program's stack is small.
+/// What there is of a bucket: words of a [`Room`].
 struct Bucket {
-    /// The key's own line; 0: it has none here.
+    /// The key's own line.
     own: u64,
-    /// The first free line, where there is room.
+    /// The first free line.
     free: u64,
     /// Free lines.
     room: u32,
 }
 
 #[inline(always)]
-fn look<T: Tables>(t: &T, words: &[u64; 5], home: u32) -> Option<Bucket> {
+fn look<T: Tables>(t: &T, words: &[u64; 5], home: u32, zero: u32) -> Bucket {
     let mut bucket = Bucket { own: 0, free: 0, room: 0 };
-    for way in 0..BUCKET_LINES {
-        let line = t.flow(home ^ way)?;
+    for way in (0..BUCKET_LINES).rev() {
+        let index = home ^ way;
+        let Some(line) = t.flow(index) else { break };
         let status = line.status.load();
-        let found = u64::from(home ^ way) << 32 | u64::from(status);
+        let found = Room::FOUND | u64::from(index) << 32 | u64::from(status);
         if status & status::LIFE == status::EMPTY {
-            bucket.free = if bucket.room == 0 { found } else { bucket.free };
+            bucket.free = found;
             bucket.room += 1;
         } else if status & status::LIFE == status::LIVE && line.has(words) {
-            bucket.own = found;
+            bucket.own = found | Room::OWN;
         }
     }
-    Some(bucket)
+    // From here on the verifier knows no longer which of them it is, and follows all as one.
+    let Bucket { own, free, room } = bucket;
+    Bucket { own: own ^ u64::from(zero), free: free ^ u64::from(zero), room: room ^ zero }
 }
 
-/// Where a key may live.
+/// A line that a key may have, and its status when it was looked at.
 struct Room {
     index: u32,
     status: u32,
     is_own: bool,
+}
+
+impl Room {
+    /// There is one.
+    const FOUND: u64 = 1 << 63;
+    /// It is the key's already.
+    const OWN: u64 = 1 << 62;
+
+    #[inline(always)]
+    fn from_word(word: u64) -> Option<Self> {
+        let index = (word & !(Self::FOUND | Self::OWN)) >> 32;
+        let is_own = word & Self::OWN != 0;
+        (word & Self::FOUND != 0).then_some(Self {
+            index: index as u32,
+            status: word as u32,
+            is_own,
+        })
+    }
 }
 
 /// Takes the line for whoever calls, if nobody else did since it was looked at.
@@ -247,16 +267,13 @@ const fn sequence_after(old: u32) -> u32 {
 /// Takes a line for the key and makes it live; a tracer only tells whether there is one.
 fn place<T: Tables>(t: &T, w: &Work, key: &FlowKey, payer: u32, half: u32) -> Option<u32> {
     let words = key.words();
-    let homes = homes(&words, t.secret(), t.flow_lines());
-    // The same for the compiler, which else keeps each line's place on the stack.
-    let homes_again = homes.map(|home| home ^ w.zero);
-    let mut room = line_for(t, &words, homes)?;
+    let mut room = Room::from_word(t.flow_room(&words))?;
     if t.is_tracing() {
         return Some(room.index);
     }
     if !take(t, &room) {
         // Another CPU was faster: there may be room beside what it took.
-        room = line_for(t, &words, homes_again)?;
+        room = Room::from_word(t.flow_room(&words))?;
         if !take(t, &room) {
             return None;
         }
@@ -287,21 +304,11 @@ fn place<T: Tables>(t: &T, w: &Work, key: &FlowKey, payer: u32, half: u32) -> Op
     more.scale.store(0);
     more.partner.store(0);
     line.status.store(sequence_after(old) | status::LIVE | half);
-    Some(settle_duplicate(t, &words, homes_again, index).unwrap_or(index))
-}
-
-/// Two CPUs may have placed the same key at once: the line with the lowest index
-/// stays, the others are given up.
-#[inline(always)]
-fn settle_duplicate<T: Tables>(t: &T, words: &[u64; 5], homes: [u32; 2], own: u32) -> Option<u32> {
-    for step in 0..PLACES {
-        let index = line_at(&homes, step);
-        let line = t.flow(index)?;
-        let is_live = line.status.load() & status::LIFE == status::LIVE;
-        if index < own && is_live && line.has(words) {
-            give_up(t, t.flow(own)?);
-            return Some(index);
-        }
+    // Two CPUs may have placed the same key at once: the one that is found first stays.
+    let first = Room::from_word(t.flow_room(&words)).filter(|room| room.is_own);
+    let first = first.map_or(index, |room| room.index);
+    if first != index {
+        give_up(t, line);
     }
-    None
+    Some(first)
 }

@@ -155,14 +155,16 @@ fn is_protected<T: Tables>(t: &T, uplink: u32, addr: &Addr) -> bool {
     })
 }
 
-/// Does one of the route's next hops lead to this endpoint? Beyond the count they
-/// are 0, which is nobody's; all are looked at, so that the verifier follows one path.
+/// Does one of the route's next hops lead to this endpoint? Beyond the count they are 0, which
+/// is nobody's. All are looked at, and compared without a branch: the verifier follows one path.
 fn leads_to<T: Tables>(t: &T, route: &Route, endpoint: u32) -> bool {
-    let mut found = 0;
+    // One less is negative if they are the same.
+    let same = |other: u32| u64::from(other ^ endpoint).wrapping_sub(1);
+    let mut found = same(0);
     for hop in &route.hops {
-        found |= t.next_hop(hop.id()).map_or(0, |hop| u32::from(hop.endpoint == endpoint));
+        found |= t.next_hop(hop.id()).map_or(0, |hop| same(hop.endpoint));
     }
-    found != 0
+    found >> 63 != 0
 }
 
 /// One of several next hops, the same for every packet of a flow. Userland puts

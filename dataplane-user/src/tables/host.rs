@@ -11,6 +11,7 @@ use std::{
 
 use dataplane_common::{
     Stop, Tables, limits,
+    stage::flow_record,
     table::{
         datagram::Datagram,
         flow::{BUCKET_LINES, FlowCold, FlowLine, FlowMore},
@@ -200,6 +201,10 @@ impl Tables for HostTables {
 
     fn flow_lines(&self) -> u32 {
         self.lines.len() as u32
+    }
+
+    fn flow_room(&self, words: &[u64; 5]) -> u64 {
+        flow_record::room(self, words, 0)
     }
 
     fn secret(&self) -> &Secret {

@@ -71,6 +71,10 @@ impl Tables for Watched<'_> {
         self.tables.flow_lines()
     }
 
+    fn flow_room(&self, words: &[u64; 5]) -> u64 {
+        self.tables.flow_room(words)
+    }
+
     fn secret(&self) -> &Secret {
         self.tables.secret()
     }
