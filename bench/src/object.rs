@@ -2,14 +2,17 @@
 
 use std::{env, fs, time::Duration};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, MapData},
+    maps::{Array, Map, MapData},
     programs::{TestRun, TestRunOptions, Xdp},
 };
-use dataplane_common::addr::Addr;
-use dataplane_user::tables::heap::HostHeap;
+use dataplane_common::{
+    addr::Addr,
+    table::heap::{Heap as _, Line},
+};
+use dataplane_user::{load::Mapping, tables::heap::HostHeap};
 
 /// Where `cargo xtask bench` has put the object.
 const OBJECT: &str = "SEKISHO_BENCH_OBJECT";
@@ -48,16 +51,16 @@ impl Object {
     ) -> Result<Self> {
         let count = u32::try_from(inputs.len())?;
         let mut loader = EbpfLoader::new();
-        loader.map_max_entries("HEAP", u32::try_from(heap.lines())?);
         loader.map_max_entries("INPUTS", count);
         for (name, size) in sizes {
             loader.map_max_entries(name, *size);
         }
         let mut object = Self { ebpf: loader.load(bytes)?, inputs: count };
-        let mut lines: Array<_, [u64; 8]> = object.array("HEAP")?;
-        for at in 0..u32::try_from(heap.lines())? {
-            let line = dataplane_common::table::heap::Heap::line(heap, at);
-            lines.set(at, line.context("a line of the heap")?.words, 0)?;
+        let Map::Array(map) = object.map("HEAP")? else { bail!("HEAP is no array") };
+        let mut lines = Mapping::<Line>::new("HEAP", map)?;
+        for at in 0..heap.lines() {
+            let line = heap.line(u32::try_from(at)?).context("a line of the heap")?;
+            *lines.records_mut().get_mut(at).context("the heap is too large")? = *line;
         }
         let mut words: Array<_, [u64; 2]> = object.array("INPUTS")?;
         for (at, input) in (0..).zip(inputs) {
@@ -67,7 +70,7 @@ impl Object {
     }
 
     /// A map of theirs.
-    pub fn map(&mut self, name: &str) -> Result<&mut aya::maps::Map> {
+    pub fn map(&mut self, name: &str) -> Result<&mut Map> {
         self.ebpf.map_mut(name).with_context(|| format!("no map {name}"))
     }
 

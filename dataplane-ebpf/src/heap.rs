@@ -1,5 +1,5 @@
 //! Compiled tables, as programs read them.
-#![expect(unsafe_code, reason = "the kernel finds a function that it verifies once by its name")]
+#![expect(unsafe_code, reason = "lines of one value, and functions found by their names")]
 
 use dataplane_common::{
     addr::Addr,
@@ -10,18 +10,32 @@ use dataplane_common::{
     },
 };
 
-use crate::{maps::HEAP, words::known};
+use crate::{
+    maps::{HEAP, HEAP_LINES},
+    words::known,
+};
 
-/// The heap.
-pub struct KernelHeap;
+/// The heap: one value, looked up once a packet. From there on a line is an addition.
+pub struct KernelHeap {
+    first: &'static Line,
+}
+
+impl KernelHeap {
+    /// It is there whenever a program runs; the verifier does not know that.
+    #[inline(always)]
+    pub fn open() -> Option<Self> {
+        // What is reckoned from it stays behind the look whether it is there ("R1 pointer
+        // arithmetic on map_value_or_null prohibited, null-check it first").
+        Some(Self { first: known(HEAP.get(0)?) })
+    }
+}
 
 impl Heap for KernelHeap {
     #[inline(always)]
     fn line(&self, index: u32) -> Option<&Line> {
-        let line = HEAP.get(index)?;
-        // What is reckoned from it stays behind the look whether it is there ("R1 pointer
-        // arithmetic on map_value_or_null prohibited, null-check it first").
-        Some(known(line))
+        let at = index & (HEAP_LINES.load() - 1);
+        // SAFETY: the loader made the value of so many lines, a power of two.
+        Some(unsafe { &*core::ptr::from_ref(self.first).add(at as usize) })
     }
 }
 
@@ -40,7 +54,7 @@ pub fn first_rule(table: u32, asked: &Asked) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn sekisho_longest(table: u32, high: u64, low: u64) -> u32 {
-    lpm::longest(&KernelHeap, table, [high, low])
+    KernelHeap::open().map_or(0, |heap| lpm::longest(&heap, table, [high, low]))
 }
 
 /// The first rule of a policy, likewise. A function takes five numbers at most: `service` is
@@ -63,5 +77,5 @@ pub extern "C" fn sekisho_first_rule(
         class: whose >> 1,
         lines_only: whose & 1 != 0,
     };
-    classifier::find(&KernelHeap, table, &asked).unwrap_or(0)
+    KernelHeap::open().and_then(|heap| classifier::find(&heap, table, &asked)).unwrap_or(0)
 }

@@ -31,9 +31,9 @@ const MAPPED: u32 = 1 << 10;
 #[map]
 pub static ROOT: Array<Word64> = Array::with_max_entries(1, MAPPED);
 
-/// What compiled tables lie in.
+/// What compiled tables lie in: one value of [`HEAP_LINES`], which the loader makes.
 #[map]
-pub static HEAP: Array<Line> = Array::with_max_entries(limits::HEAP_LINES, MAPPED);
+pub static HEAP: Array<Line> = Array::with_max_entries(1, MAPPED);
 
 /// All sized by the loader to [`FLOW_LINES`].
 #[map]
@@ -105,6 +105,8 @@ pub static NOTES: Array<Notes> = Array::with_max_entries(1, MAPPED);
 /// Set by the loader, as read-only data: the verifier sees constants.
 #[unsafe(no_mangle)]
 pub static FLOW_LINES: Global<u32> = Global::new(limits::FLOW_LINES);
+#[unsafe(no_mangle)]
+pub static HEAP_LINES: Global<u32> = Global::new(limits::HEAP_LINES);
 #[unsafe(no_mangle)]
 pub static SECRET: Global<Secret> = Global::new(Secret::of([0; 2]));
 /// Nanoseconds between two of the kernel's ticks.

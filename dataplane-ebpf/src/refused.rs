@@ -98,7 +98,7 @@ pub fn sekisho_kfree_skb(context: RawTracePointContext) -> i32 {
         return 0;
     }
     given.skb = 0;
-    let tables = KernelTables::in_force();
+    let Some(tables) = KernelTables::in_force() else { return 0 };
     let tenant = tables.output(given.output).map_or(0, |output| output.tenant);
     tables.count(given.output, Counter::Refused, given.packets, 0);
     tables.count_stop(tenant, Stop::TxRefused, given.packets);

@@ -32,14 +32,14 @@ use crate::{
 /// The tables as one packet sees them.
 pub struct KernelTables {
     in_force: InForce,
-    root: Option<&'static Root>,
+    heap: KernelHeap,
 }
 
 impl KernelTables {
     /// The tables in the version that is in force now.
     #[inline(always)]
-    pub fn in_force() -> Self {
-        Self::at(InForce::from_word(ROOT.get(0).map_or(0, Word64::load)))
+    pub fn in_force() -> Option<Self> {
+        Self::at(InForce::from_word(ROOT.get(0)?.load()))
     }
 
     /// The packet does not leave after all, for this reason: what it was counted as is taken
@@ -63,13 +63,13 @@ impl KernelTables {
 
     /// The tables as an earlier program of this packet saw them.
     #[inline(always)]
-    pub fn of(work: &Work) -> Self {
+    pub fn of(work: &Work) -> Option<Self> {
         Self::at(work.in_force)
     }
 
     #[inline(always)]
-    fn at(in_force: InForce) -> Self {
-        Self { in_force, root: KernelHeap.line(in_force.root).map(|line| line.record(0)) }
+    fn at(in_force: InForce) -> Option<Self> {
+        Some(Self { in_force, heap: KernelHeap::open()? })
     }
 
     /// The version that they are of.
@@ -105,14 +105,14 @@ pub fn now_ticks() -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sekisho_flow_room(a: u64, b: u64, c: u64, d: u64, e: u64) -> u64 {
-    let Some(work) = work() else { return 0 };
-    flow_record::room(&KernelTables::in_force(), &[a, b, c, d, e], work.zero)
+    let (Some(work), Some(tables)) = (work(), KernelTables::in_force()) else { return 0 };
+    flow_record::room(&tables, &[a, b, c, d, e], work.zero)
 }
 
 impl Heap for KernelTables {
     #[inline(always)]
     fn line(&self, index: u32) -> Option<&Line> {
-        KernelHeap.line(index)
+        self.heap.line(index)
     }
 
     #[inline(always)]
@@ -139,12 +139,12 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn root(&self) -> Option<&Root> {
-        self.root
+        Some(self.heap.line(self.in_force.root)?.record(0))
     }
 
     #[inline(always)]
     fn more(&self) -> Option<&More> {
-        Some(KernelHeap.line(self.in_force.root + 1)?.record(0))
+        Some(self.heap.line(self.in_force.root + 1)?.record(0))
     }
 
     #[inline(always)]

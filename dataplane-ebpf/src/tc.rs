@@ -35,7 +35,7 @@ static TC_STAGES: ProgramArray = ProgramArray::with_max_entries(program::COUNT, 
 #[inline(always)]
 pub fn sekisho_tc(frame: TcContext) -> i32 {
     let Some(work) = work() else { return TC_ACT_SHOT };
-    let tables = KernelTables::in_force();
+    let Some(tables) = KernelTables::in_force() else { return TC_ACT_SHOT };
     work.begin(tables.version());
     let next = pipeline::enter(&mut TcFrame::new(&frame), &tables, work);
     go_on(&frame, &tables, work, next)
@@ -45,7 +45,7 @@ pub fn sekisho_tc(frame: TcContext) -> i32 {
 #[inline(always)]
 pub fn sekisho_tc_first(frame: TcContext) -> i32 {
     let Some(work) = work() else { return TC_ACT_SHOT };
-    let tables = KernelTables::of(work);
+    let Some(tables) = KernelTables::of(work) else { return TC_ACT_SHOT };
     let next = pipeline::first(&mut TcFrame::new(&frame), &tables, work);
     go_on(&frame, &tables, work, next)
 }
@@ -54,7 +54,7 @@ pub fn sekisho_tc_first(frame: TcContext) -> i32 {
 #[inline(always)]
 pub fn sekisho_tc_host(frame: TcContext) -> i32 {
     let Some(work) = work() else { return TC_ACT_SHOT };
-    let tables = KernelTables::of(work);
+    let Some(tables) = KernelTables::of(work) else { return TC_ACT_SHOT };
     let next = pipeline::host(&mut TcFrame::new(&frame), &tables, work);
     go_on(&frame, &tables, work, next)
 }
@@ -63,7 +63,7 @@ pub fn sekisho_tc_host(frame: TcContext) -> i32 {
 #[inline(always)]
 pub fn sekisho_tc_answer(frame: TcContext) -> i32 {
     let Some(work) = work() else { return TC_ACT_SHOT };
-    let tables = KernelTables::of(work);
+    let Some(tables) = KernelTables::of(work) else { return TC_ACT_SHOT };
     let next = pipeline::answer(&mut TcFrame::new(&frame), &tables, work);
     go_on(&frame, &tables, work, next)
 }
@@ -72,7 +72,7 @@ pub fn sekisho_tc_answer(frame: TcContext) -> i32 {
 #[inline(always)]
 pub fn sekisho_tc_flood(frame: TcContext) -> i32 {
     let Some(work) = work() else { return TC_ACT_SHOT };
-    let tables = KernelTables::of(work);
+    let Some(tables) = KernelTables::of(work) else { return TC_ACT_SHOT };
     let next = pipeline::flood(&mut TcFrame::new(&frame), &tables, work);
     go_on(&frame, &tables, work, next)
 }
@@ -81,7 +81,7 @@ pub fn sekisho_tc_flood(frame: TcContext) -> i32 {
 #[inline(always)]
 pub fn sekisho_tc_fragment(frame: TcContext) -> i32 {
     let Some(work) = work() else { return TC_ACT_SHOT };
-    let tables = KernelTables::of(work);
+    let Some(tables) = KernelTables::of(work) else { return TC_ACT_SHOT };
     let next = pipeline::fragment(&mut TcFrame::new(&frame), &tables, work);
     go_on(&frame, &tables, work, next)
 }
@@ -102,7 +102,9 @@ pub fn sekisho_tc_deliver(frame: TcContext) -> i32 {
             return send(&frame, delivery.output, delivery.ifindex, delivery.kind());
         }
     }
-    KernelTables::in_force().count_stop(0, Stop::DeliveryMissing, 1);
+    if let Some(tables) = KernelTables::in_force() {
+        tables.count_stop(0, Stop::DeliveryMissing, 1);
+    }
     TC_ACT_SHOT
 }
 

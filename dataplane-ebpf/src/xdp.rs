@@ -39,7 +39,7 @@ static NICS: DevMapHash = DevMapHash::with_max_entries(limits::ATTACHMENTS_MAX, 
 #[inline(always)]
 pub fn sekisho_xdp(frame: XdpContext) -> u32 {
     let Some(work) = work() else { return XDP_DROP };
-    let tables = KernelTables::in_force();
+    let Some(tables) = KernelTables::in_force() else { return XDP_DROP };
     work.begin(tables.version());
     let next = pipeline::enter(&mut XdpFrame::new(&frame), &tables, work);
     go_on(&frame, &tables, work, next)
@@ -49,7 +49,7 @@ pub fn sekisho_xdp(frame: XdpContext) -> u32 {
 #[inline(always)]
 pub fn sekisho_xdp_first(frame: XdpContext) -> u32 {
     let Some(work) = work() else { return XDP_DROP };
-    let tables = KernelTables::of(work);
+    let Some(tables) = KernelTables::of(work) else { return XDP_DROP };
     let next = pipeline::first(&mut XdpFrame::new(&frame), &tables, work);
     go_on(&frame, &tables, work, next)
 }
@@ -58,7 +58,7 @@ pub fn sekisho_xdp_first(frame: XdpContext) -> u32 {
 #[inline(always)]
 pub fn sekisho_xdp_host(frame: XdpContext) -> u32 {
     let Some(work) = work() else { return XDP_DROP };
-    let tables = KernelTables::of(work);
+    let Some(tables) = KernelTables::of(work) else { return XDP_DROP };
     let next = pipeline::host(&mut XdpFrame::new(&frame), &tables, work);
     go_on(&frame, &tables, work, next)
 }
@@ -67,7 +67,7 @@ pub fn sekisho_xdp_host(frame: XdpContext) -> u32 {
 #[inline(always)]
 pub fn sekisho_xdp_answer(frame: XdpContext) -> u32 {
     let Some(work) = work() else { return XDP_DROP };
-    let tables = KernelTables::of(work);
+    let Some(tables) = KernelTables::of(work) else { return XDP_DROP };
     let next = pipeline::answer(&mut XdpFrame::new(&frame), &tables, work);
     go_on(&frame, &tables, work, next)
 }
@@ -76,7 +76,7 @@ pub fn sekisho_xdp_answer(frame: XdpContext) -> u32 {
 #[inline(always)]
 pub fn sekisho_xdp_fragment(frame: XdpContext) -> u32 {
     let Some(work) = work() else { return XDP_DROP };
-    let tables = KernelTables::of(work);
+    let Some(tables) = KernelTables::of(work) else { return XDP_DROP };
     let next = pipeline::fragment(&mut XdpFrame::new(&frame), &tables, work);
     go_on(&frame, &tables, work, next)
 }

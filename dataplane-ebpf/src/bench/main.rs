@@ -24,10 +24,12 @@ mod route;
 /// BPF_F_MMAPABLE, as the tables' are.
 const MAPPED: u32 = 1 << 10;
 
-/// Where compiled objects lie; sized by the loader, as the next one.
+/// Where compiled objects lie, in one value as in the programs that are shipped.
 #[map]
-static HEAP: Array<Line> = Array::with_max_entries(1, MAPPED);
-/// Two words each: addresses, or whatever a program looks up.
+static HEAP: Array<[Line; HEAP_LINES]> = Array::with_max_entries(1, MAPPED);
+/// 256 MiB.
+const HEAP_LINES: usize = 1 << 22;
+/// Two words each: addresses, or whatever a program looks up; sized by the loader.
 #[map]
 static INPUTS: Array<[u64; 2]> = Array::with_max_entries(1, MAPPED);
 /// What is asked of a run.
@@ -88,7 +90,7 @@ struct Objects;
 impl Heap for Objects {
     #[inline(always)]
     fn line(&self, index: u32) -> Option<&Line> {
-        HEAP.get(index)
+        HEAP.get(0)?.get(index as usize & (HEAP_LINES - 1))
     }
 }
 

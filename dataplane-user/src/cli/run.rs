@@ -46,7 +46,7 @@ pub struct Options {
     #[arg(long, value_name = "N", default_value_t = limits::FLOW_LINES)]
     flows: u32,
 
-    /// Memory for compiled tables, MiB: two versions of the site have to fit
+    /// Memory for compiled tables, MiB, a power of two: two versions of the site have to fit
     #[arg(long, value_name = "N", default_value_t = limits::HEAP_LINES >> 14)]
     heap_mib: u32,
     /// What the packet programs tell of themselves: events that should never happen

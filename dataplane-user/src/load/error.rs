@@ -138,7 +138,10 @@ pub enum Error {
     // Programs and maps.
     #[error("flow table: {lines} half-flows; it has to be a power of two from {min} to {max}")]
     FlowLines { lines: u32, min: u32, max: u32 },
-    #[error("a heap of {lines} lines of 64 bytes: it has to have {min} to {max}")]
+    #[error(
+        "a heap of {lines} lines of 64 bytes: it has to be a power of two from {min} to {max} \
+         (512 MiB)"
+    )]
     HeapLines { lines: u32, min: u32, max: u32 },
     #[error("the packet programs: {source}")]
     Object { source: Box<aya::EbpfError> },

@@ -14,7 +14,7 @@ use super::{
     records::{Plain, Shared},
 };
 
-/// All of a mmapable array, as records. There is one mapping of an array in a process
+/// All of a mmapable array, as records, of which an element is one or many. There is one mapping of an array in a process
 /// and one process for a pin folder (see [`super::place`]), so what programs do not
 /// write changes through this value alone.
 pub struct Mapping<T> {
@@ -24,12 +24,12 @@ pub struct Mapping<T> {
 }
 
 impl<T> Mapping<T> {
-    /// Maps the array, whose elements have to be of the record's size.
+    /// Maps the array, whose elements have to be of the record's size, or as many records.
     pub fn new(name: &'static str, map: &MapData) -> Result<Self, Error> {
         let info = map.info().map_err(|source| Error::Map { name, source })?;
         let own = size_of::<T>() as u32;
         // The kernel keeps elements on multiples of eight bytes.
-        if info.value_size() != own || !own.is_multiple_of(8) {
+        if !info.value_size().is_multiple_of(own) || !own.is_multiple_of(8) {
             return Err(Error::MapShape {
                 name,
                 what: "value size",
@@ -37,7 +37,7 @@ impl<T> Mapping<T> {
                 own,
             });
         }
-        let count = info.max_entries() as usize;
+        let count = (info.value_size() / own) as usize * info.max_entries() as usize;
         let memory = MmapOptions::new()
             .len(count * size_of::<T>())
             .map_raw(map.fd().as_fd().as_raw_fd())

@@ -1,6 +1,7 @@
 //! Which maps do all generations of the programs share, and of what shape are they?
 
 use aya::maps::MapData;
+use aya_obj::generated::{BPF_F_MMAPABLE, bpf_map_type::BPF_MAP_TYPE_ARRAY};
 use dataplane_common::{
     limits,
     stop::STOPS_STRIDE,
@@ -29,12 +30,18 @@ const fn array<V>(name: &'static str, max_entries: u32) -> Shape {
     Shape { name, key_bytes: size_of::<u32>(), value_bytes: size_of::<V>(), max_entries }
 }
 
+/// An array that is one value: its programs look it up once and reckon from there.
+const fn whole<V>(name: &'static str, records: u32) -> Shape {
+    let value_bytes = size_of::<V>() * records as usize;
+    Shape { name, key_bytes: size_of::<u32>(), value_bytes, max_entries: 1 }
+}
+
 /// Every shared map, of these sizes.
 #[must_use]
 pub const fn shared(Sizes { flow_lines, heap_lines }: Sizes) -> [Shape; 22] {
     [
         array::<u64>("ROOT", 1),
-        array::<Line>("HEAP", heap_lines),
+        whole::<Line>(HEAP, heap_lines),
         array::<FlowLine>("FLOWS", flow_lines),
         array::<FlowCold>("FLOWS_COLD", flow_lines),
         array::<FlowMore>("FLOWS_MORE", flow_lines),
@@ -64,6 +71,9 @@ pub const fn shared(Sizes { flow_lines, heap_lines }: Sizes) -> [Shape; 22] {
     ]
 }
 
+/// What compiled tables lie in.
+pub const HEAP: &str = "HEAP";
+
 /// What programs heard of MACs.
 pub const HEARD: &str = "HEARD";
 
@@ -77,6 +87,27 @@ pub const PARKED: &str = "PARKED";
 
 /// The NICs that XDP sends to.
 pub const NICS: &str = "NICS";
+
+/// Makes an array that is one value, unless it is there: a program's object would have to say
+/// how large it is.
+pub fn make(
+    place: &Place,
+    Shape { name, key_bytes, value_bytes, .. }: &Shape,
+) -> Result<(), Error> {
+    let path = place.map(name);
+    if path.exists() {
+        return Ok(());
+    }
+    let shape = aya_obj::Map::new_from_params(
+        BPF_MAP_TYPE_ARRAY as u32,
+        *key_bytes as u32,
+        *value_bytes as u32,
+        1,
+        BPF_F_MMAPABLE,
+    );
+    let map = MapData::create(shape, name, None).map_err(|source| Error::Map { name, source })?;
+    map.pin(&path).map_err(|source| Error::PinMap { name, path, source })
+}
 
 /// Compares every pinned map with what the programs expect: the kernel does not, and a
 /// program that reads records of another shape would read nonsense.

@@ -88,9 +88,10 @@ const STAGES: [(&str, &[(u32, &str)]); 2] = [
 /// Smallest and largest flow table.
 const FLOW_LINES_MIN: u32 = BUCKET_LINES;
 const FLOW_LINES_MAX: u32 = 1 << 24;
-/// Smallest and largest heap: 64 KiB, and the largest array of the kernel's, nearly.
+/// Smallest and largest heap: 64 KiB, and what the verifier lets a program reckon in
+/// (`BPF_MAX_VAR_OFF`): 512 MiB.
 const HEAP_LINES_MIN: u32 = 1 << 10;
-const HEAP_LINES_MAX: u32 = 1 << 25;
+const HEAP_LINES_MAX: u32 = 1 << 23;
 
 /// Whom do the programs work for?
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -108,7 +109,7 @@ pub fn check_sizes(Sizes { flow_lines: lines, heap_lines }: Sizes) -> Result<(),
         return Err(Error::FlowLines { lines, min, max });
     }
     let (min, max) = (HEAP_LINES_MIN, HEAP_LINES_MAX);
-    if !(min..=max).contains(&heap_lines) {
+    if !heap_lines.is_power_of_two() || !(min..=max).contains(&heap_lines) {
         return Err(Error::HeapLines { lines: heap_lines, min, max });
     }
     Ok(())
@@ -141,6 +142,7 @@ pub fn load(
     loader
         .verifier_log_level(VerifierLogLevel::DEBUG)
         .override_global("FLOW_LINES", &flow_lines, true)
+        .override_global("HEAP_LINES", &heap_lines, true)
         .override_global("SECRET", &secret, true)
         .override_global("TICK_NS", &tick_ns, true)
         .override_global("TRACE", &trace, true)
@@ -154,11 +156,13 @@ pub fn load(
         .override_global("REDIRECT_BYTES", &redirect_bytes, true)
         // Absent where no program logs.
         .override_global("AYA_LOG_LEVEL", &log, false)
-        .map_max_entries("HEAP", heap_lines)
         .map_max_entries("FLOWS", flow_lines)
         .map_max_entries("FLOWS_COLD", flow_lines)
         .map_max_entries("FLOWS_MORE", flow_lines);
     for map in &shared {
+        if map.name == maps::HEAP {
+            maps::make(place, map)?;
+        }
         loader.map_pin_path(map.name, place.map(map.name));
     }
     let mut ebpf = loader
@@ -304,7 +308,7 @@ mod tests {
             let refusal = refused.expect_err("unusable").to_string();
             assert!(refusal.contains(&flow_lines.to_string()), "{refusal}");
         }
-        for heap_lines in [0, HEAP_LINES_MIN - 1, HEAP_LINES_MAX + 1] {
+        for heap_lines in [0, HEAP_LINES_MIN / 2, 3 * HEAP_LINES_MIN, HEAP_LINES_MAX * 2] {
             check_sizes(Sizes { heap_lines, ..Sizes::default() }).expect_err("unusable");
         }
     }
