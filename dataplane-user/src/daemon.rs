@@ -67,6 +67,10 @@ pub struct Daemon {
     started: Instant,
     /// Passes of [`Daemon::sweep`] since then.
     sweeps: u64,
+    /// Half-flows that were crowded out since then.
+    crowded_out: u64,
+    /// May flows be crowded out before the next of them?
+    may_ease: bool,
 }
 
 /// What is known of those on the links, and what they are told.
@@ -168,6 +172,8 @@ impl Daemon {
                     is_behind: false,
                     started: Instant::now(),
                     sweeps: 0,
+                    crowded_out: 0,
+                    may_ease: true,
                 };
                 // What was said of next hops while nobody listened may be old; of an address that
                 // several ports may have, the last that said so believes that it has it.
@@ -255,11 +261,29 @@ impl Daemon {
     /// interfaces that went are taken out, and put back when they come again.
     pub fn sweep(&mut self) -> anyhow::Result<()> {
         self.sweeps += 1;
-        let ids = &self.in_force.compiled.ids;
-        self.dataplane.sweep(|tenant| tenant == 0 || ids.has(Kind::Tenant, tenant))?;
+        self.sweep_flows()?;
+        self.may_ease = true;
         let Self { dataplane, in_force, .. } = self;
         dataplane.fold_refused(|ifindex| in_force.compiled.tenant_at(ifindex))?;
         self.look_at_interfaces().map(drop)
+    }
+
+    /// Where flows crowd the table, those go that only one side has agreed to, so that others may
+    /// begin in the meantime. If none could go, that is left to the next [`sweep`](Self::sweep).
+    pub fn make_room(&mut self) -> anyhow::Result<()> {
+        let Self { options, in_force, dataplane, .. } = self;
+        if self.may_ease && dataplane.is_crowded(quota(options, in_force)) {
+            self.may_ease = self.sweep_flows()? > 0;
+        }
+        Ok(())
+    }
+
+    /// Answers how many half-flows were crowded out.
+    fn sweep_flows(&mut self) -> anyhow::Result<u64> {
+        let Self { options, in_force, dataplane, .. } = self;
+        let crowded_out = dataplane.sweep(quota(options, in_force))?.crowded_out as u64;
+        self.crowded_out += crowded_out;
+        Ok(crowded_out)
     }
 
     /// Asks next hops that are due, hears what they say, and tells of our own addresses.
@@ -369,6 +393,12 @@ impl Daemon {
         self.is_behind = false;
         Ok(())
     }
+}
+
+/// How many half-flows a tenant may have; nothing: it is none.
+fn quota(options: &Options, in_force: &InForce) -> impl Fn(u32) -> Option<u32> {
+    let (ids, quota) = (&in_force.compiled.ids, options.flows_per_tenant);
+    move |tenant| (tenant == 0 || ids.has(Kind::Tenant, tenant)).then_some(quota)
 }
 
 /// Tells the operator, on standard error.

@@ -23,6 +23,7 @@ mod attach;
 mod attachment;
 mod clock;
 mod counting;
+mod crowd;
 mod features;
 mod grace;
 mod heap;

@@ -52,9 +52,19 @@ pub fn text(daemon: &Daemon) -> anyhow::Result<String> {
     let version = Gauge::<i64>::default();
     version.set(i64::from(status.site_version));
     registry.register("site_version", "Version of the site that is in force", version);
-    let sweeps = Counter::<u64, AtomicU64>::default();
-    sweeps.inc_by(status.sweeps);
-    registry.register("sweeps", "Looks after tables and interfaces, one a second", sweeps);
+    let daemons = [
+        ("sweeps", "Looks after tables and interfaces, one a second", status.sweeps),
+        (
+            "flows_crowded_out",
+            "Half-flows that only one side had agreed to and that went for others",
+            status.flows_crowded_out,
+        ),
+    ];
+    for (name, help, count) in daemons {
+        let counter = Counter::<u64, AtomicU64>::default();
+        counter.inc_by(count);
+        registry.register(name, help, counter);
+    }
     let mut text = String::new();
     text::encode(&mut text, &registry)?;
     Ok(text)

@@ -22,6 +22,9 @@ pub struct Status {
     pub uptime_s: u64,
     /// How often it has looked after its tables and interfaces, which it does every second.
     pub sweeps: u64,
+    /// Half-flows that only one side had agreed to and that went before their time, so that
+    /// others could begin: a flood, most likely.
+    pub flows_crowded_out: u64,
     /// Every attachment.
     pub attachments: Vec<Attachment>,
     /// Every next hop of uplinks and accesses.

@@ -146,6 +146,16 @@ pub fn is_reopening(w: &Work, state: u32) -> bool {
         && (state == state::TIME_WAIT || state == state::CLOSED)
 }
 
+/// Is a connection in this state none that both sides have agreed to, or is it over? Whoever
+/// likes to makes as many of them as there is room for.
+#[must_use]
+pub const fn is_dispensable(state: u32) -> bool {
+    !matches!(
+        state,
+        state::ESTABLISHED | state::FIN_WAIT | state::CLOSE_WAIT | state::LAST_ACK | state::REPLIED
+    )
+}
+
 /// How long a flow in this state is kept without a packet, in milliseconds: Linux's
 /// defaults (nf_conntrack sysctls), but that other protocols than TCP, UDP and ICMP
 /// have its generic 600 s.

@@ -69,6 +69,9 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// How often next hops are heard and asked.
 const ATTEND_EVERY: Duration = Duration::from_millis(100);
 
+/// How often it is looked whether flows crowd the table.
+const CROWD_EVERY: Duration = Duration::from_millis(20);
+
 /// How often it is looked whether fragments still have to wait.
 const PARKED_EVERY: Duration = Duration::from_millis(10);
 
@@ -133,6 +136,7 @@ async fn serve(
         tokio::spawn(api::serve_metrics(listener, daemon.clone()));
     }
     tokio::spawn(now_and_then(daemon.clone(), SWEEP_EVERY, "sweeping", Daemon::sweep));
+    tokio::spawn(now_and_then(daemon.clone(), CROWD_EVERY, "flows", Daemon::make_room));
     tokio::spawn(now_and_then(daemon.clone(), ATTEND_EVERY, "next hops", Daemon::attend));
     let parked = daemon.lock().unwrap_or_else(PoisonError::into_inner).parked_signal()?;
     let parking = daemon.clone();

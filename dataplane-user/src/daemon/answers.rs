@@ -48,6 +48,7 @@ impl Daemon {
             applied: self.in_force.file.name.clone(),
             uptime_s: self.started.elapsed().as_secs(),
             sweeps: self.sweeps,
+            flows_crowded_out: self.crowded_out,
             attachments,
             next_hops: self.next_hops(),
             tables: self.tables()?,

@@ -8,6 +8,7 @@ use dataplane_common::tables::Tally;
 use super::{
     AttachmentCounters, Dataplane, Error, FlowTable, HalfFlow, RefusedAt, StopCount, Swept,
     clock::Clock,
+    crowd::Crowd,
     flows, grace, refused, sweep,
     totals::{Ink, Totals},
 };
@@ -110,9 +111,16 @@ impl Dataplane {
         self.state.secret
     }
 
-    /// One pass of the sweeper; flows of a tenant that is no more are over. What the programs
-    /// logged since the last pass is told.
-    pub fn sweep(&mut self, is_tenant: impl Fn(u32) -> bool) -> Result<Swept, Error> {
+    /// Does anybody have so many flows that those go which only one side has agreed to?
+    /// Half-flows that a tenant may have are its `quota`.
+    pub fn is_crowded(&self, quota: impl Fn(u32) -> Option<u32>) -> bool {
+        let FlowTable { lines, of_tenant, .. } = self.flow_table();
+        !Crowd::of(of_tenant, lines.len(), quota).is_empty()
+    }
+
+    /// One pass of the sweeper. Half-flows that a tenant may have are its `quota`; those of a
+    /// tenant that is no more are over. What the programs logged since the last pass is told.
+    pub fn sweep(&mut self, quota: impl Fn(u32) -> Option<u32>) -> Result<Swept, Error> {
         if let Some(log) = &mut self.log {
             log.tell();
         }
@@ -124,11 +132,11 @@ impl Dataplane {
             of_tenant: self.flows_of_tenant.shared(),
         };
         let now_ticks = self.now_ticks();
-        self.datagram_table().sweep(&is_tenant, now_ticks);
+        self.datagram_table().sweep(|tenant| quota(tenant).is_some(), now_ticks);
         let Some(intent) = self.intent.shared().first() else { return Ok(Swept::default()) };
         let totals = self.totals.shared();
         let totals = &mut Totals { totals, intent, index: &mut self.index, pen: &Ink };
-        sweep::sweep(table, totals, is_tenant, now_ticks, grace::wait)
+        sweep::sweep(table, totals, quota, now_ticks, grace::wait)
     }
 
     /// What flows of this rule have carried, as far as it was folded.

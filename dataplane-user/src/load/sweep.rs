@@ -17,6 +17,7 @@ use dataplane_common::{
 };
 
 use super::{
+    crowd::Crowd,
     flows::since,
     totals::{Pen, Totals},
 };
@@ -41,36 +42,49 @@ pub struct Swept {
     pub live: usize,
     /// That it marked dead.
     pub expired: usize,
+    /// That it marked dead before their time, as others found no room.
+    pub crowded_out: usize,
     /// That it emptied.
     pub emptied: usize,
 }
 
-/// One pass. Flows of whoever is no `is_tenant` are over. `grace` waits until no packet is under way that was under way at its
-/// call; if it fails, dead lines stay dead until the next pass.
+/// One pass. Flows of whoever has no `quota`, half-flows that a tenant may have, are over. `grace`
+/// waits until no packet is under way that was under way at its call; if it fails, dead lines stay
+/// dead until the next pass.
 pub fn sweep<P: Pen, E>(
     table: FlowTable<'_>,
     totals: &mut Totals<'_, P>,
-    is_tenant: impl Fn(u32) -> bool,
+    quota: impl Fn(u32) -> Option<u32>,
     now_ticks: u32,
     grace: impl FnOnce() -> Result<(), E>,
 ) -> Result<Swept, E> {
     let mut swept = Swept::default();
+    let mut crowd = Crowd::of(table.of_tenant, table.lines.len(), &quota);
     let mut dead = Vec::new();
     for (index, (line, cold)) in table.lines.iter().zip(table.cold).enumerate() {
         let seen = line.status.load();
         match seen & status::LIFE {
             status::LIVE => {
                 totals.fold(table.lines, table.cold, index);
-                let is_over = !is_tenant(cold.tenant.load()) || is_over(table, index, now_ticks);
+                let tenant = cold.tenant.load();
+                let is_over = quota(tenant).is_none() || is_over(table, index, now_ticks);
                 if is_over && mark(line, seen, totals.pen) {
                     swept.expired += 1;
                     dead.push(index);
                 } else {
                     swept.live += 1;
+                    crowd.note(tenant, index, seen, idle_ticks(line, now_ticks));
                 }
             }
             status::DEAD => dead.push(index),
             _ => {}
+        }
+    }
+    for (index, seen) in crowd.leavers(table) {
+        if table.lines.get(index).is_some_and(|line| mark(line, seen, totals.pen)) {
+            swept.live -= 1;
+            swept.crowded_out += 1;
+            dead.push(index);
         }
     }
     if dead.is_empty() {
@@ -161,8 +175,8 @@ mod tests {
     const UNREPLIED_TICKS: u32 = 30_000;
     const REPLIED_TICKS: u32 = 120_000;
 
-    fn anybody(_: u32) -> bool {
-        true
+    fn anybody(_: u32) -> Option<u32> {
+        Some(u32::MAX)
     }
 
     struct Memory {
@@ -311,7 +325,10 @@ mod tests {
         memory.lines[5].seen_ticks.store(2000);
         assert_eq!(memory.sweep(1000 + REPLIED_TICKS), Swept { live: 2, ..Swept::default() });
         assert_eq!(memory.sweep(1999 + REPLIED_TICKS), Swept { live: 2, ..Swept::default() });
-        assert_eq!(memory.sweep(2000 + REPLIED_TICKS), Swept { live: 0, expired: 2, emptied: 2 });
+        assert_eq!(
+            memory.sweep(2000 + REPLIED_TICKS),
+            Swept { live: 0, expired: 2, emptied: 2, ..Swept::default() }
+        );
         assert_eq!(memory.of_tenant[TENANT as usize].load(), 0);
     }
 
@@ -320,7 +337,10 @@ mod tests {
         let mut memory = Memory::new(4);
         memory.open(0, 1, state::PICKED_UP, 0);
         assert_eq!(memory.sweep(299_999).live, 2);
-        assert_eq!(memory.sweep(300_000), Swept { live: 0, expired: 2, emptied: 2 });
+        assert_eq!(
+            memory.sweep(300_000),
+            Swept { live: 0, expired: 2, emptied: 2, ..Swept::default() }
+        );
     }
 
     #[test]
@@ -341,8 +361,14 @@ mod tests {
         let (memory, mut books) = (Memory::new(4), Books::new());
         memory.open(0, 1, state::ESTABLISHED, 0);
         let (table, totals) = (memory.table(), &mut books.with(&Ink));
-        let swept = sweep(table, totals, |tenant| tenant != TENANT, 1, || Ok::<_, Infallible>(()));
-        assert_eq!(swept, Ok(Swept { live: 0, expired: 2, emptied: 2 }));
+        let swept = sweep(
+            table,
+            totals,
+            |tenant| (tenant != TENANT).then_some(9),
+            1,
+            || Ok::<_, Infallible>(()),
+        );
+        assert_eq!(swept, Ok(Swept { live: 0, expired: 2, emptied: 2, ..Swept::default() }));
         assert_eq!(memory.of_tenant[TENANT as usize].load(), 0);
     }
 
@@ -357,12 +383,12 @@ mod tests {
         assert_eq!(memory.lines[0].status.load() & status::LIFE, status::DEAD);
         assert_eq!(memory.of_tenant[TENANT as usize].load(), 2);
         let next = memory.sweep(UNREPLIED_TICKS);
-        assert_eq!(next, Swept { live: 0, expired: 0, emptied: 2 });
+        assert_eq!(next, Swept { live: 0, expired: 0, emptied: 2, ..Swept::default() });
     }
 
     #[test]
     fn a_packet_quicker_than_our_clock_keeps_its_flow() {
-        let mut memory = Memory::new(4);
+        let mut memory = Memory::new(16);
         memory.open(0, 1, state::UNREPLIED, 101);
         assert_eq!(memory.sweep(100).live, 2);
         memory.open(2, 3, state::UNREPLIED, 5);
@@ -371,7 +397,7 @@ mod tests {
 
     #[test]
     fn a_line_rewritten_meanwhile_is_not_given_up() {
-        let memory = Memory::new(4);
+        let memory = Memory::new(16);
         memory.open(0, 1, state::UNREPLIED, 0);
         let seen = memory.lines[0].status.load();
         memory.lines[0].status.store(seen + status::SEQUENCE);
@@ -381,14 +407,20 @@ mod tests {
 
     #[test]
     fn a_half_without_its_other_expires_alone() {
-        let mut memory = Memory::new(4);
+        let mut memory = Memory::new(16);
         memory.open(0, 1, state::UNREPLIED, 500);
         memory.lines[1].status.store(status::DEAD);
-        assert_eq!(memory.sweep(600), Swept { live: 1, expired: 0, emptied: 1 });
+        assert_eq!(
+            memory.sweep(600),
+            Swept { live: 1, expired: 0, emptied: 1, ..Swept::default() }
+        );
         // The line of the other half is another flow's now.
         memory.open(1, 3, state::REPLIED, 10_000);
         assert_eq!(memory.sweep(499 + UNREPLIED_TICKS), Swept { live: 3, ..Swept::default() });
-        assert_eq!(memory.sweep(500 + UNREPLIED_TICKS), Swept { live: 2, expired: 1, emptied: 1 });
+        assert_eq!(
+            memory.sweep(500 + UNREPLIED_TICKS),
+            Swept { live: 2, expired: 1, emptied: 1, ..Swept::default() }
+        );
     }
 
     #[test]

@@ -50,6 +50,8 @@ mod shared;
 
 mod counted;
 
+mod crowded;
+
 mod accounting;
 
 mod refused;

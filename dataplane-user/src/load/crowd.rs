@@ -1,0 +1,167 @@
+//! Which flows are given up before their time, so that others may begin?
+//!
+//! A flow that only one side has agreed to, or that was refused, costs whoever makes it one
+//! packet. Where such flows crowd a tenant's share, or all tenants' shares the table, those go
+//! that were idle longest: a new one is answered long before it is one of them. A flow that both
+//! sides have agreed to never goes. (nf_conntrack calls it early drop, pf adaptive timeouts.)
+
+use std::collections::HashMap;
+
+use dataplane_common::{stage::conntrack, table::flow::status, word::Word64};
+
+use super::sweep::FlowTable;
+
+/// A flow that may go.
+struct Candidate {
+    idle_ticks: u32,
+    index: usize,
+}
+
+/// Tenants that have too many half-flows, and how many have to go.
+#[derive(Default)]
+pub struct Crowd {
+    excess: HashMap<u32, u64>,
+    candidates: HashMap<u32, Vec<Candidate>>,
+}
+
+impl Crowd {
+    /// Who has more than three quarters of what `quota` permits gives up a quarter of that at
+    /// least. Where more than half of the table is in use, it finds room for hardly any more: then
+    /// half of it is shared out evenly among those who use it.
+    pub fn of(of_tenant: &[Word64], lines: usize, quota: impl Fn(u32) -> Option<u32>) -> Self {
+        let counts = (0..).zip(of_tenant).map(|(tenant, count)| (tenant, count.load()));
+        let counts: Vec<_> = counts.filter(|&(_, count)| count > 0).collect();
+        let (half, all) = (lines as u64 / 2, counts.iter().map(|&(_, count)| count).sum::<u64>());
+        let fair = if all > half { half / counts.len() as u64 } else { u64::MAX };
+        let excess = counts.into_iter().filter_map(|(tenant, count)| {
+            let quota = u64::from(quota(tenant)?);
+            let own = if count > quota / 4 * 3 { quota / 2 } else { count };
+            let excess = count.saturating_sub(own.min(fair));
+            (excess > 0).then_some((tenant, excess))
+        });
+        Self { excess: excess.collect(), candidates: HashMap::new() }
+    }
+
+    /// Has nobody too many?
+    pub fn is_empty(&self) -> bool {
+        self.excess.is_empty()
+    }
+
+    /// Notes a half-flow of the tenant's that is in force, if it may go. An answering half goes
+    /// with the other one.
+    pub fn note(&mut self, tenant: u32, index: usize, seen: u32, idle_ticks: u32) {
+        let may_go = conntrack::is_dispensable(seen & status::STATE) && seen & status::REPLY == 0;
+        if may_go && self.excess.contains_key(&tenant) {
+            self.candidates.entry(tenant).or_default().push(Candidate { idle_ticks, index });
+        }
+    }
+
+    /// The lines of flows that go, both halves of each, with what their status was seen to be.
+    pub fn leavers(self, table: FlowTable<'_>) -> Vec<(usize, u32)> {
+        let mut leavers = Vec::new();
+        for (tenant, mut candidates) in self.candidates {
+            candidates.sort_unstable_by_key(|candidate| std::cmp::Reverse(candidate.idle_ticks));
+            let end = leavers.len() as u64 + self.excess.get(&tenant).copied().unwrap_or(0);
+            for Candidate { index, .. } in candidates {
+                if leavers.len() as u64 >= end {
+                    break;
+                }
+                leavers.extend(dispensable(table, index));
+                let partner = table.more.get(index).map(|more| more.partner.load() as usize);
+                leavers.extend(
+                    partner
+                        .filter(|&at| {
+                            table
+                                .more
+                                .get(at)
+                                .is_some_and(|its| its.partner.load() as usize == index)
+                        })
+                        .and_then(|at| dispensable(table, at)),
+                );
+            }
+        }
+        leavers
+    }
+}
+
+/// The line, if it is still of a flow that may go.
+fn dispensable(table: FlowTable<'_>, index: usize) -> Option<(usize, u32)> {
+    let seen = table.lines.get(index)?.status.load();
+    let is_live = seen & status::LIFE == status::LIVE;
+    (is_live && conntrack::is_dispensable(seen & status::STATE)).then_some((index, seen))
+}
+
+#[cfg(test)]
+mod tests {
+    use dataplane_common::{
+        stage::conntrack::state,
+        table::flow::{FlowCold, FlowLine, FlowMore},
+    };
+
+    use super::*;
+
+    fn word(value: u64) -> Word64 {
+        let word = Word64::default();
+        word.store(value);
+        word
+    }
+
+    fn excess(counts: &[u64], lines: usize, quota: u32) -> Vec<(u32, u64)> {
+        let words: Vec<_> = counts.iter().map(|&count| word(count)).collect();
+        let mut excess: Vec<_> =
+            Crowd::of(&words, lines, |_| Some(quota)).excess.into_iter().collect();
+        excess.sort_unstable();
+        excess
+    }
+
+    #[test]
+    fn who_has_much_of_its_share_gives_up_to_half_of_it() {
+        assert_eq!(excess(&[0, 75, 76, 100, 20], 1000, 100), [(2, 26), (3, 50)]);
+        assert_eq!(excess(&[0, 0], 1000, 100), []);
+    }
+
+    #[test]
+    fn a_table_that_is_half_full_is_shared_out_among_its_users() {
+        // Half of it is 100 lines, of which each of four has 25.
+        assert_eq!(excess(&[0, 60, 20, 25, 10], 200, 1000), [(1, 35)]);
+        assert_eq!(excess(&[0, 50, 25, 25], 200, 1000), []);
+    }
+
+    #[test]
+    fn who_is_no_tenant_is_no_business_of_the_crowds() {
+        let words = [word(500)];
+        assert!(Crowd::of(&words, 10, |_| None).is_empty());
+    }
+
+    #[test]
+    fn those_that_were_idle_longest_go_and_what_both_agreed_to_stays() {
+        let states = [
+            (state::UNREPLIED, 5), // idle for so long
+            (state::SYN_SENT, 9),
+            (state::ESTABLISHED, 90),
+            (state::SYN_RECEIVED, 7),
+            (state::REPLIED, 80),
+            (state::PICKED_UP, 1),
+        ];
+        let lines: Vec<FlowLine> = (0..12).map(|_| FlowLine::default()).collect();
+        let cold: Vec<FlowCold> = (0..12).map(|_| FlowCold::default()).collect();
+        let more: Vec<FlowMore> = (0..12).map(|_| FlowMore::default()).collect();
+        let of_tenant = [word(0), word(12)];
+        for (at, (state, _)) in states.into_iter().enumerate() {
+            for (index, partner, half) in [(at, at + 6, 0), (at + 6, at, status::REPLY)] {
+                lines[index].status.store(status::LIVE | half | state);
+                more[index].partner.store(partner as u32);
+            }
+        }
+        let table = FlowTable { lines: &lines, cold: &cold, more: &more, of_tenant: &of_tenant };
+        // More than three quarters of 14: it is to have 7.
+        let mut crowd = Crowd::of(&of_tenant, 1000, |_| Some(14));
+        for (at, (_, idle)) in states.into_iter().enumerate() {
+            for index in [at, at + 6] {
+                crowd.note(1, index, lines[index].status.load(), idle);
+            }
+        }
+        let leavers: Vec<_> = crowd.leavers(table).into_iter().map(|(index, _)| index).collect();
+        assert_eq!(leavers, [1, 7, 3, 9, 0, 6]);
+    }
+}

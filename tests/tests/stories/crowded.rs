@@ -1,0 +1,63 @@
+//! Does a flood of new flows keep anybody from what they have, or from beginning anything?
+
+use anyhow::{Context, Result, ensure};
+use sekisho_tests::build::{Frame, ip, tcp};
+use sekisho_tests::program::{Field, Flows, Side};
+use sekisho_tests::traffic::TcpConn;
+use sekisho_tests::{Lab, Sekisho};
+
+use crate::town::{A, A_ADDRESSES, B_ADDRESSES, ROUTER, Site, Town};
+
+/// Of which a tenant may have a quarter: one round of the flood would fill it eight times.
+const HALF_FLOWS: &str = "16384";
+const FLOWS_A_ROUND: u32 = 1 << 14;
+const ROUNDS: u16 = 8;
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
+fn a_flood_of_flows_evicts_itself_and_nobody_else() -> Result<()> {
+    let lab = Lab::new("crowded")?;
+    let town = Town::build(&lab)?;
+    let mut sekisho = Sekisho::new(&lab, &Site::town().0)?.with_options(&["--flows", HALF_FLOWS]);
+    sekisho.start_again()?;
+    // A veth takes frames that a program sends only so.
+    lab.dut().run(&["ethtool", "-K", "blue-a", "gro", "on"])?.ok()?;
+
+    let Town { blue_a, blue_b, blue_c, red_a, red_b } = &town;
+    let server = |port| (ip(B_ADDRESSES[0]), port).into();
+    let mut established = vec![
+        TcpConn::open(blue_a, blue_b, server(7000))?,
+        TcpConn::open(blue_c, blue_b, server(7001))?,
+        TcpConn::open(red_a, red_b, server(7000))?,
+    ];
+    let from_a = Frame::new(A, ROUTER).ip(A_ADDRESSES[0], B_ADDRESSES[0]);
+    // Nobody answers the ones; the others are refused, and over.
+    let floods = [
+        from_a.clone().udp(1024, 7002).payload(&[0; 22]),
+        from_a.tcp(1024, 7004, tcp::SYN, 1, 0).payload(&[0; 10]),
+    ];
+    for (kind, frame) in floods.into_iter().enumerate() {
+        let side =
+            Side { from: blue_a, frame: frame.build(), vary: [Field::SrcPort, Field::DstPort] };
+        let flood = Flows::new(&[side], [1 << 14, 1])?;
+        for round in 0..ROUNDS {
+            let before = sekisho.status()?.flows_crowded_out;
+            flood.send(FLOWS_A_ROUND, 0)?;
+            for (number, conn) in established.iter_mut().enumerate() {
+                conn.expect_alive().with_context(|| format!("connection {number}, {round}"))?;
+            }
+            for (from, to) in [(blue_c, blue_b), (red_a, red_b)] {
+                let mut fresh = TcpConn::open(from, to, server(7005))?;
+                fresh.expect_alive().with_context(|| format!("a fresh one, {kind}, {round}"))?;
+            }
+            let crowded_out = sekisho.status()?.flows_crowded_out - before;
+            ensure!(crowded_out > 0, "kind {kind}, round {round}: nothing was crowded out");
+        }
+    }
+    let tally = sekisho.tally()?;
+    ensure!(tally.stopped("blue", "flow_quota") > 0, "it was no flood: {tally:?}");
+    for reason in ["flow_quota", "flow_table_full"] {
+        ensure!(tally.stopped("red", reason) == 0, "{reason}: {tally:?}");
+    }
+    Ok(())
+}
