@@ -17,7 +17,7 @@ use crate::stop::Stop;
 use crate::table::attachment_kind;
 use crate::table::flow::{action, status};
 use crate::tables::{Counter, Note, Tables, note};
-use crate::work::{Leg, Work, flags, job, leg};
+use crate::work::{Leg, Which, Work, flags, job, leg};
 
 /// What becomes of the packet now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -212,8 +212,7 @@ fn unknown<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<(), S
 /// at hand is the answer, only the way of the answer is found besides.
 #[inline(always)]
 fn judge<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
-    let routed = route::route(t, &mut w.leg);
-    let routed = w.blur(routed);
+    let routed = route::route(t, w, Which::Leg);
     generations::date(t, &mut w.leg);
     filter::egress(t, &mut w.leg)?;
     routed?;
@@ -228,7 +227,7 @@ fn judge<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
     if w.flow_status & status::REPLY != 0 {
         admit::opener(t, w)?;
         w.way = Leg { key: w.key, sender: w.leg.receiver, ..Leg::default() };
-        route::route(t, &mut w.way)?;
+        route::route(t, w, Which::Way)?;
         if w.leg.receiver != w.sender || w.way.receiver != w.leg.sender {
             return Err(Stop::FlowOwner);
         }
@@ -256,7 +255,7 @@ fn piece<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next, S
         if !fragments::join(t, w)? {
             if cfg!(feature = "control-fragment-early") {
                 w.leg = Leg { key: w.key, sender: w.sender, ..Leg::default() };
-                route::route(t, &mut w.leg)?;
+                route::route(t, w, Which::Leg)?;
                 w.action = w.leg.action;
                 rewrite::rewrite(p, t, w)?;
                 return depart(p, t, w);

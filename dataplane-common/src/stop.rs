@@ -170,7 +170,9 @@ pub const STOPS: usize = Stop::ALL.len();
 /// Entries of the stop counters that each tenant has: a power of two, so that a
 /// program can index them without a division.
 pub const STOPS_STRIDE: u32 = 64;
-const _: () = assert!(STOPS < STOPS_STRIDE as usize);
+/// What stands for none.
+const NO_STOP: u32 = STOPS_STRIDE - 1;
+const _: () = assert!(STOPS <= NO_STOP as usize);
 
 /// Every number that a masked byte can have.
 static BY_NUMBER: [Stop; STOPS_STRIDE as usize] = {
@@ -184,6 +186,19 @@ static BY_NUMBER: [Stop; STOPS_STRIDE as usize] = {
 };
 
 impl Stop {
+    /// An outcome as a number.
+    #[must_use]
+    #[inline(always)]
+    pub fn number(outcome: Result<(), Self>) -> u32 {
+        outcome.map_or_else(|stop| stop as u32, |()| NO_STOP)
+    }
+
+    /// The outcome with this [number](Self::number).
+    #[inline(always)]
+    pub fn outcome(number: u32) -> Result<(), Self> {
+        if number == NO_STOP { Ok(()) } else { Err(Self::from_number(number)) }
+    }
+
     /// The reason with this number; a number that is none's is a defect of ours.
     #[must_use]
     #[inline(always)]

@@ -32,7 +32,7 @@ use crate::table::{
     zone::{FloodPort, Zone},
 };
 use crate::word::{Word32, Word64};
-use crate::work::job;
+use crate::work::{Which, Work, job};
 
 /// Every question that a stage may ask of anything but the packet, time included.
 ///
@@ -182,6 +182,9 @@ pub trait Tables: Heap {
     /// The line that a half-flow with this key may have: [`crate::stage::flow_record::room`]. In
     /// the kernel it is a function of its own, which is verified once.
     fn flow_room(&self, words: &[u64; 5]) -> u64;
+    /// Routes one of the packet's legs ([`route::leads`]); the outcome as a
+    /// [number](Stop::number). In the kernel it is a function of its own, too.
+    fn route_leg(&self, w: &mut Work, which: Which) -> u32;
     /// Takes `halves` from the tenant's quota of half-flows, or answers false; a tracer
     /// only answers.
     fn flow_reserve(&self, tenant: u32, halves: u32, max: u32) -> bool;

@@ -5,7 +5,7 @@
 //! later stage reads it; [`Work::begin`] clears those that not every packet has.
 
 use crate::addr::{Addr, Mac};
-use crate::stop::{STOPS_STRIDE, Stop};
+use crate::stop::Stop;
 use crate::table::flow::FlowKey;
 use crate::table::next_hop::Output;
 use crate::table::root::InForce;
@@ -100,6 +100,15 @@ pub struct Work {
     pub out: Output,
     /// Zero, which the verifier does not know (see [`Work::blur`] and the options in `parse`).
     pub zero: u32,
+}
+
+/// Which of the packet's legs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Which {
+    /// [`Work::leg`].
+    Leg,
+    /// [`Work::way`].
+    Way,
 }
 
 /// One direction to be judged: route, then rules.
@@ -218,9 +227,16 @@ impl Work {
     /// insns (limit 1000000)").
     #[inline(always)]
     pub fn blur(&self, outcome: Result<(), Stop>) -> Result<(), Stop> {
-        const NONE: u32 = STOPS_STRIDE - 1;
-        let number = self.zero | outcome.map_or_else(|stop| stop as u32, |()| NONE);
-        if number == NONE { Ok(()) } else { Err(Stop::from_number(number)) }
+        Stop::outcome(self.zero | Stop::number(outcome))
+    }
+
+    /// One of the legs.
+    #[inline(always)]
+    pub const fn leg(&mut self, which: Which) -> &mut Leg {
+        match which {
+            Which::Leg => &mut self.leg,
+            Which::Way => &mut self.way,
+        }
     }
 
     /// Is this flag set?

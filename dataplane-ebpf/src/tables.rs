@@ -4,7 +4,7 @@
 use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_coarse_ns};
 use dataplane_common::{
     Stop, Tables, Work,
-    stage::flow_record,
+    stage::{flow_record, route},
     stop::STOPS_STRIDE,
     table::{
         classifier::Asked,
@@ -16,7 +16,7 @@ use dataplane_common::{
     },
     tables::{COUNTERS, Counter, Heard, NOTES_MAX, Note, Rate, Share},
     word::{Word32, Word64},
-    work::job,
+    work::{Which, job},
 };
 
 use crate::{
@@ -109,6 +109,17 @@ extern "C" fn sekisho_flow_room(a: u64, b: u64, c: u64, d: u64, e: u64) -> u64 {
     flow_record::room(&tables, &[a, b, c, d, e], work.zero)
 }
 
+/// [`route::leads`] of [`Which::Leg`] or, with 1, [`Which::Way`], likewise.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sekisho_route(which: u32) -> u32 {
+    let missing = Stop::number(Err(Stop::TableMissing));
+    let Some(work) = work() else { return missing };
+    let Some(tables) = KernelTables::of(work) else { return missing };
+    let leg = work.leg(if which == 0 { Which::Leg } else { Which::Way });
+    Stop::number(route::leads(&tables, leg))
+}
+
 impl Heap for KernelTables {
     #[inline(always)]
     fn line(&self, index: u32) -> Option<&Line> {
@@ -177,6 +188,11 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn flow_room(&self, &[a, b, c, d, e]: &[u64; 5]) -> u64 {
         sekisho_flow_room(a, b, c, d, e)
+    }
+
+    #[inline(always)]
+    fn route_leg(&self, _: &mut Work, which: Which) -> u32 {
+        sekisho_route(which as u32)
     }
 
     #[inline(always)]

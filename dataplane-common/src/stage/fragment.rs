@@ -17,7 +17,7 @@ use crate::table::flow::{BUCKET_LINES, FlowKey, PLACES, homes, line_at, status a
 use crate::table::secret::Secret;
 use crate::tables::{Counter, Note, Share, Tables, note};
 use crate::wire::protocol;
-use crate::work::{Leg, Work, flags, job, leg};
+use crate::work::{Leg, Which, Work, flags, job, leg};
 
 /// How long the rest of an IPv4 datagram is waited for: Linux's `ipfrag_time`, ms.
 const V4_MS_MAX: u32 = 30_000;
@@ -188,7 +188,7 @@ const fn unread_bytes_max(w: &Work) -> u32 {
 #[inline(always)]
 fn route_inbound<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
     w.leg = Leg { key: w.key, sender: w.sender, ..Leg::default() };
-    let routed = route::route(t, &mut w.leg);
+    let routed = route::route(t, w, Which::Leg);
     flow::charge(t, w);
     routed
 }

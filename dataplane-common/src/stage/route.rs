@@ -12,10 +12,16 @@ use crate::table::endpoint::{Endpoint, flags, kind};
 use crate::table::flow::{FlowKey, action};
 use crate::table::route::{HOPS_MAX, Route, kind as route_kind};
 use crate::tables::{Note, Tables, note};
-use crate::work::{Leg, leg as leg_flags};
+use crate::work::{Leg, Which, Work, leg as leg_flags};
 
-/// Fills in the leg's receiver, zone and action.
-pub fn route<T: Tables>(t: &T, leg: &mut Leg) -> Result<(), Stop> {
+/// Fills in receiver, zone and action of one of the packet's legs.
+#[inline(always)]
+pub fn route<T: Tables>(t: &T, w: &mut Work, which: Which) -> Result<(), Stop> {
+    Stop::outcome(t.route_leg(w, which))
+}
+
+/// The same, as [`Tables::route_leg`] answers it.
+pub fn leads<T: Tables>(t: &T, leg: &mut Leg) -> Result<(), Stop> {
     let sender = t.endpoint(leg.sender).ok_or(Stop::TableMissing)?;
     leg.receiver = 0;
     leg.flags = 0;

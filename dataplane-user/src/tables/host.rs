@@ -10,8 +10,8 @@ use std::{
 };
 
 use dataplane_common::{
-    Stop, Tables, limits,
-    stage::flow_record,
+    Stop, Tables, Work, limits,
+    stage::{flow_record, route},
     table::{
         datagram::Datagram,
         flow::{BUCKET_LINES, FlowCold, FlowLine, FlowMore},
@@ -21,6 +21,7 @@ use dataplane_common::{
     },
     tables::{Counter, Heard, Note, Rate, Share, Tally},
     word::{Word32, Word64},
+    work::Which,
 };
 
 use super::{Image, heap::HostHeap, layout};
@@ -201,6 +202,10 @@ impl Tables for HostTables {
 
     fn flow_lines(&self) -> u32 {
         self.lines.len() as u32
+    }
+
+    fn route_leg(&self, w: &mut Work, which: Which) -> u32 {
+        Stop::number(route::leads(self, w.leg(which)))
     }
 
     fn flow_room(&self, words: &[u64; 5]) -> u64 {

@@ -4,7 +4,8 @@
 use std::cell::RefCell;
 
 use dataplane_common::{
-    Stop, Tables,
+    Stop, Tables, Work,
+    stage::route,
     table::{
         classifier::Asked,
         datagram::Datagram,
@@ -15,6 +16,7 @@ use dataplane_common::{
     },
     tables::{Counter, Heard, Note, Share},
     word::{Word32, Word64},
+    work::Which,
 };
 use dataplane_user::tables::HostTables;
 
@@ -69,6 +71,10 @@ impl Tables for Watched<'_> {
 
     fn flow_lines(&self) -> u32 {
         self.tables.flow_lines()
+    }
+
+    fn route_leg(&self, w: &mut Work, which: Which) -> u32 {
+        Stop::number(route::leads(self, w.leg(which)))
     }
 
     fn flow_room(&self, words: &[u64; 5]) -> u64 {
