@@ -71,6 +71,7 @@ fn known(ours: &mut Ours<'_>, results: &mut Results) -> Result<()> {
     let kinds = [
         peers::Kind::Drop,
         peers::Kind::Redirect,
+        peers::Kind::Remember,
         peers::Kind::Fib,
         peers::Kind::Linux,
         peers::Kind::Nftables(Filter::Intervals(SIZE.rules)),

@@ -7,6 +7,7 @@ use std::fs;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Error, Result, ensure};
+use dataplane_common::limits;
 use dataplane_user::load::Interface;
 use sekisho_tests::{
     Host, Lab,
@@ -40,6 +41,8 @@ pub enum Kind {
     Drop,
     /// MAC swap and redirect at XDP.
     Redirect,
+    /// The same, and a line of a table of flows as large as ours by default is counted up.
+    Remember,
     /// The kernel's routes at XDP.
     Fib,
     /// `bpf_redirect_peer` at tcx.
@@ -122,6 +125,12 @@ impl Peer {
                     programs.push(Forwarding::swapping("east")?.attach("west")?);
                     programs.push(Forwarding::swapping("west")?.attach("east")?);
                 }
+                Kind::Remember => {
+                    for (from, to) in [("west", "east"), ("east", "west")] {
+                        let memory = Forwarding::remembering(to, limits::FLOW_LINES)?;
+                        programs.push(memory.attach(from)?);
+                    }
+                }
                 Kind::Fib => {
                     let fib = Forwarding::by_routes(&["west", "east"])?;
                     programs.push(fib.attach("west")?);
@@ -195,6 +204,7 @@ impl Kind {
         match self {
             Self::Drop => "bare XDP_DROP",
             Self::Redirect => "bare redirect",
+            Self::Remember => "redirect and a line",
             Self::Fib => "xdp_fwd",
             Self::RedirectPeer => "bare redirect_peer",
             Self::Linux => "Linux",

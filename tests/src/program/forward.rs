@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use nix::net::if_::if_nametoindex;
 
 use super::{Attached, DROP, REDIRECT_MAP};
-use crate::sys::bpf::{self, Attach, Kind};
+use crate::sys::bpf::{self, Attach, Instruction, Kind};
 use crate::sys::{Map, MapKind};
 
 /// Helpers, <linux/bpf.h>.
@@ -30,31 +30,74 @@ const FIB_DMAC: i16 = 58;
 pub struct Forwarding {
     program: OwnedFd,
     _devices: Map,
+    _table: Option<Map>,
+}
+
+/// The frame's beginning in R2, if it has so many bytes.
+fn with_frame(bytes: i32) -> Vec<Instruction> {
+    vec![
+        bpf::load_word(bpf::R2, bpf::R1, bpf::XDP_DATA),
+        bpf::load_word(bpf::R3, bpf::R1, bpf::XDP_DATA_END),
+        bpf::mov_register(bpf::R4, bpf::R2),
+        bpf::add(bpf::R4, bytes),
+        bpf::mov(bpf::R0, DROP),
+        bpf::jump_if_not_greater(bpf::R4, bpf::R3, 1),
+        bpf::exit(),
+    ]
+}
+
+/// Of the frame at R2.
+fn swap_macs() -> impl Iterator<Item = Instruction> {
+    [(0, 6), (2, 8), (4, 10)].into_iter().flat_map(|(dst, src)| {
+        [
+            bpf::load_half(bpf::R4, bpf::R2, dst),
+            bpf::load_half(bpf::R5, bpf::R2, src),
+            bpf::store_half_of(bpf::R2, dst, bpf::R5),
+            bpf::store_half_of(bpf::R2, src, bpf::R4),
+        ]
+    })
 }
 
 impl Forwarding {
     /// One that exchanges the MACs and sends every frame to an interface of the calling
     /// thread's namespace: the least that forwarding costs.
     pub fn swapping(interface: &str) -> Result<Self> {
+        let mut program = with_frame(14);
+        program.extend(swap_macs());
+        Self::sending(interface, program, None)
+    }
+
+    /// The same of IPv4 frames without options, with a line of 64 bytes for each flow, one of so
+    /// many in an array, which is read and counted up: the least that any memory of flows costs.
+    pub fn remembering(interface: &str, lines: u32) -> Result<Self> {
+        ensure!(lines.is_power_of_two() && lines <= 1 << 22, "{lines} lines");
+        let table = Map::new(MapKind::Array, 64 * lines as usize, 1)?;
+        let mut program = with_frame(14 + 20 + 4);
+        program.extend([
+            // The destination and both ports, spread by multiplications.
+            bpf::load_word(bpf::R6, bpf::R2, 14 + 16),
+            bpf::load_word(bpf::R5, bpf::R2, 14 + 20),
+            bpf::multiply(bpf::R6, 0x5bd1_e995),
+            bpf::add_register(bpf::R6, bpf::R5),
+            bpf::multiply(bpf::R6, 0x1b87_3593),
+            bpf::shift_right(bpf::R6, 20),
+            bpf::and(bpf::R6, i32::try_from(lines - 1)?),
+            bpf::shift_left(bpf::R6, 6),
+        ]);
+        program.extend(bpf::map_value(bpf::R5, table.fd()));
+        program.extend([
+            bpf::add_register(bpf::R5, bpf::R6),
+            bpf::load_double(bpf::R4, bpf::R5, 0),
+            bpf::add(bpf::R4, 1),
+            bpf::store_double_of(bpf::R5, 0, bpf::R4),
+        ]);
+        program.extend(swap_macs());
+        Self::sending(interface, program, Some(table))
+    }
+
+    fn sending(interface: &str, mut program: Vec<Instruction>, table: Option<Map>) -> Result<Self> {
         let devices = Map::new(MapKind::Devices, 4, 1)?;
         devices.set(0, &if_nametoindex(interface)?.to_ne_bytes())?;
-        let mut program = vec![
-            bpf::load_word(bpf::R2, bpf::R1, bpf::XDP_DATA),
-            bpf::load_word(bpf::R3, bpf::R1, bpf::XDP_DATA_END),
-            bpf::mov_register(bpf::R4, bpf::R2),
-            bpf::add(bpf::R4, 14),
-            bpf::mov(bpf::R0, DROP),
-            bpf::jump_if_not_greater(bpf::R4, bpf::R3, 1),
-            bpf::exit(),
-        ];
-        for (dst, src) in [(0, 6), (2, 8), (4, 10)] {
-            program.extend([
-                bpf::load_half(bpf::R4, bpf::R2, dst),
-                bpf::load_half(bpf::R5, bpf::R2, src),
-                bpf::store_half_of(bpf::R2, dst, bpf::R5),
-                bpf::store_half_of(bpf::R2, src, bpf::R4),
-            ]);
-        }
         program.extend(bpf::map(bpf::R1, devices.fd()));
         program.extend([
             bpf::mov(bpf::R2, 0),
@@ -62,7 +105,8 @@ impl Forwarding {
             bpf::call(REDIRECT_MAP),
             bpf::exit(),
         ]);
-        Ok(Self { program: bpf::load(Kind::Xdp, &program)?, _devices: devices })
+        let program = bpf::load(Kind::Xdp, &program)?;
+        Ok(Self { program, _devices: devices, _table: table })
     }
 
     /// One that forwards IPv4 by the kernel's routes, as the kernel's sample `xdp_fwd` does, to
@@ -135,7 +179,7 @@ impl Forwarding {
         program.push(bpf::load_word(bpf::R2, bpf::R10, fib(FIB_IFINDEX)));
         program.extend(bpf::map(bpf::R1, devices.fd()));
         program.extend([bpf::mov(bpf::R3, 0), bpf::call(REDIRECT_MAP), bpf::exit()]);
-        Ok(Self { program: bpf::load(Kind::Xdp, &program)?, _devices: devices })
+        Ok(Self { program: bpf::load(Kind::Xdp, &program)?, _devices: devices, _table: None })
     }
 
     /// Attaches it, in the calling thread's namespace.
