@@ -4,6 +4,7 @@ mod image;
 mod interfaces;
 mod packets;
 mod site;
+mod swaps;
 
 use std::{fs, time::Instant};
 
