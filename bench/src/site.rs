@@ -61,7 +61,7 @@ impl Loaded {
     pub fn sized(site_yaml: &str, place: Place, hosts: &Hosts, flow_lines: u32) -> Result<Self> {
         let site = checked(site_yaml)?;
         let sizes = load::Sizes { flow_lines, ..load::Sizes::default() };
-        let options = load::Options { place, sizes, log: load::LogLevel::Off };
+        let options = load::Options { place, sizes, ..load::Options::named("bench") };
         let mut dataplane = Dataplane::load(&options)?;
         let attached = dataplane.attach(&interfaces(&site))?;
         let hooked = attached.iter().map(|at| (at.interface.index, at.hooked)).collect();

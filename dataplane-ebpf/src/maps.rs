@@ -7,7 +7,8 @@
 
 use aya_ebpf::{
     Global,
-    macros::map,
+    btf_maps::{self, ArrayOfMaps},
+    macros::{btf_map, map},
     maps::{Array, PerCpuArray, RingBuf},
 };
 use dataplane_common::{
@@ -72,6 +73,10 @@ pub static CLAIMS: Array<Word64> = Array::with_max_entries(limits::TENANTS_MAX, 
 /// When the next MAC from each NIC's link is due to be heard.
 #[map]
 pub static HEARD_AT: Array<Word64> = Array::with_max_entries(limits::ATTACHMENTS_MAX, MAPPED);
+
+/// No program asks: whoever writes it has waited until every packet has left that was under way.
+#[btf_map]
+pub static GRACE: ArrayOfMaps<btf_maps::Array<u32, 1>, 1> = ArrayOfMaps::new();
 
 #[map]
 pub static COUNTS: PerCpuArray<Tally> =

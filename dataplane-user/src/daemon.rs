@@ -124,6 +124,7 @@ impl Daemon {
             place: options.place.clone(),
             sizes: options.sizes,
             log: options.program_log,
+            barrier: load::Barrier::Any,
         })?;
         let (made, wanted) = (dataplane.sizes(), options.sizes);
         if made.flow_lines != wanted.flow_lines {

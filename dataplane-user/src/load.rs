@@ -70,6 +70,7 @@ pub use self::{
     datagrams::DatagramTable,
     error::Error,
     flows::HalfFlow,
+    grace::Barrier,
     heap::Room,
     hook::{Hook, Hooked, Role, Shared},
     install::Installed,
@@ -85,6 +86,7 @@ pub use self::{
 use self::{
     clock::Clock,
     counters::Counters,
+    grace::Grace,
     heard::Ear,
     install::VersionedTables,
     kernel::Kernel,
@@ -109,6 +111,8 @@ pub struct Options {
     pub sizes: Sizes,
     /// What the programs tell of themselves: rare events, which are defects of ours.
     pub log: LogLevel,
+    /// How it is found out that packets have left.
+    pub barrier: Barrier,
 }
 
 /// How large the tables are of which the operator decides.
@@ -140,7 +144,12 @@ impl Options {
     /// In the usual place, with the usual sizes.
     #[must_use]
     pub fn named(name: &str) -> Self {
-        Self { place: Place::named(name), sizes: Sizes::default(), log: LogLevel::Off }
+        Self {
+            place: Place::named(name),
+            sizes: Sizes::default(),
+            log: LogLevel::Off,
+            barrier: Barrier::Any,
+        }
     }
 }
 
@@ -150,6 +159,7 @@ pub struct Dataplane {
     state: State,
     ebpf: Ebpf,
     tables: VersionedTables,
+    grace: Grace,
     nics: DevMapHash<MapData>,
     flows: Mapping<FlowLine>,
     flows_cold: Mapping<FlowCold>,
@@ -187,7 +197,6 @@ impl Dataplane {
     /// interfaces then get the new programs at once.
     pub fn load(options: &Options) -> Result<Self, Error> {
         privilege::require()?;
-        grace::require()?;
         object::embedded()?;
         programs::check_sizes(options.sizes)?;
         let place = &options.place;
@@ -200,7 +209,7 @@ impl Dataplane {
             Err(error) if Self::is_in_use(place)? => return Err(error),
             Err(_) => (Self::begin(options)?, true),
         };
-        let loaded = Self::load_on(place.clone(), state, lock, options.log);
+        let loaded = Self::load_on(options, state, lock);
         if loaded.is_err() && is_new {
             // Tables without programs are nobody's.
             let _ = detach::detach(place, false);
@@ -243,7 +252,8 @@ impl Dataplane {
         Ok(state)
     }
 
-    fn load_on(place: Place, state: State, lock: Lock, log: LogLevel) -> Result<Self, Error> {
+    fn load_on(options: &Options, state: State, lock: Lock) -> Result<Self, Error> {
+        let Options { place, log, barrier, .. } = options.clone();
         // A process may have ended between any two steps of this, so a number is taken
         // that no attached program has.
         let before = place.generations()?;
@@ -269,6 +279,7 @@ impl Dataplane {
 
         let clock = Clock::of(&ebpf)?;
         let mut take = |name| ebpf.take_map(name).ok_or(Error::MapMissing { name });
+        let grace = Grace::of(barrier, take(grace::SLOT)?)?;
         let tables = VersionedTables::new(Secret::of(state.secret), &mut take)?;
         let flows: Mapping<FlowLine> = mapped("FLOWS", &take("FLOWS")?)?;
         let flows_cold: Mapping<FlowCold> = mapped("FLOWS_COLD", &take("FLOWS_COLD")?)?;
@@ -304,6 +315,7 @@ impl Dataplane {
             state,
             ebpf,
             tables,
+            grace,
             nics,
             flows,
             flows_cold,
@@ -330,19 +342,24 @@ impl Dataplane {
 
     /// Puts an image in force, for every packet that begins after the call.
     pub fn install(&mut self, image: &Image) -> Result<Installed, Error> {
-        self.tables.prepare(image)?;
-        self.tables.commit()
+        self.prepare(image)?;
+        self.commit()
     }
 
     /// Lays an image out beside what is in force, or refuses it; [`commit`](Self::commit) puts
     /// it in force. Is exactly this in force already?
     pub fn prepare(&mut self, image: &Image) -> Result<bool, Error> {
-        self.tables.prepare(image)
+        self.tables.prepare(image, &mut self.grace)
     }
 
     /// Puts in force what was prepared last.
     pub fn commit(&mut self) -> Result<Installed, Error> {
-        self.tables.commit()
+        self.tables.commit(&mut self.grace)
+    }
+
+    /// Waits until no packet is under way that was under way at the call.
+    pub fn wait_for_packets(&mut self) -> Result<(), Error> {
+        self.grace.wait()
     }
 
     /// How large the tables were made.

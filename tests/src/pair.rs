@@ -32,7 +32,7 @@ use dataplane_common::{
     work::{flags, job},
 };
 use dataplane_user::{
-    load::{Dataplane, Hooked, LogLevel, Options, Place, Sizes, TestFrame, Verdict},
+    load::{Barrier, Dataplane, Hooked, LogLevel, Options, Place, Sizes, TestFrame, Verdict},
     tables::{HostTables, Image, host::Counters},
 };
 
@@ -108,6 +108,7 @@ impl Pair {
             place: place.clone(),
             sizes: Sizes { flow_lines, ..Sizes::default() },
             log: LogLevel::Off,
+            barrier: Barrier::Any,
         })?;
         let host = HostTables::new(image.clone(), flow_lines).with_secret(kernel.flow_secret());
         let reports = Map::open(&place.map("REPORTS"), size_of::<u64>())?;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, fs, str::FromStr};
 
 use anyhow::{Context, Result};
-use dataplane_user::load::{Dataplane, Error, LogLevel, Options, Place, Sizes};
+use dataplane_user::load::{Barrier, Dataplane, Error, LogLevel, Options, Place, Sizes};
 
 use crate::Lab;
 
@@ -32,6 +32,7 @@ pub fn measure() -> Result<Measured> {
         place,
         sizes: Sizes { flow_lines: 1 << 10, ..Sizes::default() },
         log: LogLevel::Off,
+        barrier: Barrier::Any,
     }) {
         Ok(dataplane) => {
             let programs = dataplane.programs()?.into_iter();

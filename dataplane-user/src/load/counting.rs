@@ -9,7 +9,7 @@ use super::{
     AttachmentCounters, Dataplane, Error, FlowTable, HalfFlow, RefusedAt, StopCount, Swept,
     clock::Clock,
     crowd::Crowd,
-    flows, grace, refused, sweep,
+    flows, refused, sweep,
     totals::{Ink, Totals},
 };
 
@@ -136,7 +136,7 @@ impl Dataplane {
         let Some(intent) = self.intent.shared().first() else { return Ok(Swept::default()) };
         let totals = self.totals.shared();
         let totals = &mut Totals { totals, intent, index: &mut self.index, pen: &Ink };
-        sweep::sweep(table, totals, quota, now_ticks, grace::wait)
+        sweep::sweep(table, totals, quota, now_ticks, || self.grace.wait())
     }
 
     /// What flows of this rule have carried, as far as it was folded.

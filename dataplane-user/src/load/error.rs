@@ -18,11 +18,6 @@ pub enum Error {
          `cargo xtask setup` installs what their build needs, then build again"
     )]
     ObjectMissing,
-    #[error(
-        "this kernel has no membarrier(MEMBARRIER_CMD_GLOBAL), which tells when no packet uses an \
-         old table any more; it is missing where nohz_full is in use: boot without nohz_full"
-    )]
-    NoMembarrier,
     #[error("waiting until no packet uses an old table: {source}")]
     Grace { source: io::Error },
     #[error("which CPUs are there? {source}")]

@@ -24,7 +24,8 @@ use dataplane_common::{
 };
 
 use super::{
-    Error, check, grace,
+    Error, check,
+    grace::Grace,
     heap::{Heap, Room},
     mapping::Mapping,
 };
@@ -86,11 +87,11 @@ impl VersionedTables {
 
     /// Lays the image out, to be put in force by [`commit`](Self::commit). Is it in force
     /// already, record by record?
-    pub fn prepare(&mut self, image: &Image) -> Result<bool, Error> {
+    pub fn prepare(&mut self, image: &Image, grace: &mut Grace) -> Result<bool, Error> {
         let start = Instant::now();
         check::check(image)?;
         if self.is_littered {
-            grace::wait()?;
+            grace.wait()?;
             self.is_littered = false;
         }
         let root = self.lay(image).inspect_err(|_| self.heap.give_up())?;
@@ -100,7 +101,7 @@ impl VersionedTables {
     }
 
     /// Puts in force what was prepared.
-    pub fn commit(&mut self) -> Result<Installed, Error> {
+    pub fn commit(&mut self, grace: &mut Grace) -> Result<Installed, Error> {
         let Some((root, writing)) = self.prepared.take() else { return Err(Error::NotPrepared) };
         let version = self.version().checked_add(1).ok_or(Error::VersionsUsedUp)?;
         if let Some(word) = self.root.shared().first() {
@@ -110,7 +111,7 @@ impl VersionedTables {
         self.is_purged = false;
         self.heap.keep();
         let start = Instant::now();
-        self.is_littered = grace::wait().is_err();
+        self.is_littered = grace.wait().is_err();
         if !self.is_littered {
             self.heap.settle();
         }

@@ -12,6 +12,7 @@ use nix::libc;
 
 /// Commands of bpf(2).
 const MAP_CREATE: libc::c_int = 0;
+const MAP_LOOKUP_ELEM: libc::c_int = 1;
 const MAP_UPDATE_ELEM: libc::c_int = 2;
 const OBJ_GET: libc::c_int = 7;
 
@@ -23,9 +24,9 @@ struct ObjGet {
     flags: u32,
 }
 
-/// The beginning of `union bpf_attr` for BPF_MAP_UPDATE_ELEM.
+/// The beginning of `union bpf_attr` for an element of a map.
 #[repr(C)]
-struct Update {
+struct Element {
     map: u32,
     zero: u32,
     key: u64,
@@ -88,22 +89,35 @@ impl Map {
     /// Writes one entry.
     pub(crate) fn set(&self, key: u32, value: &[u8]) -> Result<()> {
         anyhow::ensure!(value.len() == self.value_bytes, "a value of {} bytes", value.len());
-        let update = Update {
+        let element = self.element(&key, value.as_ptr().expose_provenance())?;
+        bpf(MAP_UPDATE_ELEM, &element).context("writing an entry")?;
+        Ok(())
+    }
+
+    /// Reads one entry.
+    pub(crate) fn get(&self, key: u32) -> Result<Vec<u8>> {
+        let mut value = vec![0; self.value_bytes];
+        let element = self.element(&key, value.as_mut_ptr().expose_provenance())?;
+        bpf(MAP_LOOKUP_ELEM, &element).context("reading an entry")?;
+        Ok(value)
+    }
+
+    fn element(&self, key: &u32, value: usize) -> Result<Element> {
+        Ok(Element {
             map: self.fd.as_raw_fd().try_into()?,
             zero: 0,
-            key: std::ptr::from_ref(&key).expose_provenance() as u64,
-            value: value.as_ptr().expose_provenance() as u64,
+            key: std::ptr::from_ref(key).expose_provenance() as u64,
+            value: value as u64,
             flags: 0,
-        };
-        bpf(MAP_UPDATE_ELEM, &update).context("writing an entry")?;
-        Ok(())
+        })
     }
 }
 
 fn bpf<T>(command: libc::c_int, attributes: &T) -> Result<RawFd> {
     #[expect(unsafe_code, reason = "bpf(2) has no safe wrapper")]
     // SAFETY: the attributes are a prefix of bpf_attr of the length that is passed; path, key
-    // and value live through the call, are as long as the map says, and are only read.
+    // and value live through the call and are as long as the map says. Only a value that is read
+    // is written, and it is its owner's to change.
     let answer = unsafe {
         libc::syscall(
             libc::SYS_bpf,

@@ -5,8 +5,8 @@ use std::fs;
 use anyhow::{Context, Result};
 use dataplane_common::table::next_hop::output_kind;
 use dataplane_user::load::{
-    Attach, Dataplane, Error, Hook, Hooked, Interface, LogLevel, Options, Place, Shared, Sizes,
-    Warning, detach::detach, interface::Peer,
+    Attach, Barrier, Dataplane, Error, Hook, Hooked, Interface, LogLevel, Options, Place, Shared,
+    Sizes, Warning, detach::detach, interface::Peer,
 };
 use sekisho_tests::Lab;
 
@@ -153,6 +153,7 @@ fn other_options(lab: &Lab) -> Result<Options> {
         place,
         sizes: Sizes { flow_lines: FLOW_LINES, ..Sizes::default() },
         log: LogLevel::Off,
+        barrier: Barrier::Any,
     })
 }
 

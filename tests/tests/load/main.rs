@@ -11,7 +11,7 @@ use std::{fs, time::Instant};
 use anyhow::Result;
 use dataplane_common::{limits, table::Tenant};
 use dataplane_user::load::{
-    Attach, Dataplane, Error, Hook, LogLevel, Options, Place, Role, Shared, Sizes,
+    Attach, Barrier, Dataplane, Error, Hook, LogLevel, Options, Place, Role, Shared, Sizes,
     detach::{Done, detach},
 };
 use dataplane_user::tables::Image;
@@ -176,6 +176,7 @@ fn options(lab: &Lab) -> Result<Options> {
         place,
         sizes: Sizes { flow_lines: FLOW_LINES, ..Sizes::default() },
         log: LogLevel::Off,
+        barrier: Barrier::Any,
     })
 }
 

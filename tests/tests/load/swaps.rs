@@ -13,20 +13,21 @@ use dataplane_common::{
     Stop,
     addr::{Addr, V4_PREFIX_OFFSET_BITS as V4},
     table::{
-        Attachment, AttachmentKey, Location, LocationKey, Station, StationKey, attachment_kind,
+        Attachment, AttachmentKey, Location, LocationKey, Station, StationKey, Tenant,
+        attachment_kind,
         next_hop::{Output, output_kind},
         policy::{ANY_PROTOCOL, Rule, family},
         route::{self, Hop, Route},
     },
 };
 use dataplane_user::{
-    load::{Dataplane, Hook, Interface, Options, Sizes},
+    load::{Barrier, Dataplane, Hook, Interface, Options, Sizes},
     tables::{Image, Policy},
 };
 use sekisho_tests::{
     Host, Lab,
     build::Frame,
-    program::{Field, Flows, Side, sink_tcx},
+    program::{Field, Flows, Side, Slow, sink_tcx},
 };
 
 use crate::{
@@ -110,6 +111,41 @@ fn no_packet_sees_routes_of_one_version_and_policies_of_another() -> Result<()> 
     })?;
     let mixed = Moment::take(&dataplane, servers)?.denied - after.denied;
     ensure!(mixed > 0, "of {sent} packets none was stopped between routes and policies");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
+fn whoever_waits_for_packets_waits_for_one_that_takes_long() -> Result<()> {
+    for (name, barrier) in [("any", Barrier::Any), ("slot", Barrier::Slot)] {
+        let lab = Lab::new(&format!("grace-{name}"))?;
+        let mut dataplane = Dataplane::load(&Options { barrier, ..options(&lab)? })?;
+        let slow = Slow::new()?;
+        // On a busy machine some end before anybody looks.
+        let mut seen = 0;
+        for _ in 0..100 {
+            thread::scope(|scope| {
+                let run = scope.spawn(|| slow.run());
+                let mut is_seen = false;
+                while !run.is_finished() && !is_seen {
+                    is_seen = slow.is_running()?;
+                }
+                if is_seen {
+                    dataplane.wait_for_packets()?;
+                    ensure!(!slow.is_running()?, "{name}, after {seen}: it is under way still");
+                    seen += 1;
+                }
+                run.join().map_err(|_| anyhow!("the runner panicked"))?
+            })?;
+            if seen == 10 {
+                break;
+            }
+        }
+        ensure!(seen > 0, "{name}: it was never seen while it ran");
+        // It is how versions are exchanged there.
+        dataplane.install(&Image { tenants: vec![Tenant::default()], ..Image::default() })?;
+        dataplane.install(&Image { tenants: vec![Tenant::default(); 2], ..Image::default() })?;
+    }
     Ok(())
 }
 

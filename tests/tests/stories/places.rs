@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use dataplane_user::load::{
-    Attach, Dataplane, Hook, LogLevel, Options, Place, Role, Shared, Sizes,
+    Attach, Barrier, Dataplane, Hook, LogLevel, Options, Place, Role, Shared, Sizes,
 };
 use sekisho_tests::sekisho::program;
 use sekisho_tests::{Lab, Sekisho};
@@ -160,6 +160,7 @@ fn a_port_that_a_daemon_attached_stays_guarded_when_the_next_one_fails() -> Resu
         place,
         sizes: Sizes { flow_lines: 1 << 12, ..Sizes::default() },
         log: LogLevel::Off,
+        barrier: Barrier::Any,
     };
     let mut dataplane = Dataplane::load(&options)?;
     let (interface, wanted_by) = ("blue-a".to_owned(), "a story".to_owned());
