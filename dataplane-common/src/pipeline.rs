@@ -10,7 +10,7 @@
 use crate::packet::Packet;
 use crate::stage::{
     admit, answer as answers, attach, conntrack, emit, exempt, filter, flood as floods, flow,
-    flow_record, fragment as fragments, generations, host as hosts, parse, related, report,
+    flow_record, fragment as fragments, generations, host as hosts, limit, parse, related, report,
     rewrite, route, window,
 };
 use crate::stop::Stop;
@@ -272,6 +272,7 @@ fn piece<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next, S
         flow::charge(t, w);
     }
     rewrite::rewrite(p, t, w)?;
+    limit::limit(p, t, w)?;
     // An error's key is that of what it is about: its own later pieces are never known.
     if w.flags & (flags::FRAGMENT | flags::ICMP_ERROR) == flags::FRAGMENT {
         fragments::begin(t, w)?;
@@ -286,6 +287,7 @@ fn leave<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next, S
         return Ok(Next::Fragment);
     }
     rewrite::rewrite(p, t, w)?;
+    limit::limit(p, t, w)?;
     depart(p, t, w)
 }
 

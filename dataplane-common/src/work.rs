@@ -94,12 +94,26 @@ pub struct Work {
     /// The stop that the packet is counted under when an error is made (route).
     pub error_stop: u32,
 
+    /// Whose limits count for it (attach or admit, then rewrite).
+    pub meters: Meters,
     /// The attachment that it leaves by (rewrite or answer).
     pub output: u32,
     /// How it leaves there (emit).
     pub out: Output,
     /// Zero, which the verifier does not know (see [`Work::blur`] and the options in `parse`).
     pub zero: u32,
+}
+
+/// Numbers of meters; 0: none.
+#[repr(C)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Meters {
+    /// Of what the port sends that it came from.
+    pub sender: u32,
+    /// Of the router that forwards it: the sender's, or else the receiver's.
+    pub router: u32,
+    /// Of what the port receives that it goes to.
+    pub receiver: u32,
 }
 
 /// One direction to be judged: route, then rules.
@@ -210,6 +224,7 @@ impl Work {
         self.leg.receiver = 0;
         self.action = 0;
         self.job = job::NONE;
+        self.meters = Meters::default();
         self.error_mtu = 0;
     }
 

@@ -65,6 +65,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     attachment::{Attach, Attached, Warning},
+    clock::tick_ns,
     counters::{AttachmentCounters, StopCount},
     datagrams::DatagramTable,
     error::Error,

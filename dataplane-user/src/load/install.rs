@@ -14,6 +14,7 @@ use dataplane_common::{
         endpoint::Endpoint,
         heap::{LINE_BYTES, Line},
         index::{Entry, Index},
+        meter::{Meter, Terms},
         next_hop::Output,
         policy,
         root::{Extent, InForce},
@@ -45,13 +46,24 @@ pub struct Installed {
 pub struct VersionedTables {
     root: Mapping<Word64>,
     heap: Heap<Mapping<Line>>,
+    meters: Mapping<Meter>,
     secret: Secret,
-    /// Where a version begins that is laid out and not in force, and how long that took.
-    prepared: Option<(u32, Duration)>,
+    /// What is laid out and not in force.
+    prepared: Option<Prepared>,
     /// May there be objects of versions that packets still use?
     is_littered: bool,
     /// Does the version in force lack what was taken out in place?
     is_purged: bool,
+}
+
+/// A version that can be put in force.
+struct Prepared {
+    /// Where it begins.
+    root: u32,
+    /// What is agreed of its meters.
+    meters: Vec<Terms>,
+    /// How long laying it out took.
+    writing: Duration,
 }
 
 impl VersionedTables {
@@ -63,7 +75,9 @@ impl VersionedTables {
     ) -> Result<Self, Error> {
         let root: Mapping<Word64> = Mapping::new("ROOT", data("ROOT", &take("ROOT")?)?)?;
         let lines = Mapping::new("HEAP", data("HEAP", &take("HEAP")?)?)?;
+        let meters = Mapping::new("METERS", data("METERS", &take("METERS")?)?)?;
         Ok(Self {
+            meters,
             heap: Heap::new(lines, in_force(&root).root)?,
             root,
             secret,
@@ -94,15 +108,20 @@ impl VersionedTables {
             self.is_littered = false;
         }
         let root = self.lay(image).inspect_err(|_| self.heap.give_up())?;
-        self.prepared = Some((root, start.elapsed()));
+        let (meters, writing) = (image.meters.clone(), start.elapsed());
+        let is_agreed = self.agreed(&meters).all(|(line, terms)| line.terms() == *terms);
+        self.prepared = Some(Prepared { root, meters, writing });
         let in_force = in_force(&self.root);
-        Ok(in_force.version != 0 && self.is_whole() && in_force.root == root)
+        Ok(in_force.version != 0 && self.is_whole() && in_force.root == root && is_agreed)
     }
 
     /// Puts in force what was prepared.
     pub fn commit(&mut self) -> Result<Installed, Error> {
-        let Some((root, writing)) = self.prepared.take() else { return Err(Error::NotPrepared) };
+        let Some(prepared) = self.prepared.take() else { return Err(Error::NotPrepared) };
+        let Prepared { root, meters, writing } = prepared;
         let version = self.version().checked_add(1).ok_or(Error::VersionsUsedUp)?;
+        // Numbers that are new have rested: no packet knows them.
+        self.agreed(&meters).for_each(|(line, terms)| line.agree(*terms));
         if let Some(word) = self.root.shared().first() {
             word.store(InForce { version, root }.word());
         }
@@ -115,6 +134,11 @@ impl VersionedTables {
             self.heap.settle();
         }
         Ok(Installed { version, writing, waiting: start.elapsed() })
+    }
+
+    /// The lines of these meters.
+    fn agreed<'m>(&'m self, meters: &'m [Terms]) -> impl Iterator<Item = (&'m Meter, &'m Terms)> {
+        self.meters.shared().iter().zip(meters).skip(1)
     }
 
     /// Takes interfaces out of the version in force, in place: whoever gets the number of
@@ -224,6 +248,7 @@ impl VersionedTables {
                 })
                 .collect(),
             flood_ports: self.heap.records(more.flood_ports),
+            meters: self.meters.shared().iter().map(Meter::terms).collect(),
             ..Image::default()
         })
     }
