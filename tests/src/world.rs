@@ -197,7 +197,8 @@ impl World {
         let id = self.image.endpoints.len() as u32;
         let record = self.image.endpoints[other.id as usize];
         let (mac, hop) = (mac(id as u16), self.image.next_hops[other.hop as usize]);
-        let hop = self.hop(hop.attachment, id, hop.mtu_bytes, mac, hop.src.0, hop.tenant);
+        let (mtu, tenant) = (hop.mtu_bytes.into(), hop.tenant.into());
+        let hop = self.hop(hop.attachment.into(), id, mtu, mac, hop.src.0, tenant);
         let record = Endpoint { policy, generation: 1, next_hop: hop, ..record };
         push(&mut self.image.endpoints, record);
         let port = End { id, mac, hop, ..other };
@@ -233,7 +234,9 @@ impl World {
     pub fn station(&mut self, port: End, mac: [u8; 6]) {
         self.owners += 1;
         let key = StationKey { attachment: port.attachment, mac: Mac(mac), zero: [0; 6] };
-        self.image.stations.insert(key, Station { endpoint: port.id, owner: self.owners });
+        self.image
+            .stations
+            .insert(key, Station { endpoint: port.id, owner: self.owners, ..Station::default() });
     }
 
     /// The port may use these source addresses with its MAC.
@@ -370,13 +373,14 @@ impl World {
         push(
             &mut self.image.next_hops,
             NextHop {
-                attachment,
+                attachment: attachment as u16,
+                mtu_bytes: mtu_bytes as u16,
                 endpoint,
-                mtu_bytes,
+                tenant: tenant as u16,
                 state: state::READY,
                 dst: Mac(dst),
                 src: Mac(src),
-                tenant,
+                ..NextHop::default()
             },
         )
     }

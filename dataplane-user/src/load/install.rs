@@ -47,6 +47,8 @@ pub struct VersionedTables {
     root: Mapping<Word64>,
     heap: Heap<Mapping<Line>>,
     meters: Mapping<Meter>,
+    /// From which line on meters are nobody's.
+    meters_end: usize,
     secret: Secret,
     /// What is laid out and not in force.
     prepared: Option<Prepared>,
@@ -75,9 +77,11 @@ impl VersionedTables {
     ) -> Result<Self, Error> {
         let root: Mapping<Word64> = Mapping::new("ROOT", data("ROOT", &take("ROOT")?)?)?;
         let lines = Mapping::new("HEAP", data("HEAP", &take("HEAP")?)?)?;
-        let meters = Mapping::new("METERS", data("METERS", &take("METERS")?)?)?;
+        let meters: Mapping<Meter> = Mapping::new("METERS", data("METERS", &take("METERS")?)?)?;
+        let last = meters.shared().iter().rposition(|line| line.terms() != Terms::default());
         Ok(Self {
             meters,
+            meters_end: last.map_or(0, |last| last + 1),
             heap: Heap::new(lines, in_force(&root).root)?,
             root,
             secret,
@@ -122,6 +126,7 @@ impl VersionedTables {
         let version = self.version().checked_add(1).ok_or(Error::VersionsUsedUp)?;
         // Numbers that are new have rested: no packet knows them.
         self.agreed(&meters).for_each(|(line, terms)| line.agree(*terms));
+        self.meters_end = self.meters_end.max(meters.len());
         if let Some(word) = self.root.shared().first() {
             word.store(InForce { version, root }.word());
         }
@@ -132,6 +137,7 @@ impl VersionedTables {
         self.is_littered = grace::wait().is_err();
         if !self.is_littered {
             self.heap.settle();
+            self.forget_meters(&meters);
         }
         Ok(Installed { version, writing, waiting: start.elapsed() })
     }
@@ -139,6 +145,17 @@ impl VersionedTables {
     /// The lines of these meters.
     fn agreed<'m>(&'m self, meters: &'m [Terms]) -> impl Iterator<Item = (&'m Meter, &'m Terms)> {
         self.meters.shared().iter().zip(meters).skip(1)
+    }
+
+    /// Lines that no version names any more are nobody's.
+    fn forget_meters(&mut self, meters: &[Terms]) {
+        let lines = self.meters.shared().iter().take(self.meters_end);
+        for (number, line) in lines.enumerate() {
+            if meters.get(number).is_none_or(|terms| *terms == Terms::default()) {
+                line.agree(Terms::default());
+            }
+        }
+        self.meters_end = meters.len();
     }
 
     /// Takes interfaces out of the version in force, in place: whoever gets the number of
@@ -248,7 +265,7 @@ impl VersionedTables {
                 })
                 .collect(),
             flood_ports: self.heap.records(more.flood_ports),
-            meters: self.meters.shared().iter().map(Meter::terms).collect(),
+            meters: self.meters.shared().iter().take(self.meters_end).map(Meter::terms).collect(),
             ..Image::default()
         })
     }
