@@ -55,6 +55,7 @@ use dataplane_common::{
     table::{
         datagram::Datagram,
         flow::{FlowCold, FlowLine, FlowMore},
+        meter::Meter,
         secret::Secret,
         total::{Intent, Total},
     },
@@ -378,6 +379,12 @@ impl Dataplane {
     /// The image in force, as the kernel has it, but for prefixes and rules.
     pub fn read_back(&self) -> Result<Image, Error> {
         self.tables.read_back()
+    }
+
+    /// The meters, by their numbers.
+    #[must_use]
+    pub fn meters(&self) -> &[Meter] {
+        self.tables.meters()
     }
 
     /// Which MACs were heard of beyond the NICs since the last call.

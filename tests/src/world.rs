@@ -5,6 +5,7 @@
 //! raises what the compiler would raise, with [`World::touch`].
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use dataplane_common::{
     addr::{Addr, Mac, V4_PREFIX_OFFSET_BITS},
@@ -13,6 +14,7 @@ use dataplane_common::{
         attachment_kind,
         endpoint::{Endpoint, kind},
         location,
+        meter::{Pace, Terms},
         next_hop::{NextHop, Output, output_kind, state},
         policy::{ANY_PROTOCOL, Rule, family, remote},
         route::{Hop, Route, kind as route_kind},
@@ -77,6 +79,11 @@ impl Default for World {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// So much at once, and then as little as possible.
+fn slow(amount: u64) -> Pace {
+    Pace { burst: amount * u64::from(u32::MAX), factor: u32::MAX, shift: 0 }
 }
 
 impl World {
@@ -383,6 +390,54 @@ impl World {
                 ..NextHop::default()
             },
         )
+    }
+
+    /// A meter that lets so many bytes pass at once, and then one in 17 ms.
+    pub fn meter_of_bytes(&mut self, bytes: u64) -> u32 {
+        self.metered(slow(bytes), Pace::default())
+    }
+
+    /// A meter that lets so many packets pass at once, and then one in 4 s.
+    pub fn meter_of_packets(&mut self, packets: u64) -> u32 {
+        self.metered(Pace::default(), slow(packets * 256))
+    }
+
+    /// A meter of these paces, which nobody had before.
+    pub fn metered(&mut self, bytes: Pace, packets: Pace) -> u32 {
+        static NEWEST: AtomicU32 = AtomicU32::new(1);
+        let generation = NEWEST.fetch_add(1, Ordering::Relaxed);
+        let meters = &mut self.image.meters;
+        if meters.is_empty() {
+            meters.push(Terms::default());
+        }
+        push(meters, Terms { generation, is_exact: generation % 2 == 0, bytes, packets })
+    }
+
+    /// What the port sends is limited.
+    pub fn limit_egress(&mut self, port: End, meter: u32) {
+        let stations = self.image.stations.values_mut();
+        stations.filter(|of| of.endpoint == port.id).for_each(|of| of.meter = meter);
+    }
+
+    /// What the port receives is limited.
+    pub fn limit_ingress(&mut self, port: End, meter: u32) {
+        let hops = self.image.next_hops.iter_mut();
+        hops.filter(|hop| hop.endpoint == port.id).for_each(|hop| hop.meter = meter);
+    }
+
+    /// What the router forwards is limited.
+    pub fn limit_router(&mut self, router: u32, meter: u32) {
+        let Image { endpoints, stations, next_hops, .. } = &mut self.image;
+        let is_on = |id: u32| {
+            let end: &Endpoint = &endpoints[id as usize];
+            end.arrival == router || end.destination == router
+        };
+        let stations = stations.values_mut().filter(|of| is_on(of.endpoint));
+        stations.for_each(|of| of.router_meter = meter);
+        let hops = next_hops.iter_mut().filter(|hop| is_on(hop.endpoint));
+        hops.for_each(|hop| hop.router_meter = meter);
+        let lines = endpoints.iter_mut().filter(|end| end.destination == router);
+        lines.for_each(|line| line.router_meter = meter);
     }
 
     /// A next hop on the link of a NIC has this address.

@@ -142,6 +142,11 @@ impl VersionedTables {
         Ok(Installed { version, writing, waiting: start.elapsed() })
     }
 
+    /// The meters, whoever has them.
+    pub fn meters(&self) -> &[Meter] {
+        self.meters.shared()
+    }
+
     /// The lines of these meters.
     fn agreed<'m>(&'m self, meters: &'m [Terms]) -> impl Iterator<Item = (&'m Meter, &'m Terms)> {
         self.meters.shared().iter().zip(meters).skip(1)

@@ -7,6 +7,7 @@
 use std::{
     cell::{Cell, OnceCell, RefCell},
     collections::{BTreeMap, HashMap},
+    iter,
 };
 
 use dataplane_common::{
@@ -16,7 +17,7 @@ use dataplane_common::{
         datagram::Datagram,
         flow::{BUCKET_LINES, FlowCold, FlowLine, FlowMore},
         heap::{Heap, Line},
-        meter::{Load, Meter, STEPS_PER_NS},
+        meter::{Load, Meter, STEPS_PER_NS, Terms},
         root::{More, Root},
         secret::Secret,
     },
@@ -116,7 +117,8 @@ impl HostTables {
             .expect("an image that can be compiled");
         let lines = self.meters.len().max(image.meters.len());
         self.meters.resize_with(lines, Meter::default);
-        self.meters.iter().zip(&image.meters).for_each(|(meter, terms)| meter.agree(*terms));
+        let terms = image.meters.iter().copied().chain(iter::repeat(Terms::default()));
+        self.meters.iter().zip(terms).for_each(|(meter, terms)| meter.agree(terms));
         self.image = image;
     }
 
