@@ -286,8 +286,8 @@ fn leave<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next, S
     if w.is(flags::FRAGMENT) {
         return Ok(Next::Fragment);
     }
-    rewrite::rewrite(p, t, w)?;
-    limit::limit(p, t, w)?;
+    let made = rewrite::rewrite(p, t, w).and_then(|()| limit::limit(p, t, w));
+    w.blur(made)?;
     depart(p, t, w)
 }
 

@@ -257,7 +257,7 @@ fn together(s: &Site) -> Vec<Row> {
             .after(|s| {
                 egress(s, s.a, 2 * 1342);
                 router(s, 2 * 1342);
-                ingress(s, s.c, 2 * 1342 - 1);
+                ingress(s, s.c, 1342 + 100);
                 s.passes(s.a, &to_c(s, 1), s.c);
             })
             .stopped(s.blue, Stop::OverLimit),
@@ -319,13 +319,13 @@ fn segments(s: &Site) -> Vec<Row> {
                 s.passes(s.a, &to_b(s, 1), s.b);
             })
             .routed(s, s.c),
-        row("one segment too many", s.a, many(3000))
+        row("more segments than packets may be at once", s.a, many(3000))
             .with(ten)
             .at_tc()
             .after(|s| {
                 let a = s.a;
                 s.change(|w| {
-                    let meter = w.meter_of_packets(10);
+                    let meter = w.meter_of_packets(6);
                     w.limit_egress(a, meter);
                 });
                 s.passes(s.a, &to_b(s, 1), s.b);
@@ -340,6 +340,14 @@ fn segments(s: &Site) -> Vec<Row> {
                 s.passes(s.a, &to_b(s, 1), s.b);
             })
             .routed(s, s.c),
+        row("room for the payload, and not for each segment's headers", s.a, many(3000))
+            .with(ten)
+            .at_tc()
+            .after(|s| {
+                egress(s, s.a, LARGE + 3054);
+                s.passes(s.a, &to_b(s, 1), s.b);
+            })
+            .stopped(s.blue, Stop::OverLimit),
         row("a byte too little for each segment's headers", s.a, many(3000))
             .with(ten)
             .at_tc()
