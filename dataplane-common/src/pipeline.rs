@@ -147,7 +147,8 @@ fn is_hosts<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<bool
 /// The first packet of a flow, or of what became of the flow after a change.
 #[inline(always)]
 pub fn first<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Next {
-    match unknown(p, t, w).and_then(|()| leave(p, t, w)) {
+    let judged = unknown(p, t, w);
+    match w.blur(judged).and_then(|()| leave(p, t, w)) {
         Ok(next) => next,
         Err(Stop::ToRouter) if w.is(flags::ROUTED) && answers::is_echo(w) => {
             w.job = job::ECHO;

@@ -228,12 +228,10 @@ impl Pace {
         let rounded = |steps: u128| (steps + per_second / 2) / per_second;
         let fits = |shift: &u32| rounded(steps << *shift) < 1 << 31;
         let shift = (0..=40).rev().find(fits).unwrap_or(0);
-        let burst = rounded(steps * u128::from(burst));
-        Self {
-            burst: u64::try_from(burst).unwrap_or(u64::MAX),
-            factor: u32::try_from(rounded(steps << shift)).unwrap_or(u32::MAX),
-            shift,
-        }
+        let factor = u32::try_from(rounded(steps << shift)).unwrap_or(u32::MAX);
+        // At the price that it has: so much passes at once, to the last packet.
+        let burst = u128::from(burst) * u128::from(factor) >> shift;
+        Self { burst: u64::try_from(burst).unwrap_or(u64::MAX), factor, shift }
     }
 
     /// Does its burst last for two of the kernel's ticks at least, or is it without limit?

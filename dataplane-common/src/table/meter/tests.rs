@@ -111,7 +111,7 @@ fn as_much_as_the_burst_passes_at_once() {
             }
         }
     }
-    for rate in [1, 3, 1_000_000, 1_000_000_000] {
+    for rate in [1, 3, 7, 11, 1001, 1_000_000, 333_333_333, 1_000_000_000] {
         for burst in [1, 64, 1000] {
             assert_eq!(passed(Pace::of_packets(rate, burst), PARTS, 1, 0), burst);
         }
