@@ -36,3 +36,86 @@ fn told(limit: Limit) -> String {
     let packets = rate(limit.packets, "packets", "packets");
     bits.into_iter().chain(packets).collect::<Vec<_>>().join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use dataplane_common::table::meter::Terms;
+
+    use crate::check::check;
+    use crate::compile::{Compiled, Facts, compile, ids::Kind};
+
+    const DEMO: &str = include_str!("../../../examples/shared-nic.yaml");
+
+    fn version(text: &str, before: &Compiled) -> Compiled {
+        let site = check(text).site.expect("a site without an error");
+        compile(&site, &Facts { tick_ns: 4_000_000, ..Facts::default() }, before)
+    }
+
+    fn meters(of: &Compiled) -> BTreeSet<(&str, u32, u32)> {
+        let generation = |number: u32| of.image.meters[number as usize].generation;
+        of.ids.all(Kind::Meter).map(|(name, at)| (name, at, generation(at))).collect()
+    }
+
+    #[test]
+    fn a_limit_keeps_its_number_as_long_as_it_is_the_same() {
+        let first = version(DEMO, &Compiled::default());
+        let names: Vec<_> = meters(&first).into_iter().map(|(name, ..)| name).collect();
+        assert_eq!(
+            names,
+            [
+                "port blue/db egress, 200000000 bit/s (1250000 bytes at once)",
+                "port blue/db ingress, 50000 packets/s (2500 packets at once)",
+                "router blue/r, 1000000000 bit/s (5000000 bytes at once)",
+            ]
+        );
+        assert_eq!(first.image.meters.len(), 4);
+        // Something else changes: they stay.
+        let second = version(&DEMO.replace("lldp: true", "lldp: false"), &first);
+        assert_eq!(meters(&second), meters(&first));
+        // One changes: it has another number, and no flow is judged again.
+        let third = version(&DEMO.replace("second: 50000}", "second: 50001}"), &second);
+        let kept: Vec<_> = meters(&third).intersection(&meters(&first)).cloned().collect();
+        assert_eq!(kept.len(), 2);
+        assert_eq!(third.ids.all(Kind::Meter).map(|(_, number)| number).max(), Some(4));
+        assert_eq!(third.image.tenants, second.image.tenants);
+        // Back again, when the number has rested: it has another generation.
+        let fourth = version(DEMO, &third);
+        let back: Vec<_> = meters(&fourth).difference(&meters(&third)).cloned().collect();
+        assert_eq!(back.len(), 1);
+        assert!(!meters(&first).contains(&back[0]), "{back:?}");
+    }
+
+    #[test]
+    fn packets_find_their_meters_where_they_look_anyway() {
+        let of = version(DEMO, &Compiled::default());
+        let number = |name: &str| {
+            let mut all = of.ids.all(Kind::Meter);
+            all.find(|(of, _)| of.starts_with(name)).map_or(0, |(_, number)| number)
+        };
+        let (egress, ingress) = (number("port blue/db egress"), number("port blue/db ingress"));
+        let router = number("router blue/r");
+        let stations = of.image.stations.values();
+        let met: BTreeSet<_> = stations.map(|of| (of.meter, of.router_meter)).collect();
+        assert_eq!(met, BTreeSet::from([(0, router), (egress, router)]));
+        let hops = of.image.next_hops.iter().filter(|hop| hop.endpoint != 0);
+        let met: BTreeSet<_> = hops.map(|hop| (hop.meter, hop.router_meter)).collect();
+        assert_eq!(met, BTreeSet::from([(0, router), (ingress, router), (0, 0)]));
+        assert_eq!(of.image.meters[0], Terms::default());
+    }
+
+    #[test]
+    fn the_exact_clock_is_read_only_where_ticks_are_too_coarse() {
+        let exact = |limit: &str| {
+            let text = DEMO.replace("{packets_per_second: 50000}", limit);
+            let of = version(&text, &Compiled::default());
+            of.image.meters.iter().any(|terms| terms.is_exact)
+        };
+        assert!(!exact("{packets_per_second: 50000}"));
+        // Eight milliseconds are two ticks.
+        assert!(!exact("{packets_per_second: 50000, burst_packets: 400}"));
+        assert!(exact("{packets_per_second: 50000, burst_packets: 399}"));
+        assert!(exact("{bits_per_second: 1000000, burst_bytes: 999, packets_per_second: 1}"));
+    }
+}
