@@ -410,7 +410,7 @@ impl World {
         if meters.is_empty() {
             meters.push(Terms::default());
         }
-        push(meters, Terms { generation, is_exact: generation % 2 == 0, bytes, packets })
+        push(meters, Terms { generation, is_exact: generation.is_multiple_of(2), bytes, packets })
     }
 
     /// What the port sends is limited.

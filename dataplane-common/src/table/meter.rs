@@ -230,7 +230,7 @@ impl Pace {
         let shift = (0..=40).rev().find(fits).unwrap_or(0);
         let factor = u32::try_from(rounded(steps << shift)).unwrap_or(u32::MAX);
         // At the price that it has: so much passes at once, to the last packet.
-        let burst = u128::from(burst) * u128::from(factor) >> shift;
+        let burst = (u128::from(burst) * u128::from(factor)) >> shift;
         Self { burst: u64::try_from(burst).unwrap_or(u64::MAX), factor, shift }
     }
 
