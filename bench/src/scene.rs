@@ -1,7 +1,7 @@
 //! Which site is measured on the path, and which rules and routes of how many?
 //!
-//! A tenant's two networks with a port each, its router, two mobile lines of its own, and the
-//! internet behind an uplink. Rules and routes are for [`OUTSIDE`]: prefixes of 64 addresses, in
+//! A tenant's two networks with a port each, its router with a limit that nothing reaches, two
+//! mobile lines of its own, and the internet behind an uplink. Rules and routes are for [`OUTSIDE`]: prefixes of 64 addresses, in
 //! an order that a multiplication makes, so that the sets are the same on every run and for
 //! every peer.
 
@@ -114,6 +114,7 @@ tenants:
     routers:
       - name: r
         interfaces: [{{network: front}}, {{network: back}}]
+        limits: {{bits_per_second: 400000000000, packets_per_second: 1000000000}}
         routes:
           - {{destination: 0.0.0.0/0, uplink: internet}}
           - {{destination: \"::/0\", uplink: internet}}

@@ -20,6 +20,8 @@ pub const TENANTS_MAX: u32 = 1024;
 pub const POLICIES_MAX: u32 = 1 << 20;
 /// Rules of all policies together.
 pub const RULES_MAX: u32 = 1 << 18;
+/// Meters: what ports send, what ports receive, routers; some of them rest for a version.
+pub const METERS_MAX: u32 = 1 << 16;
 /// Half-flows unless the operator says otherwise: 128k flows.
 pub const FLOW_LINES: u32 = 1 << 18;
 /// Half-flows of a tenant unless the operator says otherwise.
@@ -78,7 +80,7 @@ pub const REPORTS_BURST: u32 = 50;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::{datagram, flow, heap};
+    use crate::table::{datagram, flow, heap, meter};
 
     #[test]
     fn memory_of_the_arrays() {
@@ -86,6 +88,7 @@ mod tests {
         let flows =
             size_of::<flow::FlowLine>() + size_of::<flow::FlowCold>() + size_of::<flow::FlowMore>();
         assert_eq!(flows * FLOW_LINES as usize, 40 << 20);
+        assert_eq!(size_of::<meter::Meter>() * METERS_MAX as usize, 4 << 20);
         assert!(size_of::<datagram::Datagram>() * (DATAGRAMS as usize) < 9 << 20);
         let parked = size_of::<datagram::Parked>() + datagram::PARKED_BYTES_MAX as usize;
         assert!(parked * PARKED_MAX < 9 << 20);

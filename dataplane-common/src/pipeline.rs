@@ -10,7 +10,7 @@
 use crate::packet::Packet;
 use crate::stage::{
     admit, answer as answers, attach, conntrack, emit, exempt, filter, flood as floods, flow,
-    flow_record, fragment as fragments, generations, host as hosts, parse, related, report,
+    flow_record, fragment as fragments, generations, host as hosts, limit, parse, related, report,
     rewrite, route, window,
 };
 use crate::stop::Stop;
@@ -147,7 +147,8 @@ fn is_hosts<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<bool
 /// The first packet of a flow, or of what became of the flow after a change.
 #[inline(always)]
 pub fn first<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Next {
-    match unknown(p, t, w).and_then(|()| leave(p, t, w)) {
+    let judged = unknown(p, t, w);
+    match w.blur(judged).and_then(|()| leave(p, t, w)) {
         Ok(next) => next,
         Err(Stop::ToRouter) if w.is(flags::ROUTED) && answers::is_echo(w) => {
             w.job = job::ECHO;
@@ -271,6 +272,7 @@ fn piece<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next, S
         flow::charge(t, w);
     }
     rewrite::rewrite(p, t, w)?;
+    limit::limit(p, t, w)?;
     // An error's key is that of what it is about: its own later pieces are never known.
     if w.flags & (flags::FRAGMENT | flags::ICMP_ERROR) == flags::FRAGMENT {
         fragments::begin(t, w)?;
@@ -284,7 +286,8 @@ fn leave<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next, S
     if w.is(flags::FRAGMENT) {
         return Ok(Next::Fragment);
     }
-    rewrite::rewrite(p, t, w)?;
+    let made = rewrite::rewrite(p, t, w).and_then(|()| limit::limit(p, t, w));
+    w.blur(made)?;
     depart(p, t, w)
 }
 

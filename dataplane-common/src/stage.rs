@@ -18,6 +18,7 @@ pub mod related;
 pub mod route;
 
 pub mod emit;
+pub mod limit;
 pub mod rewrite;
 
 pub mod answer;

@@ -148,6 +148,10 @@ stops! {
     LineToLine = "line_to_line",
     /// It is for the host, and nothing that is listed as the host's permits it.
     HostDenied = "host_denied",
+    // limit
+    /// The sender's port, its router or the receiver's port has carried as much as its limit lets
+    /// pass now.
+    OverLimit = "over_limit",
     // emit
     /// The output interface is absent.
     OutputAbsent = "output_absent",

@@ -15,6 +15,7 @@ pub mod flow;
 pub mod heap;
 pub mod index;
 pub mod lpm;
+pub mod meter;
 pub mod next_hop;
 pub mod policy;
 pub mod root;
@@ -167,8 +168,12 @@ pub struct Station {
     pub endpoint: u32,
     /// Its own number, never 0 and never an endpoint's of another kind.
     pub owner: u32,
+    /// The [meter](meter::Meter) of what the port sends; 0: none.
+    pub meter: u32,
+    /// The meter of its network's router; 0: none.
+    pub router_meter: u32,
 }
-record!(Station, 8);
+record!(Station, 16);
 
 /// A station with its key.
 #[repr(C)]
@@ -178,8 +183,6 @@ pub struct StationEntry {
     pub key: StationKey,
     /// Whose it is.
     pub station: Station,
-    /// Zero.
-    pub zero: [u32; 2],
 }
 record!(StationEntry, 32);
 

@@ -24,6 +24,7 @@ use crate::table::{
     flow::{FlowCold, FlowLine, FlowMore},
     heap::{Heap, List},
     lpm,
+    meter::{Load, Meter},
     next_hop::{NextHop, Output},
     policy::{self, Policy, Rule},
     root::{More, Root},
@@ -32,7 +33,7 @@ use crate::table::{
     zone::{FloodPort, Zone},
 };
 use crate::word::{Word32, Word64};
-use crate::work::{Which, Work, job};
+use crate::work::{Meters, Which, Work, job};
 
 /// Every question that a stage may ask of anything but the packet, time included.
 ///
@@ -218,6 +219,15 @@ pub trait Tables: Heap {
     fn may_claim(&self, tenant: u32) -> bool;
     /// May whoever is on this NIC's link tell the daemon of one more MAC now?
     fn may_hear(&self, attachment: u32) -> bool;
+
+    /// A meter; its number is never 0.
+    fn meter(&self, number: u32) -> Option<&Meter>;
+    /// The clock of meters ([`crate::table::meter`]): the kernel's ticks, or the exact one. It
+    /// goes round.
+    fn now_steps(&self, is_exact: bool) -> u64;
+    /// The first of these meters that has no room for so much, which is charged to all if there
+    /// is none; then 0: [`crate::stage::limit::over`]. In the kernel it is a function of its own.
+    fn over_limit(&self, meters: Meters, load: Load) -> u32;
 
     /// Counts a packet that came in or went out at an attachment.
     fn count(&self, attachment: u32, counter: Counter, packets: u32, bytes: u32);

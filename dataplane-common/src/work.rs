@@ -94,6 +94,8 @@ pub struct Work {
     /// The stop that the packet is counted under when an error is made (route).
     pub error_stop: u32,
 
+    /// Whose limits count for it (attach or admit, then rewrite).
+    pub meters: Meters,
     /// The attachment that it leaves by (rewrite or answer).
     pub output: u32,
     /// How it leaves there (emit).
@@ -109,6 +111,18 @@ pub enum Which {
     Leg,
     /// [`Work::way`].
     Way,
+}
+
+/// Numbers of meters; 0: none.
+#[repr(C)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Meters {
+    /// Of what the port sends that it came from.
+    pub sender: u32,
+    /// Of the router that forwards it: the sender's, or else the receiver's.
+    pub router: u32,
+    /// Of what the port receives that it goes to.
+    pub receiver: u32,
 }
 
 /// One direction to be judged: route, then rules.
@@ -219,6 +233,7 @@ impl Work {
         self.leg.receiver = 0;
         self.action = 0;
         self.job = job::NONE;
+        self.meters = Meters::default();
         self.error_mtu = 0;
     }
 

@@ -18,6 +18,7 @@ use dataplane_common::{
         datagram::{Datagram, PARKED_BYTES_MAX, Parked},
         flow::{FlowCold, FlowLine, FlowMore},
         heap::Line,
+        meter::Meter,
         secret::Secret,
         total::{Intent, TOTALS_MAX, Total},
     },
@@ -70,6 +71,9 @@ pub static COPIES: Array<Word64> = Array::with_max_entries(limits::TENANTS_MAX, 
 /// When each tenant's next claim to an address is due.
 #[map]
 pub static CLAIMS: Array<Word64> = Array::with_max_entries(limits::TENANTS_MAX, MAPPED);
+/// Limits of ports and routers, and when their next packet is due.
+#[map]
+pub static METERS: Array<Meter> = Array::with_max_entries(limits::METERS_MAX, MAPPED);
 /// When the next MAC from each NIC's link is due to be heard.
 #[map]
 pub static HEARD_AT: Array<Word64> = Array::with_max_entries(limits::ATTACHMENTS_MAX, MAPPED);

@@ -1,30 +1,31 @@
 //! What does a packet find in the tables?
 #![expect(unsafe_code, reason = "map values are reached through the kernel's pointers")]
 
-use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_coarse_ns};
+use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
 use dataplane_common::{
     Stop, Tables, Work,
-    stage::{flow_record, route},
+    stage::{flow_record, limit, route},
     stop::STOPS_STRIDE,
     table::{
         classifier::Asked,
         datagram::Datagram,
         flow::{FlowCold, FlowLine, FlowMore},
         heap::{Heap, Line},
+        meter::{Load, Meter, STEPS_PER_NS},
         root::{InForce, More, Root},
         secret::Secret,
     },
     tables::{COUNTERS, Counter, Heard, NOTES_MAX, Note, Rate, Share},
     word::{Word32, Word64},
-    work::{Which, job},
+    work::{Meters, Which, job},
 };
 
 use crate::{
     heap::{KernelHeap, first_rule, sekisho_longest},
     maps::{
         AGAIN, CLAIMS, COPIES, COUNTS, DATAGRAMS, FLOW_LINES, FLOWS, FLOWS_COLD, FLOWS_MORE,
-        FLOWS_OF_TENANT, HEARD, HEARD_AT, NOTES, REPORTS, ROOT, SECRET, SHARES_OF_TENANT, STOPS,
-        TICK_NS, TRACE, work,
+        FLOWS_OF_TENANT, HEARD, HEARD_AT, METERS, NOTES, REPORTS, ROOT, SECRET, SHARES_OF_TENANT,
+        STOPS, TICK_NS, TRACE, work,
     },
     words::{add, add32, each, known, swap, swap32},
 };
@@ -118,6 +119,21 @@ extern "C" fn sekisho_route(which: u32) -> u32 {
     let Some(tables) = KernelTables::of(work) else { return missing };
     let leg = work.leg(if which == 0 { Which::Leg } else { Which::Way });
     Stop::number(route::leads(&tables, leg))
+}
+
+/// [`limit::over`], likewise. It asks nothing of any version.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sekisho_over_limit(
+    sender: u32,
+    router: u32,
+    receiver: u32,
+    packets: u32,
+    bytes: u32,
+) -> u32 {
+    // Without tables, some meter of these has no room.
+    let Some(tables) = KernelTables::in_force() else { return sender | router | receiver };
+    limit::over(&tables, Meters { sender, router, receiver }, Load { packets, bytes })
 }
 
 impl Heap for KernelTables {
@@ -292,6 +308,25 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn may_hear(&self, attachment: u32) -> bool {
         HEARD_AT.get(attachment).is_some_and(|due| self.may(due, Rate::HEARD, 1))
+    }
+
+    #[inline(always)]
+    fn meter(&self, number: u32) -> Option<&Meter> {
+        METERS.get(number)
+    }
+
+    #[inline(always)]
+    fn now_steps(&self, is_exact: bool) -> u64 {
+        // SAFETY: helpers without arguments.
+        let now_ns =
+            unsafe { if is_exact { bpf_ktime_get_ns() } else { bpf_jiffies64() * TICK_NS.load() } };
+        now_ns * STEPS_PER_NS
+    }
+
+    #[inline(always)]
+    fn over_limit(&self, meters: Meters, load: Load) -> u32 {
+        let Meters { sender, router, receiver } = meters;
+        sekisho_over_limit(sender, router, receiver, load.packets, load.bytes)
     }
 
     #[inline(always)]

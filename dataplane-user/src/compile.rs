@@ -7,6 +7,7 @@
 
 mod endpoints;
 pub mod ids;
+mod meters;
 mod policies;
 mod zones;
 
@@ -44,6 +45,8 @@ pub struct Facts {
     pub claims: Held,
     /// Half-flows that a tenant may have at a time.
     pub flows_per_tenant: u32,
+    /// Nanoseconds between two of the kernel's ticks.
+    pub tick_ns: u64,
 }
 
 /// A next hop's place: interface, VLAN (0: none), address.
@@ -332,7 +335,8 @@ impl Builder<'_> {
     /// of the same number had before.
     fn tenants(&mut self, previous: &Compiled) {
         let flows_max = self.facts.flows_per_tenant;
-        let is_smaller = !self.numbering.removed().is_empty();
+        // On limits no flow rests.
+        let is_smaller = self.numbering.removed().iter().any(|(kind, _)| *kind != Kind::Meter);
         let mut ids = vec![(0, true)];
         for (ix, tenant) in self.site.tenants.iter() {
             let id = self.tenant(ix);

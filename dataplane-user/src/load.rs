@@ -56,6 +56,7 @@ use dataplane_common::{
     table::{
         datagram::Datagram,
         flow::{FlowCold, FlowLine, FlowMore},
+        meter::Meter,
         secret::Secret,
         total::{Intent, Total},
     },
@@ -66,6 +67,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     attachment::{Attach, Attached, Warning},
+    clock::tick_ns,
     counters::{AttachmentCounters, StopCount},
     datagrams::DatagramTable,
     error::Error,
@@ -395,6 +397,12 @@ impl Dataplane {
     /// The image in force, as the kernel has it, but for prefixes and rules.
     pub fn read_back(&self) -> Result<Image, Error> {
         self.tables.read_back()
+    }
+
+    /// The meters, by their numbers.
+    #[must_use]
+    pub fn meters(&self) -> &[Meter] {
+        self.tables.meters()
     }
 
     /// Which MACs were heard of beyond the NICs since the last call.

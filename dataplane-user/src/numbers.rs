@@ -123,7 +123,9 @@ fn newest(image: &Image, rule: u32) -> Newest {
     let endpoints = image.endpoints.iter().map(|endpoint| endpoint.generation);
     let zones = image.zones.iter().map(|zone| zone.generation);
     let policies = image.policies.iter().map(|policy| policy.generation);
-    Newest { generation: endpoints.chain(zones).chain(policies).max().unwrap_or(0), rule }
+    let meters = image.meters.iter().map(|terms| terms.generation);
+    let all = endpoints.chain(zones).chain(policies).chain(meters);
+    Newest { generation: all.max().unwrap_or(0), rule }
 }
 
 #[cfg(test)]

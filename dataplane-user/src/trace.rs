@@ -164,7 +164,7 @@ pub fn frame(model: &Site, site: &Compiled, described: &Described) -> Result<Fra
         .image
         .attachments
         .iter()
-        .find(|(_, attachment)| attachment.id == hop.attachment)
+        .find(|(_, attachment)| attachment.id == u32::from(hop.attachment))
         .map(|(key, _)| *key)
         .unwrap_or_default();
     let host = Host::of(model, site, sender, source);

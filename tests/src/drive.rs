@@ -15,7 +15,7 @@ use dataplane_common::{
         root::InForce,
     },
     tables::{Share, note},
-    work::{Leg, job},
+    work::{Leg, Meters, job},
 };
 use dataplane_user::tables::{HostTables, host::Counters};
 
@@ -271,6 +271,7 @@ fn poisoned() -> Work {
         error: [0xde; 2],
         error_mtu: 0xdead,
         error_stop: WORD,
+        meters: Meters { sender: WORD, router: WORD, receiver: WORD },
         output: WORD,
         out: Output { ifindex: WORD, kind: WORD, vlan: WORD, tenant: WORD },
         zero: WORD,

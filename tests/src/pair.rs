@@ -26,7 +26,10 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use dataplane_common::{
     Packet, Stop, Tables, limits,
-    table::next_hop::{Output, output_kind},
+    table::{
+        meter::STEPS_PER_NS,
+        next_hop::{Output, output_kind},
+    },
     tables::{Counter, Note, Share, Tally, note},
     word::Word64,
     work::{flags, job},
@@ -37,6 +40,8 @@ use dataplane_user::{
 };
 
 pub use self::watched::Watched;
+use nix::time::{ClockId, clock_gettime};
+
 use crate::{
     Lab,
     drive::{self, Passed},
@@ -90,6 +95,8 @@ const COPIES_EACH: u32 = 16;
 const REFILL: Duration = Duration::from_secs(11);
 /// Datagrams that are done count for a tenth of a second in the kernel, whose time goes on.
 const TOUCH_EVERY: Duration = Duration::from_millis(10);
+/// So far ahead are meters that are closed: a day and a half.
+const CLOSED_STEPS: u64 = 1 << 55;
 /// Verdicts (linux/bpf.h, linux/pkt_cls.h).
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
@@ -157,7 +164,24 @@ impl Pair {
         self.kernel.install(image)?;
         self.attachments = self.attachments.max(image.outputs.len() as u32);
         self.host.replace(image.clone());
+        self.close(image);
         Ok(())
+    }
+
+    /// Meters without a burst let nothing pass on either side, whatever the time.
+    fn close(&self, image: &Image) {
+        let ahead = |now_steps: u64| now_steps.wrapping_add(CLOSED_STEPS);
+        for (number, terms) in image.meters.iter().enumerate() {
+            if terms.bytes.factor == 0 || terms.bytes.burst != 0 {
+                continue;
+            }
+            if let Some(meter) = self.host.meter(number as u32) {
+                meter.owe(ahead(self.host.now_steps(true)));
+            }
+            if let Some(meter) = self.kernel.meters().get(number) {
+                meter.owe(ahead(monotonic_ns().wrapping_mul(STEPS_PER_NS)));
+            }
+        }
     }
 
     /// No flow was ever there.
@@ -327,7 +351,8 @@ impl Pair {
         self.compare(&agreed.passed, &trace.verdict, sent.hook).context("the twin")?;
         let ends = |notes: &[Note]| {
             let is_end = |n: &&Note| {
-                let ends = [note::EMIT, note::STOP, note::COPIED, note::FLOODED, note::EARLY];
+                let ends =
+                    [note::EMIT, note::STOP, note::COPIED, note::FLOODED, note::EARLY, note::LIMIT];
                 ends.contains(&n.what)
             };
             notes.iter().filter(is_end).copied().collect::<Vec<_>>()
@@ -399,6 +424,12 @@ impl Pair {
         counters.stops = stops;
         Ok(counters)
     }
+}
+
+/// The kernel's exact clock.
+fn monotonic_ns() -> u64 {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from);
+    now.map_or(0, |now| now.as_nanos() as u64)
 }
 
 fn test_frame(sent: &Sent) -> TestFrame<'_> {

@@ -11,6 +11,7 @@ mod early;
 mod floods;
 mod host;
 mod judge;
+mod limits;
 mod routes;
 mod rules;
 
@@ -25,6 +26,7 @@ pub use self::{
     early::Early,
     floods::{Flood, Shout},
     judge::link_local,
+    limits::{Buckets, Load, Room},
 };
 
 /// The meaning of a site.

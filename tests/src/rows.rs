@@ -10,6 +10,7 @@ mod forward;
 mod fragments;
 mod frames;
 mod host;
+mod limits;
 mod parse;
 mod row;
 mod stops;
@@ -30,6 +31,7 @@ pub fn rows() -> Vec<Row> {
         forward::rows(&site),
         floods::rows(&site),
         fragments::rows(&site),
+        limits::rows(&site),
         stops::rows(&site),
         errors::rows(&site),
         host::rows(&site),

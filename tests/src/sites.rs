@@ -55,6 +55,8 @@ pub struct Port {
     pub groups: Option<Vec<String>>,
     /// It serves DHCP clients.
     pub dhcp_server: bool,
+    /// `egress: {…}`, `ingress: {…}`, as they are written.
+    pub limits: Vec<String>,
 }
 
 /// A router.
@@ -65,6 +67,8 @@ pub struct Router {
     pub interfaces: Vec<String>,
     /// Destination, and the rest of the route as it is written.
     pub routes: Vec<(String, String)>,
+    /// Its limit as it is written.
+    pub limits: Option<String>,
 }
 
 /// A security group.

@@ -5,6 +5,7 @@
 //! raises what the compiler would raise, with [`World::touch`].
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use dataplane_common::{
     addr::{Addr, Mac, V4_PREFIX_OFFSET_BITS},
@@ -13,6 +14,7 @@ use dataplane_common::{
         attachment_kind,
         endpoint::{Endpoint, kind},
         location,
+        meter::{Pace, Terms},
         next_hop::{NextHop, Output, output_kind, state},
         policy::{ANY_PROTOCOL, Rule, family, remote},
         route::{Hop, Route, kind as route_kind},
@@ -77,6 +79,11 @@ impl Default for World {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// So much at once, and then as little as possible.
+fn slow(amount: u64) -> Pace {
+    Pace { burst: amount * u64::from(u32::MAX), factor: u32::MAX, shift: 0 }
 }
 
 impl World {
@@ -197,7 +204,8 @@ impl World {
         let id = self.image.endpoints.len() as u32;
         let record = self.image.endpoints[other.id as usize];
         let (mac, hop) = (mac(id as u16), self.image.next_hops[other.hop as usize]);
-        let hop = self.hop(hop.attachment, id, hop.mtu_bytes, mac, hop.src.0, hop.tenant);
+        let (mtu, tenant) = (hop.mtu_bytes.into(), hop.tenant.into());
+        let hop = self.hop(hop.attachment.into(), id, mtu, mac, hop.src.0, tenant);
         let record = Endpoint { policy, generation: 1, next_hop: hop, ..record };
         push(&mut self.image.endpoints, record);
         let port = End { id, mac, hop, ..other };
@@ -233,7 +241,9 @@ impl World {
     pub fn station(&mut self, port: End, mac: [u8; 6]) {
         self.owners += 1;
         let key = StationKey { attachment: port.attachment, mac: Mac(mac), zero: [0; 6] };
-        self.image.stations.insert(key, Station { endpoint: port.id, owner: self.owners });
+        self.image
+            .stations
+            .insert(key, Station { endpoint: port.id, owner: self.owners, ..Station::default() });
     }
 
     /// The port may use these source addresses with its MAC.
@@ -370,15 +380,64 @@ impl World {
         push(
             &mut self.image.next_hops,
             NextHop {
-                attachment,
+                attachment: attachment as u16,
+                mtu_bytes: mtu_bytes as u16,
                 endpoint,
-                mtu_bytes,
+                tenant: tenant as u16,
                 state: state::READY,
                 dst: Mac(dst),
                 src: Mac(src),
-                tenant,
+                ..NextHop::default()
             },
         )
+    }
+
+    /// A meter that lets so many bytes pass at once, and then one in 17 ms.
+    pub fn meter_of_bytes(&mut self, bytes: u64) -> u32 {
+        self.metered(slow(bytes), Pace::default())
+    }
+
+    /// A meter that lets so many packets pass at once, and then one in 4 s.
+    pub fn meter_of_packets(&mut self, packets: u64) -> u32 {
+        self.metered(Pace::default(), slow(packets * 256))
+    }
+
+    /// A meter of these paces, which nobody had before.
+    pub fn metered(&mut self, bytes: Pace, packets: Pace) -> u32 {
+        static NEWEST: AtomicU32 = AtomicU32::new(1);
+        let generation = NEWEST.fetch_add(1, Ordering::Relaxed);
+        let meters = &mut self.image.meters;
+        if meters.is_empty() {
+            meters.push(Terms::default());
+        }
+        push(meters, Terms { generation, is_exact: generation.is_multiple_of(2), bytes, packets })
+    }
+
+    /// What the port sends is limited.
+    pub fn limit_egress(&mut self, port: End, meter: u32) {
+        let stations = self.image.stations.values_mut();
+        stations.filter(|of| of.endpoint == port.id).for_each(|of| of.meter = meter);
+    }
+
+    /// What the port receives is limited.
+    pub fn limit_ingress(&mut self, port: End, meter: u32) {
+        let hops = self.image.next_hops.iter_mut();
+        hops.filter(|hop| hop.endpoint == port.id).for_each(|hop| hop.meter = meter);
+    }
+
+    /// What the router forwards is limited.
+    pub fn limit_router(&mut self, router: u32, meter: u32) {
+        let Image { endpoints, stations, next_hops, .. } = &mut self.image;
+        let is_on = |id: u32| {
+            let end: &Endpoint = &endpoints[id as usize];
+            end.arrival == router || end.destination == router
+        };
+        let stations = stations.values_mut().filter(|of| is_on(of.endpoint));
+        stations.for_each(|of| of.router_meter = meter);
+        let hops = next_hops.iter_mut().filter(|hop| is_on(hop.endpoint));
+        hops.for_each(|hop| hop.router_meter = meter);
+        let lines = endpoints.iter_mut().filter(|end| end.destination == router);
+        lines.for_each(|line| line.router_meter = meter);
     }
 
     /// A next hop on the link of a NIC has this address.

@@ -16,6 +16,7 @@ pub fn line<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
     w.tenant = line.tenant;
     w.sender = id;
     w.owner = line.owner;
+    w.meters.router = line.router_meter;
     alive(line)
 }
 

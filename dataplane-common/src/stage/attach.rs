@@ -101,5 +101,7 @@ fn station<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
     let station = found.ok_or(Stop::UnknownStation)?;
     w.sender = station.endpoint;
     w.owner = station.owner;
+    w.meters.sender = station.meter;
+    w.meters.router = station.router_meter;
     Ok(())
 }

@@ -5,7 +5,7 @@
 //! shares its attachment with others gets what any of them takes, in one copy; whoever
 //! shares the sender's has the frame already.
 
-use super::{admit, emit, exempt, filter};
+use super::{admit, emit, exempt, filter, limit};
 use crate::addr::{Addr, Mac};
 use crate::packet::Packet;
 use crate::stop::Stop;
@@ -36,6 +36,7 @@ pub fn flood<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<u32
     if !t.may_copy(w.tenant, cost) {
         return Err(Stop::FloodRate);
     }
+    limit::limit_sender(p, t, w)?;
     let copies = copies(p, t, w, who, (network.flood_first, network.flood_count));
     if copies > 0 || w.job == job::ANNOUNCE { Ok(copies) } else { Err(Stop::Multicast) }
 }

@@ -17,7 +17,7 @@ pub fn is_of_now<T: Tables>(t: &T, w: &Work, judged: Judged) -> bool {
         return false;
     }
     let Some(hop) = t.next_hop(judged.action & action::NEXT_HOP) else { return false };
-    judged.epoch == sum(t, w.tenant, hop.tenant)
+    judged.epoch == sum(t, w.tenant, hop.tenant.into())
 }
 
 /// Does the judgement still hold? Equal epochs say so at once; equal stamps after

@@ -19,9 +19,14 @@ pub fn rewrite<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<(
     if hop.state != state::READY {
         return Err(Stop::NextHopUnresolved);
     }
-    w.output = hop.attachment;
+    w.output = hop.attachment.into();
+    w.meters.receiver = hop.meter;
     if w.action & action::ROUTED == 0 {
+        w.meters.router = 0;
         return if hop.dst == w.dst_mac { Ok(()) } else { Err(Stop::WrongStation) };
+    }
+    if w.meters.router == 0 {
+        w.meters.router = hop.router_meter;
     }
     has_hops(w)?;
     fits(p, w, hop)?;
@@ -50,16 +55,16 @@ pub fn has_hops(w: &Work) -> Result<(), Stop> {
 /// Does the packet, or each segment of it, fit the next link?
 #[inline(always)]
 fn fits<P: Packet>(p: &mut P, w: &mut Work, hop: &NextHop) -> Result<(), Stop> {
-    let segment_bytes = p.segment_bytes();
-    if segment_bytes == 0 && w.l3_bytes <= hop.mtu_bytes && p.bytes() - w.l3 > hop.mtu_bytes {
+    let (segment_bytes, mtu_bytes) = (p.segment_bytes(), u32::from(hop.mtu_bytes));
+    if segment_bytes == 0 && w.l3_bytes <= mtu_bytes && p.bytes() - w.l3 > mtu_bytes {
         // What follows the packet in its frame is no part of it.
         p.set_bytes(w.l3 + w.l3_bytes)?;
     }
     let bytes =
         if segment_bytes == 0 { w.l3_bytes } else { w.l3_bytes - w.payload_bytes + segment_bytes };
-    if bytes <= hop.mtu_bytes {
+    if bytes <= mtu_bytes {
         return Ok(());
     }
-    w.error_mtu = hop.mtu_bytes as u16;
+    w.error_mtu = hop.mtu_bytes;
     Err(Stop::TooBig)
 }

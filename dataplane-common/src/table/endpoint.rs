@@ -30,8 +30,10 @@ pub struct Endpoint {
     /// Which of its tenant's groups and line groups it is in, as far as rules name them: a
     /// [class](super::classifier::Asked::class).
     pub class: u32,
+    /// Lines: the meter of the router that they are attached to; 0: none.
+    pub router_meter: u32,
     /// Zero.
-    pub zero: [u32; 5],
+    pub zero: [u32; 4],
 }
 record!(Endpoint, 64);
 

@@ -2,6 +2,7 @@
 
 use super::record;
 use crate::addr::Mac;
+use crate::limits;
 
 /// How a receiver is reached. A flow's action is an index of this table, so a
 /// changed MAC is one record.
@@ -9,28 +10,33 @@ use crate::addr::Mac;
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct NextHop {
     /// The attachment that it leaves by.
-    pub attachment: u32,
+    pub attachment: u16,
+    /// The largest IP packet, bytes.
+    pub mtu_bytes: u16,
     /// Who receives: the port's, line's or uplink's endpoint.
     pub endpoint: u32,
-    /// The largest IP packet, bytes.
-    pub mtu_bytes: u32,
+    /// Whose epoch a flow to it depends on.
+    pub tenant: u16,
     /// [`state`].
-    pub state: u32,
+    pub state: u16,
     /// The receiver's MAC.
     pub dst: Mac,
     /// Ours on that link.
     pub src: Mac,
-    /// Whose epoch a flow to it depends on.
-    pub tenant: u32,
+    /// The [meter](super::meter::Meter) of what the port receives; 0: none.
+    pub meter: u32,
+    /// The meter of the port's or line's router; 0: none.
+    pub router_meter: u32,
 }
 record!(NextHop, 32);
+const _: () = assert!(limits::ATTACHMENTS_MAX <= 1 << 16 && limits::TENANTS_MAX <= 1 << 16);
 
 /// Is the next hop usable?
 pub mod state {
     /// Its MAC is not known.
-    pub const UNRESOLVED: u32 = 0;
+    pub const UNRESOLVED: u16 = 0;
     /// It may be sent to.
-    pub const READY: u32 = 1;
+    pub const READY: u16 = 1;
 }
 
 /// The way out at an attachment, with the attachment's id.

@@ -64,6 +64,9 @@ pub mod note {
     /// It is passed up to the host.
     pub const PASSED: u32 = 20;
 
+    /// Meter `id` was asked; `detail`: 1, it lets the packet pass, or 0.
+    pub const LIMIT: u32 = 21;
+
     /// The `detail` of [`FLOW`]: the low half of a status, the flags of an action above it.
     #[inline(always)]
     #[must_use]

@@ -13,6 +13,7 @@ mod names;
 mod network;
 mod port;
 mod prefix;
+mod rate;
 mod router;
 mod session;
 mod uplink;

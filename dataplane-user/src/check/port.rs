@@ -8,7 +8,7 @@ use dataplane_common::limits::FLOOD_PORTS_OF_NETWORK;
 use super::attachment::Attachments;
 use super::network::Segment;
 use super::router::Legs;
-use super::{Context, Lists, Names, filter, limit, prefix};
+use super::{Context, Lists, Names, filter, limit, prefix, rate};
 use crate::config::file;
 use crate::config::tree::NodeId;
 use crate::config::{At, Block, Host};
@@ -64,6 +64,7 @@ pub(super) fn ports(
         let around = network.map(|ix| (&segments[ix.position()], router_of(legs, ix)));
         let address_pairs = address_pairs(cx, around, port);
         let security = security(cx, lists, names, *tenant, port);
+        let limits = rate::of_port(cx, &port.limits);
         let made = || {
             Some(Port {
                 tenant: *tenant,
@@ -75,6 +76,7 @@ pub(super) fn ports(
                 address_pairs: address_pairs?,
                 security: security?,
                 dhcp_server: port.dhcp_server.or(false)?,
+                limits: limits?,
             })
         };
         ports.push(made());

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 
 use super::network::Segment;
-use super::{Context, Lists, Names, limit, prefix};
+use super::{Context, Lists, Names, limit, prefix, rate};
 use crate::config::file::{self, File};
 use crate::config::tree::NodeId;
 use crate::config::{At, Host};
@@ -145,6 +145,7 @@ pub(super) fn routers(
                     .map(|(target, destination)| Route { destination: destination.0, target }),
             );
         }
+        let limits = rate::limit(cx, &router.limits);
         let made = || {
             Some(Router {
                 tenant: *tenant,
@@ -152,6 +153,7 @@ pub(super) fn routers(
                 mac: legs.macs[position]?,
                 interfaces: own.iter().map(|(network, _)| *network).collect(),
                 routes: super::all(routes)?,
+                limits: limits?,
             })
         };
         routers.push(made());

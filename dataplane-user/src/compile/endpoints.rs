@@ -22,7 +22,7 @@ use crate::model::{
 };
 
 /// MTU of uplinks and accesses whose interface is absent.
-const LINK_MTU_BYTES: u32 = 1500;
+const LINK_MTU_BYTES: u16 = 1500;
 
 pub(super) fn compile(b: &mut Builder<'_>) {
     let site = b.site;
@@ -135,28 +135,35 @@ fn port(b: &mut Builder<'_>, ix: PortIx, port: &Port, owners: &Owners) {
     let attachment = b.attachment_number(port.attachment);
     let gateway = network.router.map(|router| mac(b.site.routers[router].mac));
     let own = mac(port.mac);
-    let mtu = interface_mtu(b, port.attachment).unwrap_or(u32::MAX);
+    let mtu = interface_mtu(b, port.attachment).unwrap_or(u16::MAX);
 
     // Every MAC of the port is a station and a next hop of its own.
     let mut macs = vec![own];
     macs.extend(port.address_pairs.iter().map(|pair| mac(pair.mac)));
     macs.sort_unstable();
     macs.dedup();
+    let limited = |direction: &str| format!("{name} {direction}");
+    let egress = super::meters::of(b, &limited("egress"), port.limits.egress);
+    let ingress = super::meters::of(b, &limited("ingress"), port.limits.ingress);
+    let router_meter = super::meters::of_router(b, network.router);
+    let sender = Station { endpoint: id, owner: 0, meter: egress, router_meter };
     let mut hops = Vec::new();
     for &dst in &macs {
         let station = format!("{name} {}", crate::address::mac(dst));
         let owner = b.numbering.number(Kind::Owner, &station);
         let key = StationKey { attachment, mac: dst, zero: [0; 6] };
-        b.image.stations.insert(key, Station { endpoint: id, owner });
+        b.image.stations.insert(key, Station { owner, ..sender });
         let hop = b.numbering.number(Kind::NextHop, &station);
         let next_hop = NextHop {
-            attachment,
+            attachment: attachment as u16,
+            mtu_bytes: network.mtu.min(mtu),
             endpoint: id,
-            mtu_bytes: u32::from(network.mtu).min(mtu),
+            tenant: tenant as u16,
             state: state::READY,
             dst,
             src: gateway.unwrap_or_default(),
-            tenant,
+            meter: ingress,
+            router_meter,
         };
         put(&mut b.image.next_hops, hop, next_hop);
         hops.push((dst, hop));
@@ -206,7 +213,7 @@ fn port(b: &mut Builder<'_>, ix: PortIx, port: &Port, owners: &Owners) {
             flag |= flags::INSECURE;
             let owner = b.numbering.number(Kind::Owner, &format!("{name} any"));
             let key = StationKey { attachment, mac: Mac::default(), zero: [0; 6] };
-            b.image.stations.insert(key, Station { endpoint: id, owner });
+            b.image.stations.insert(key, Station { owner, ..sender });
             (0, [].as_slice())
         }
     };
@@ -260,6 +267,11 @@ fn line(b: &mut Builder<'_>, session: &Session, line: &Line) {
         Destination::Network { network, router } => (b.router(router), b.network(network)),
         Destination::Uplink(uplink) => (b.uplink(uplink), 0),
     };
+    let router = match line.destination {
+        Destination::Router(router) | Destination::Network { router, .. } => Some(router),
+        Destination::Uplink(_) => None,
+    };
+    let router_meter = super::meters::of_router(b, router);
     let policy =
         line.groups.as_ref().map_or(0, |groups| super::policies::of(b, line.tenant, groups));
     for &network in &session.addresses {
@@ -275,29 +287,38 @@ fn line(b: &mut Builder<'_>, session: &Session, line: &Line) {
         network,
         arrival: access,
         destination,
-        next_hop: line_hop(b, session.line, line, id, tenant),
+        next_hop: line_hop(b, session.line, line, id, (tenant, router_meter)),
         owner: b.numbering.number(Kind::Owner, &name),
         ..Endpoint::default()
     };
     let sets = super::policies::sets_of_line(b, session.line);
     let content = format!("{endpoint:?} {:?} {sets:?}", session.addresses);
     let generation = b.generation(Kind::Endpoint, id, tenant, content);
-    put(&mut b.image.endpoints, id, Endpoint { generation, ..endpoint });
+    // No judgement rests on a limit.
+    put(&mut b.image.endpoints, id, Endpoint { generation, router_meter, ..endpoint });
 }
 
 /// A line is reached through its access's gateway; the record is the line's own,
 /// because a next hop names its receiver.
-fn line_hop(b: &mut Builder<'_>, ix: LineIx, line: &Line, endpoint: u32, tenant: u32) -> u32 {
+fn line_hop(
+    b: &mut Builder<'_>,
+    ix: LineIx,
+    line: &Line,
+    endpoint: u32,
+    (tenant, router_meter): (u32, u32),
+) -> u32 {
     let access = &b.site.accesses[line.access];
     let name = b.line_name(ix);
     let src = b.own_mac(access.mac, access.attachment);
-    outside(b, &name, access.attachment, &access.next_hop, endpoint, (src, tenant))
+    let hop = outside(b, &name, access.attachment, &access.next_hop, endpoint, (src, tenant));
+    b.image.next_hops[hop as usize].router_meter = router_meter;
+    hop
 }
 
-/// The largest packet that the interface takes, if it is there.
-fn interface_mtu(b: &Builder<'_>, at: AttachmentIx) -> Option<u32> {
-    let interface = b.site.attachments[at].interface.as_str();
-    b.facts.interfaces.get(interface).map(|interface| interface.mtu_bytes)
+/// The largest packet that the interface takes, if it is there; none of IP's is larger.
+fn interface_mtu(b: &Builder<'_>, at: AttachmentIx) -> Option<u16> {
+    let interface = b.facts.interfaces.get(b.site.attachments[at].interface.as_str())?;
+    Some(u16::try_from(interface.mtu_bytes).unwrap_or(u16::MAX))
 }
 
 /// One next hop of an uplink.
@@ -333,13 +354,14 @@ fn outside(
     b.image.locations.entry(place).or_insert(location);
     let known = hop.mac.map(mac).or_else(|| b.facts.neighbours.get(&link).copied());
     let next_hop = NextHop {
-        attachment,
-        endpoint,
+        attachment: attachment as u16,
         mtu_bytes: interface_mtu(b, at).unwrap_or(LINK_MTU_BYTES),
+        endpoint,
+        tenant: tenant as u16,
         state: if known.is_some() { state::READY } else { state::UNRESOLVED },
         dst: known.unwrap_or_default(),
         src,
-        tenant,
+        ..NextHop::default()
     };
     put(&mut b.image.next_hops, id, next_hop);
     id

@@ -34,6 +34,8 @@ pub enum Kind {
     Owner,
     /// A route.
     Route,
+    /// A limit of a port or router, and what is agreed.
+    Meter,
 }
 
 /// The numbers of one version.

@@ -5,7 +5,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::record::{Spec, described};
 use super::scalar::{
-    Block, Cidr, CountryCode, Host, NumberText, NumbersText, Ordinal, Prefix, Protocol, Text,
+    Block, Cidr, Count, CountryCode, Host, NumberText, NumbersText, Ordinal, Prefix, Protocol, Text,
 };
 use super::tree::NodeId;
 use super::{At, Field, List, Placed, Read, Reader};
@@ -17,6 +17,12 @@ pub type Vlan = Ordinal<1, 4094>;
 pub type Mtu = Ordinal<576, 9216>;
 /// A destination port, or an ICMP type or code.
 pub type PortNumber = Ordinal<0, 65535>;
+/// A rate in bits.
+pub type BitsPerSecond = Count<1_000, 400_000_000_000>;
+/// A rate in packets.
+pub type PacketsPerSecond = Count<1, 1_000_000_000>;
+/// Bytes or packets at once.
+pub type Burst = Count<1, 1_000_000_000_000>;
 /// An ICMP type or code.
 pub type IcmpNumber = Ordinal<0, 255>;
 
@@ -111,6 +117,32 @@ record! {
         optional dhcp_server: At<bool>,
         /// Where its interface's packets are taken: auto (default), tcx or xdp.
         optional hook: At<Hook>,
+        /// How much it may send and receive; without limit by default.
+        optional limits: PortLimits,
+    }
+}
+
+record! {
+    /// How much a port may send and receive.
+    PortLimits {
+        /// What the port's server sends.
+        optional egress: Limit,
+        /// What it receives.
+        optional ingress: Limit,
+    }
+}
+
+record! {
+    /// How much may pass. At least one of the two rates; a packet has to fit both.
+    Limit {
+        /// Bits on the wire a second, 1000 to 400000000000.
+        optional bits_per_second: At<BitsPerSecond>,
+        /// Packets a second, 1 to 1000000000.
+        optional packets_per_second: At<PacketsPerSecond>,
+        /// Bytes at once; by default what bits_per_second carries in 50 ms, at least 131072.
+        optional burst_bytes: At<Burst>,
+        /// Packets at once; by default what packets_per_second carries in 50 ms, at least 64.
+        optional burst_packets: At<Burst>,
     }
 }
 
@@ -135,6 +167,8 @@ record! {
         optional interfaces: List<RouterInterface>,
         /// Static routes beyond the connected subnets.
         optional routes: List<Route>,
+        /// How much it forwards, whatever the direction, in sum; without limit by default.
+        optional limits: Limit,
     }
 }
 

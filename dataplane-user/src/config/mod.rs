@@ -19,7 +19,7 @@ pub use diagnostic::{Diagnostic, Findings, Place, Severity};
 pub use record::{At, Field, List, Placed, Reader};
 pub(crate) use record::{Read, nearest};
 pub use scalar::{
-    Block, Cidr, CountryCode, Host, NumberText, NumbersText, Ordinal, Prefix, Protocol, Text,
+    Block, Cidr, Count, CountryCode, Host, NumberText, NumbersText, Ordinal, Prefix, Protocol, Text,
 };
 
 /// The JSON Schema (2020-12) of the site file.

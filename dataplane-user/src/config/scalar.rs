@@ -59,6 +59,10 @@ pub struct Protocol {
 #[derive(Debug, Clone, Copy)]
 pub struct Ordinal<const MIN: u16, const MAX: u16>(pub u16);
 
+/// A whole number from `MIN` to `MAX`, which may be large.
+#[derive(Debug, Clone, Copy)]
+pub struct Count<const MIN: u64, const MAX: u64>(pub u64);
+
 /// Protocol names that Neutron knows.
 const PROTOCOLS: &[(&str, u8)] = &[
     ("ah", 51),
@@ -203,6 +207,22 @@ impl<const MIN: u16, const MAX: u16> Scalar for Ordinal<MIN, MAX> {
     fn schema() -> Schema {
         json_schema!({ "type": ["integer", "string"], "minimum": MIN, "maximum": MAX,
             "pattern": "^(0|[1-9][0-9]{0,4})$" })
+    }
+}
+
+impl<const MIN: u64, const MAX: u64> Scalar for Count<MIN, MAX> {
+    const WHAT: &'static str = "a number in range";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        match digits(text) {
+            Some(value) if (MIN..=MAX).contains(&value) => Ok(Count(value)),
+            _ => Err(format!("write a whole number from {MIN} to {MAX}")),
+        }
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": ["integer", "string"], "minimum": MIN, "maximum": MAX,
+            "pattern": "^[1-9][0-9]{0,12}$" })
     }
 }
 

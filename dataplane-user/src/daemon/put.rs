@@ -163,6 +163,7 @@ impl Neighbourhood {
             neighbours: self.watch.known(),
             claims: self.claims.held().clone(),
             flows_per_tenant: options.flows_per_tenant,
+            tick_ns: load::tick_ns(),
         }
     }
 }

@@ -21,6 +21,7 @@ pub fn check(image: &Image) -> Result<(), Error> {
         ("next hops", image.next_hops.len(), limits::NEXT_HOPS_MAX),
         ("tenants", image.tenants.len(), limits::TENANTS_MAX),
         ("policies", image.policies.len(), limits::POLICIES_MAX),
+        ("meters", image.meters.len(), limits::METERS_MAX),
     ];
     let numbered = numbered.map(|(table, count, max)| (table, count.saturating_sub(1), max - 1));
     let counts = [
@@ -47,7 +48,15 @@ fn ids(image: &Image) -> Result<(), Error> {
         below("attachments", index, "output", attachment.id, outputs)?;
         below("attachments", index, "tenant", attachment.tenant, tenants)?;
     }
+    let meters = image.meters.len().max(1) as u32;
+    for (index, station) in (0..).zip(image.stations.values()) {
+        below("stations", index, "meter", station.meter.max(station.router_meter), meters)?;
+    }
+    for (index, hop) in (0..).zip(&image.next_hops) {
+        below("next hops", index, "meter", hop.meter.max(hop.router_meter), meters)?;
+    }
     for (index, endpoint) in (0..).zip(&image.endpoints) {
+        below("endpoints", index, "meter", endpoint.router_meter, meters)?;
         below("endpoints", index, "tenant", endpoint.tenant, tenants)?;
         below("endpoints", index, "policy", endpoint.policy, image.policies.len().max(1) as u32)?;
     }

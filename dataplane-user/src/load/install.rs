@@ -14,6 +14,7 @@ use dataplane_common::{
         endpoint::Endpoint,
         heap::{LINE_BYTES, Line},
         index::{Entry, Index},
+        meter::{Meter, Terms},
         next_hop::Output,
         policy,
         root::{Extent, InForce},
@@ -46,13 +47,26 @@ pub struct Installed {
 pub struct VersionedTables {
     root: Mapping<Word64>,
     heap: Heap<Mapping<Line>>,
+    meters: Mapping<Meter>,
+    /// From which line on meters are nobody's.
+    meters_end: usize,
     secret: Secret,
-    /// Where a version begins that is laid out and not in force, and how long that took.
-    prepared: Option<(u32, Duration)>,
+    /// What is laid out and not in force.
+    prepared: Option<Prepared>,
     /// May there be objects of versions that packets still use?
     is_littered: bool,
     /// Does the version in force lack what was taken out in place?
     is_purged: bool,
+}
+
+/// A version that can be put in force.
+struct Prepared {
+    /// Where it begins.
+    root: u32,
+    /// What is agreed of its meters.
+    meters: Vec<Terms>,
+    /// How long laying it out took.
+    writing: Duration,
 }
 
 impl VersionedTables {
@@ -64,7 +78,11 @@ impl VersionedTables {
     ) -> Result<Self, Error> {
         let root: Mapping<Word64> = Mapping::new("ROOT", data("ROOT", &take("ROOT")?)?)?;
         let lines = Mapping::new("HEAP", data("HEAP", &take("HEAP")?)?)?;
+        let meters: Mapping<Meter> = Mapping::new("METERS", data("METERS", &take("METERS")?)?)?;
+        let last = meters.shared().iter().rposition(|line| line.terms() != Terms::default());
         Ok(Self {
+            meters,
+            meters_end: last.map_or(0, |last| last + 1),
             heap: Heap::new(lines, in_force(&root).root)?,
             root,
             secret,
@@ -95,15 +113,21 @@ impl VersionedTables {
             self.is_littered = false;
         }
         let root = self.lay(image).inspect_err(|_| self.heap.give_up())?;
-        self.prepared = Some((root, start.elapsed()));
+        let (meters, writing) = (image.meters.clone(), start.elapsed());
+        let is_agreed = self.agreed(&meters).all(|(line, terms)| line.terms() == *terms);
+        self.prepared = Some(Prepared { root, meters, writing });
         let in_force = in_force(&self.root);
-        Ok(in_force.version != 0 && self.is_whole() && in_force.root == root)
+        Ok(in_force.version != 0 && self.is_whole() && in_force.root == root && is_agreed)
     }
 
     /// Puts in force what was prepared.
     pub fn commit(&mut self, grace: &mut Grace) -> Result<Installed, Error> {
-        let Some((root, writing)) = self.prepared.take() else { return Err(Error::NotPrepared) };
+        let Some(prepared) = self.prepared.take() else { return Err(Error::NotPrepared) };
+        let Prepared { root, meters, writing } = prepared;
         let version = self.version().checked_add(1).ok_or(Error::VersionsUsedUp)?;
+        // Numbers that are new have rested: no packet knows them.
+        self.agreed(&meters).for_each(|(line, terms)| line.agree(*terms));
+        self.meters_end = self.meters_end.max(meters.len());
         if let Some(word) = self.root.shared().first() {
             word.store(InForce { version, root }.word());
         }
@@ -114,8 +138,30 @@ impl VersionedTables {
         self.is_littered = grace.wait().is_err();
         if !self.is_littered {
             self.heap.settle();
+            self.forget_meters(&meters);
         }
         Ok(Installed { version, writing, waiting: start.elapsed() })
+    }
+
+    /// The meters, whoever has them.
+    pub fn meters(&self) -> &[Meter] {
+        self.meters.shared()
+    }
+
+    /// The lines of these meters.
+    fn agreed<'m>(&'m self, meters: &'m [Terms]) -> impl Iterator<Item = (&'m Meter, &'m Terms)> {
+        self.meters.shared().iter().zip(meters).skip(1)
+    }
+
+    /// Lines that no version names any more are nobody's.
+    fn forget_meters(&mut self, meters: &[Terms]) {
+        let lines = self.meters.shared().iter().take(self.meters_end);
+        for (number, line) in lines.enumerate() {
+            if meters.get(number).is_none_or(|terms| *terms == Terms::default()) {
+                line.agree(Terms::default());
+            }
+        }
+        self.meters_end = meters.len();
     }
 
     /// Takes interfaces out of the version in force, in place: whoever gets the number of
@@ -225,6 +271,7 @@ impl VersionedTables {
                 })
                 .collect(),
             flood_ports: self.heap.records(more.flood_ports),
+            meters: self.meters.shared().iter().take(self.meters_end).map(Meter::terms).collect(),
             ..Image::default()
         })
     }

@@ -9,6 +9,7 @@ use dataplane_common::{
         datagram::Datagram,
         flow::{FlowCold, FlowLine, FlowMore},
         heap::Line,
+        meter::Meter,
         total::{Intent, TOTALS_MAX, Total},
     },
     tables::{COUNTERS, Refused, SHARES, Tally},
@@ -38,7 +39,7 @@ const fn whole<V>(name: &'static str, records: u32) -> Shape {
 
 /// Every shared map, of these sizes.
 #[must_use]
-pub const fn shared(Sizes { flow_lines, heap_lines }: Sizes) -> [Shape; 22] {
+pub const fn shared(Sizes { flow_lines, heap_lines }: Sizes) -> [Shape; 23] {
     [
         array::<u64>("ROOT", 1),
         whole::<Line>(HEAP, heap_lines),
@@ -54,6 +55,7 @@ pub const fn shared(Sizes { flow_lines, heap_lines }: Sizes) -> [Shape; 22] {
         array::<u64>("REPORTS", limits::TENANTS_MAX),
         array::<u64>("COPIES", limits::TENANTS_MAX),
         array::<u64>("CLAIMS", limits::TENANTS_MAX),
+        array::<Meter>("METERS", limits::METERS_MAX),
         array::<u64>("HEARD_AT", limits::ATTACHMENTS_MAX),
         array::<Tally>("COUNTS", limits::ATTACHMENTS_MAX * COUNTERS as u32),
         array::<u64>("STOPS", limits::TENANTS_MAX * STOPS_STRIDE),

@@ -7,6 +7,7 @@ use dataplane_common::{
         datagram::Datagram,
         flow::{FlowCold, FlowLine, FlowMore},
         heap::Line,
+        meter::Meter,
         total::{Intent, Total},
     },
     tables::{NOTES_MAX, Note, Tally},
@@ -52,6 +53,8 @@ unsafe impl Shared for Intent {}
 
 // SAFETY: as above.
 unsafe impl Shared for Datagram {}
+// SAFETY: as above.
+unsafe impl Shared for Meter {}
 
 /// A record as aya's maps take it.
 #[repr(transparent)]

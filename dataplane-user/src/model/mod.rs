@@ -7,6 +7,7 @@
 mod filter;
 mod flood;
 mod host;
+mod limit;
 mod mac;
 mod mobile;
 mod name;
@@ -18,6 +19,7 @@ mod uplink;
 
 pub use filter::{AddressGroup, Direction, Ethertype, Group, Match, Remote, Rule};
 pub use host::{HostEntry, HostMatch, HostShare};
+pub use limit::{Limit, Limits, Rate};
 pub use mac::{Mac, MacError};
 pub use mobile::{
     Access, Destination, Entitlement, Imsi, Line, LineGroup, LineState, NumberRange, Session,

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 
 use super::{
-    AccessIx, AttachmentIx, GroupIx, Interface, Mac, Name, NetworkIx, RouterIx, TenantIx, UplinkIx,
+    AccessIx, AttachmentIx, GroupIx, Interface, Limits, Mac, Name, NetworkIx, RouterIx, TenantIx,
+    UplinkIx,
 };
 
 /// An owner of networks.
@@ -97,6 +98,8 @@ pub struct Port {
     pub security: Security,
     /// It answers DHCP clients.
     pub dhcp_server: bool,
+    /// How much it may send and receive.
+    pub limits: Limits,
 }
 
 /// A further source address that a port may use.

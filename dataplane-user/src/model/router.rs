@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
-use super::{Mac, Name, NetworkIx, TenantIx, UplinkIx};
+use super::{Limit, Mac, Name, NetworkIx, TenantIx, UplinkIx};
 
 /// A tenant's router. Its connected prefixes are its networks' subnets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct Router {
     pub interfaces: Vec<NetworkIx>,
     /// No two have the same destination, none a connected subnet's.
     pub routes: Vec<Route>,
+    /// How much it forwards, in sum.
+    pub limits: Option<Limit>,
 }
 
 /// A static route.

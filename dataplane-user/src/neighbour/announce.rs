@@ -144,7 +144,7 @@ fn moved(before: &Image, now: &Image) -> Vec<Announcement> {
         for (addr, location) in moved.get(&at.zone).into_iter().flatten() {
             let is_router = location.endpoint == 0;
             let hop = now.next_hops.get(location.next_hop as usize);
-            if is_router || hop.is_none_or(|hop| hop.attachment != at.id) {
+            if is_router || hop.is_none_or(|hop| u32::from(hop.attachment) != at.id) {
                 let at = (key.ifindex, key.vlan);
                 due.push(Announcement { at, addr: *addr, mac: location.mac, is_router });
             }

@@ -7,21 +7,23 @@
 use std::{
     cell::{Cell, OnceCell, RefCell},
     collections::{BTreeMap, HashMap},
+    iter,
 };
 
 use dataplane_common::{
     Stop, Tables, Work, limits,
-    stage::{flow_record, route},
+    stage::{flow_record, limit, route},
     table::{
         datagram::Datagram,
         flow::{BUCKET_LINES, FlowCold, FlowLine, FlowMore},
         heap::{Heap, Line},
+        meter::{Load, Meter, STEPS_PER_NS, Terms},
         root::{More, Root},
         secret::Secret,
     },
     tables::{Counter, Heard, Note, Rate, Share, Tally},
     word::{Word32, Word64},
-    work::Which,
+    work::{Meters, Which},
 };
 
 use super::{Image, heap::HostHeap, layout};
@@ -46,6 +48,7 @@ pub struct HostTables {
     copies: RefCell<HashMap<u32, u64>>,
     claims: RefCell<HashMap<u32, u64>>,
     heard_at: RefCell<HashMap<u32, u64>>,
+    meters: Vec<Meter>,
 
     clock_ns: Cell<u64>,
     is_tracing: Cell<bool>,
@@ -85,6 +88,7 @@ impl HostTables {
             copies: RefCell::default(),
             claims: RefCell::default(),
             heard_at: RefCell::default(),
+            meters: Vec::new(),
             // A machine that has been up for a while: no flow is as old as the clock.
             clock_ns: Cell::new(1 << 50),
             is_tracing: Cell::new(false),
@@ -111,6 +115,10 @@ impl HostTables {
         // Plain memory has room for whatever a test asks.
         (self.root, self.more) = layout::lay(&image, &self.secret, &mut self.heap)
             .expect("an image that can be compiled");
+        let lines = self.meters.len().max(image.meters.len());
+        self.meters.resize_with(lines, Meter::default);
+        let terms = image.meters.iter().copied().chain(iter::repeat(Terms::default()));
+        self.meters.iter().zip(terms).for_each(|(meter, terms)| meter.agree(terms));
         self.image = image;
     }
 
@@ -308,6 +316,18 @@ impl Tables for HostTables {
 
     fn may_hear(&self, attachment: u32) -> bool {
         self.may(&self.heard_at, attachment, Rate::HEARD, 1)
+    }
+
+    fn meter(&self, number: u32) -> Option<&Meter> {
+        self.meters.get(number as usize)
+    }
+
+    fn now_steps(&self, _: bool) -> u64 {
+        self.clock_ns.get().wrapping_mul(STEPS_PER_NS)
+    }
+
+    fn over_limit(&self, meters: Meters, load: Load) -> u32 {
+        limit::over(self, meters, load)
     }
 
     fn count(&self, attachment: u32, counter: Counter, packets: u32, bytes: u32) {

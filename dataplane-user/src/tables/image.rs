@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 use dataplane_common::table::{
     Attachment, AttachmentKey, Location, LocationKey, PermitKey, Station, StationKey, Tenant,
     endpoint::Endpoint,
+    meter::Terms,
     next_hop::{NextHop, Output},
     policy::{MemberKey, Rule},
     route::Route,
@@ -48,6 +49,8 @@ pub struct Image {
     pub policies: Vec<Policy>,
     /// Rules, each policy's direction in one run.
     pub rules: Vec<Rule>,
+    /// What is agreed of meters.
+    pub meters: Vec<Terms>,
     /// Ports as floods look for them, each network's in one run.
     pub flood_ports: Vec<FloodPort>,
 }
@@ -106,6 +109,7 @@ impl Image {
         trim(&mut self.tenants);
         trim(&mut self.policies);
         trim(&mut self.rules);
+        trim(&mut self.meters);
         trim(&mut self.flood_ports);
         self
     }

@@ -144,7 +144,7 @@ fn stations(image: &Image) -> Vec<(StationKey, StationEntry)> {
     let mut all: Vec<_> = image
         .stations
         .iter()
-        .map(|(&key, &station)| (key, StationEntry { key, station, zero: [0; 2] }))
+        .map(|(&key, &station)| (key, StationEntry { key, station }))
         .collect();
     all.sort_unstable_by_key(|(key, _)| (key.attachment, key.mac));
     all

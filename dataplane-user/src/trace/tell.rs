@@ -87,6 +87,10 @@ fn step(site: &Compiled, note: &Note) -> Option<Step> {
             );
             ("fragment", decision)
         }
+        note::LIMIT => {
+            let outcome = if note.detail == 0 { "has no room for it now" } else { "lets it pass" };
+            ("limit", format!("{}: {outcome}", name(Kind::Meter)))
+        }
         note::PASSED => ("host", "is the host's, which shares the NIC".to_owned()),
         note::STOP => {
             let stop = Stop::from_number(note.id);

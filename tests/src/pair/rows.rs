@@ -23,6 +23,8 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("too many of whoever has it", "the rate depends on time"),
     ("too many announcements that are copied", "the rate depends on time"),
     ("too many probes for link-local addresses", "the rate depends on time"),
+    ("one byte more than a port may send", "the kernel's clock goes on, a byte in 17 ms"),
+    ("a byte too little for each segment's headers", "the kernel's clock goes on, as above"),
     ("no more copies may be made", "the rate depends on time (random packets are silenced)"),
     ("not told once the rate is used up", "the rate depends on time (random packets are silenced)"),
 ];

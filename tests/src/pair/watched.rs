@@ -5,18 +5,19 @@ use std::cell::RefCell;
 
 use dataplane_common::{
     Stop, Tables, Work,
-    stage::route,
+    stage::{limit, route},
     table::{
         classifier::Asked,
         datagram::Datagram,
         flow::{FlowCold, FlowLine, FlowMore},
         heap::{Heap, Line},
+        meter::{Load, Meter},
         root::{More, Root},
         secret::Secret,
     },
     tables::{Counter, Heard, Note, Share},
     word::{Word32, Word64},
-    work::Which,
+    work::{Meters, Which},
 };
 use dataplane_user::tables::HostTables;
 
@@ -155,6 +156,18 @@ impl Tables for Watched<'_> {
 
     fn may_hear(&self, attachment: u32) -> bool {
         self.tables.may_hear(attachment)
+    }
+
+    fn meter(&self, number: u32) -> Option<&Meter> {
+        self.tables.meter(number)
+    }
+
+    fn now_steps(&self, is_exact: bool) -> u64 {
+        self.tables.now_steps(is_exact)
+    }
+
+    fn over_limit(&self, meters: Meters, load: Load) -> u32 {
+        limit::over(self, meters, load)
     }
 
     fn count(&self, attachment: u32, counter: Counter, packets: u32, bytes: u32) {

@@ -16,7 +16,7 @@ impl Spec {
     fn try_change(&mut self, chance: &mut Chance) -> Option<()> {
         let at = chance.below(self.tenants.len());
         let tenant = &mut self.tenants[at];
-        match chance.below(15) {
+        match chance.below(17) {
             0 | 1 => {
                 let group = pick(&mut tenant.groups, chance)?;
                 remove(&mut group.rules, chance)?;
@@ -48,6 +48,11 @@ impl Spec {
                 if remove(set, chance).is_none() {
                     set.push("10.0.0.0/8".to_owned());
                 }
+            }
+            15 => pick(&mut tenant.ports, chance)?.limits = random::limits(chance),
+            16 => {
+                let router = pick(&mut tenant.routers, chance)?;
+                router.limits = chance.once_in(2).then(|| random::limit(chance));
             }
             11 => drop(remove(self.host(chance)?, chance)?),
             12 => {

@@ -202,7 +202,8 @@ fn router(of: &mut Tenant, spec: &mut Spec, chance: &mut Chance) {
         }
     }
     let interfaces = of.networks[..routed].iter().map(|net| net.name.clone()).collect();
-    of.routers.push(Router { name: "r".to_owned(), interfaces, routes });
+    let limits = chance.once_in(3).then(|| limit(chance));
+    of.routers.push(Router { name: "r".to_owned(), interfaces, routes, limits });
 }
 
 fn lines(number: usize, of: &mut Tenant, spec: &mut Spec, chance: &mut Chance) {
@@ -282,8 +283,33 @@ fn ports(number: usize, of: &mut Tenant, chance: &mut Chance) {
                 pairs: if is_secure { pairs } else { Vec::new() },
                 groups,
                 dhcp_server: chance.once_in(4),
+                limits: limits(chance),
             });
         }
+    }
+}
+
+/// A port's limits, often none.
+pub(super) fn limits(chance: &mut Chance) -> Vec<String> {
+    let mut limits = Vec::new();
+    for direction in ["egress", "ingress"] {
+        if chance.once_in(3) {
+            limits.push(format!("{direction}: {}", limit(chance)));
+        }
+    }
+    limits
+}
+
+/// A limit that lets everything pass that is said here.
+pub(super) fn limit(chance: &mut Chance) -> String {
+    let bits = format!("bits_per_second: {}000000", 1 + chance.below(9));
+    let bits = format!("{bits}, burst_bytes: 1000000000");
+    let packets = format!("packets_per_second: {}000", 1 + chance.below(9));
+    let packets = format!("{packets}, burst_packets: 1000000");
+    match chance.below(3) {
+        0 => format!("{{{bits}}}"),
+        1 => format!("{{{packets}}}"),
+        _ => format!("{{{bits}, {packets}}}"),
     }
 }
 

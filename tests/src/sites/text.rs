@@ -76,7 +76,8 @@ fn tenant(of: &Tenant) -> String {
         let interfaces = list(router.interfaces.iter().map(|net| format!("{{network: {net}}}")));
         let routes = router.routes.iter();
         let routes = list(routes.map(|(to, rest)| format!("{{destination: '{to}', {rest}}}")));
-        format!("{{name: {}, interfaces: {interfaces}, routes: {routes}}}", router.name)
+        let limits = router.limits.as_ref().map_or(String::new(), |of| format!(", limits: {of}"));
+        format!("{{name: {}, interfaces: {interfaces}, routes: {routes}{limits}}}", router.name)
     });
     section("routers", routers.collect());
     let groups = of.groups.iter().map(|group| {
@@ -114,9 +115,13 @@ fn port(port: &Port) -> String {
         Some(groups) => format!("security_groups: {}", quoted(groups)),
         None => "port_security: false".to_owned(),
     };
+    let limits = match port.limits.as_slice() {
+        [] => String::new(),
+        limits => format!(", limits: {{{}}}", limits.join(", ")),
+    };
     without_vlan_0(format!(
         "{{name: {}, network: {}, interface: {}, vlan: {}, mac: '{}', fixed_ips: {}, \
-         allowed_address_pairs: {}, {security}, dhcp_server: {}}}",
+         allowed_address_pairs: {}, {security}, dhcp_server: {}{limits}}}",
         port.name,
         port.network,
         port.interface,

@@ -23,6 +23,14 @@ impl Trial {
         Sent { hook, ifindex, frame: frame.build(), segment_bytes: 0 }
     }
 
+    /// The packet with so much payload.
+    #[must_use]
+    pub fn sent_with(&self, question: &Question, payload_bytes: usize) -> Sent {
+        let (hook, ifindex, frame) = self.frame(question);
+        let frame = frame.payload(&vec![7; payload_bytes]).whole().build();
+        Sent { hook, ifindex, frame, segment_bytes: 0 }
+    }
+
     /// The packet with a payload, in two pieces.
     #[must_use]
     pub fn pieces(&self, question: &Question) -> [Sent; 2] {

@@ -89,6 +89,8 @@ impl Histogram {
                 note::RECEIVER => format!("next hop: {}", hop(image, note.detail)),
                 note::EGRESS => format!("egress {}", rule(image, note.id)),
                 note::INGRESS => format!("ingress {}", rule(image, note.id)),
+                note::LIMIT if note.detail == 0 => "limit: no room".to_owned(),
+                note::LIMIT => "limit: room".to_owned(),
                 note::PIECE => format!("a piece of a known datagram: {family} {hook}"),
                 note::EARLY => format!("a piece before its first: {family} {hook}"),
                 note::RELATED => format!("related: {family} {hook}"),

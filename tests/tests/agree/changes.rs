@@ -4,6 +4,7 @@
 use dataplane_common::table::{
     AttachmentKey,
     endpoint::flags,
+    meter::{Pace, Terms},
     policy::{self, MemberKey},
 };
 use dataplane_user::tables::Image;
@@ -152,6 +153,30 @@ const CHANGES: &[Change] = &[
             world.touch(s.red);
         },
     },
+    // A port may send no more.
+    Change {
+        apply: |s, image| {
+            let stations = image.stations.values_mut();
+            stations.filter(|of| of.endpoint == s.b.id).for_each(|of| of.meter = CLOSED);
+        },
+        date: |_, _| {},
+    },
+    // A port may receive no more.
+    Change {
+        apply: |s, image| image.next_hops[s.free.hop as usize].meter = CLOSED,
+        date: |_, _| {},
+    },
+    // A router forwards no more.
+    Change {
+        apply: |s, image| {
+            image.next_hops[s.c.hop as usize].router_meter = CLOSED;
+            for station in image.stations.values_mut().filter(|of| of.endpoint == s.c.id) {
+                station.router_meter = CLOSED;
+            }
+            image.endpoints[s.line_b.id as usize].router_meter = CLOSED;
+        },
+        date: |_, _| {},
+    },
     // What was exported is not.
     Change {
         apply: |s, image| {
@@ -165,6 +190,31 @@ const CHANGES: &[Change] = &[
         },
     },
 ];
+
+/// The limits that every port has on both sides, and every router: more than passes here.
+const OPEN: u32 = 1;
+/// One that lets nothing pass ([`sekisho_tests::pair::Pair::install`]).
+const CLOSED: u32 = 3;
+
+/// Their terms.
+fn limit(image: &mut Image) {
+    let open = |generation| Terms {
+        generation,
+        is_exact: generation == OPEN,
+        bytes: Pace::of_bits(1_000_000_000, 10_000_000_000_000),
+        packets: Pace::of_packets(1_000_000, 1_000_000_000),
+    };
+    let nothing = Pace { burst: 0, factor: u32::MAX, shift: 0 };
+    let closed =
+        Terms { generation: CLOSED, is_exact: true, bytes: nothing, packets: Pace::default() };
+    image.meters = vec![Terms::default(), open(OPEN), open(OPEN + 1), closed];
+    for station in image.stations.values_mut() {
+        (station.meter, station.router_meter) = (OPEN, OPEN + 1);
+    }
+    for hop in &mut image.next_hops {
+        (hop.meter, hop.router_meter) = (OPEN, OPEN + 1);
+    }
+}
 
 impl<'s> Changing<'s> {
     /// Nothing has changed yet.
@@ -185,6 +235,7 @@ impl<'s> Changing<'s> {
     pub fn image(&self) -> Image {
         let mut image = self.site.world.image.clone();
         let dates = &self.dates.image;
+        limit(&mut image);
         for (tenant, dated) in image.tenants.iter_mut().zip(&dates.tenants) {
             (tenant.epoch, tenant.flows_max) = (dated.epoch, FLOWS_MAX);
         }

@@ -7,6 +7,7 @@ use dataplane_common::{
     table::{
         Attachment, AttachmentKey, Location, LocationKey, PermitKey, Station, StationKey, Tenant,
         endpoint::Endpoint,
+        meter::{Pace, Terms},
         next_hop::Output,
         policy::{MemberKey, Rule},
         route::{Hop, Route},
@@ -49,9 +50,15 @@ pub fn any_image(seed: u32, size: u32) -> Image {
                 .push(Policy { generation: chance.below(99) as u32 + 1, ..Policy::default() });
         }
         let station = StationKey { attachment: id, mac, ..StationKey::default() };
-        image
-            .stations
-            .insert(station, Station { endpoint: id, owner: chance.below(99) as u32 + 1 });
+        let owner = chance.below(99) as u32 + 1;
+        let of_port = Station { endpoint: id, owner, meter: id % 3, router_meter: id.min(9) };
+        image.stations.insert(station, of_port);
+        let bytes = Pace::of_bits(1000 + chance.below(1000) as u64, 131_072);
+        let generation = chance.below(99) as u32 + 1;
+        let terms = Terms { generation, bytes, is_exact: chance.once_in(2), ..Terms::default() };
+        if id < small {
+            image.meters.push(if id == 0 { Terms::default() } else { terms });
+        }
         let location = Location { endpoint: id, next_hop: chance.below(99) as u32, mac, flags: 0 };
         image.locations.insert(at, location);
         image.members.insert(MemberKey { set: zone, endpoint: id });

@@ -110,7 +110,9 @@ impl Site {
                 Attachment { id, kind, zone: NETWORK, tenant: 1, ..Attachment::default() };
             image.attachments.insert(at, attachment);
             let station = StationKey { attachment: id, mac, ..StationKey::default() };
-            image.stations.insert(station, Station { endpoint: id, owner: id });
+            image
+                .stations
+                .insert(station, Station { endpoint: id, owner: id, ..Station::default() });
             let location = Location { endpoint: id, next_hop: id, mac, flags: 0 };
             image.locations.insert(key(addr, NETWORK), location);
             let permit = PermitKey { endpoint: id, mac, zero: [0; 2], addr: Addr::v4(addr) };
@@ -167,7 +169,17 @@ impl Site {
 
 pub fn hop(id: u32, dst: Mac, src: Mac, tenant: u32) -> NextHop {
     let state = next_hop::state::READY;
-    NextHop { attachment: id, endpoint: id, mtu_bytes: 1500, state, dst, src, tenant }
+    let (attachment, tenant) = (id as u16, tenant as u16);
+    NextHop {
+        attachment,
+        mtu_bytes: 1500,
+        endpoint: id,
+        tenant,
+        state,
+        dst,
+        src,
+        ..NextHop::default()
+    }
 }
 
 pub fn mac(host: &Host) -> Mac {

@@ -48,6 +48,8 @@ mod interfaces;
 
 mod shared;
 
+mod limits;
+
 mod counted;
 
 mod crowded;

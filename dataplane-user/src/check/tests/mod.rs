@@ -15,7 +15,7 @@ use crate::config::Severity;
 use crate::config::diagnostic::{FINDINGS_MAX, render};
 use crate::config::tree::DEPTH_MAX;
 use crate::model::{
-    Destination, Direction, Ethertype, Exporter, Hook, Match, Owner, Remote, Target,
+    Destination, Direction, Ethertype, Exporter, Hook, Limit, Match, Owner, Remote, Target,
 };
 
 const WEB: &str = include_str!("../../../../examples/web.yaml");
@@ -40,6 +40,29 @@ fn refusals() {
         }
     }
     assert!(wrong.is_empty(), "found otherwise than its row says:\n{wrong}");
+}
+
+#[test]
+fn a_burst_that_is_not_given_is_what_a_twentieth_of_a_second_carries() {
+    let limits = "        limits: {egress: {bits_per_second: 1000, packets_per_second: 1}, \
+                  ingress: {bits_per_second: 400000000000, packets_per_second: 1000000000}}";
+    let text = WEB.replacen("    routers:\n", &format!("{limits}\n    routers:\n"), 1);
+    let text = text.replacen(
+        "      - name: edge\n",
+        "      - name: edge\n        limits: {bits_per_second: 30000000, burst_bytes: 1}\n",
+        1,
+    );
+    let site = check(&text).site.expect("a site without an error");
+    let rates = |limit: Option<Limit>| {
+        let limit = limit.expect("a limit");
+        [limit.bits, limit.packets].map(|rate| rate.map(|rate| (rate.per_second, rate.burst)))
+    };
+    let port = site.ports.values().last().expect("a port");
+    assert_eq!(rates(port.limits.egress), [Some((1000, 131_072)), Some((1, 64))]);
+    let most = [Some((400_000_000_000, 2_500_000_000)), Some((1_000_000_000, 50_000_000))];
+    assert_eq!(rates(port.limits.ingress), most);
+    let router = site.routers.values().last().expect("a router");
+    assert_eq!(rates(router.limits), [Some((30_000_000, 1)), None]);
 }
 
 #[test]

@@ -23,6 +23,27 @@ pub(super) const ROWS: &[Row] = &[
     (WEB, "interface: tap-db-1", "interface: tap-db-1\n        tunnel: true", &[
         "39:9 tenants.shop.ports.db-1.tunnel: `tunnel` is not supported yet",
     ]),
+    (WEB, "    routers:\n", "        limits: {}\n    routers:\n", &[
+        "43:17 tenants.shop.ports.db-1.limits: neither direction has a limit",
+    ]),
+    (WEB, "    routers:\n", "        limits: 5\n    routers:\n", &[
+        "43:17 tenants.shop.ports.db-1.limits: `5` is not a map of egress, ingress",
+    ]),
+    (WEB, "    routers:\n", "        limits: {egress: {burst_bytes: 5}, ingress: {bits_per_second: 999}}\n    routers:\n", &[
+        "43:26 tenants.shop.ports.db-1.limits.egress: a limit without a rate",
+        "43:71 tenants.shop.ports.db-1.limits.ingress.bits_per_second: `999` is not a number in range: write a whole number from 1000 to 400000000000",
+    ]),
+    (WEB, "    routers:\n", "        limits: {egress: {packets_per_second: 1, burst_packets: 86401, burst_bytes: 9}}\n    routers:\n", &[
+        "43:65 tenants.shop.ports.db-1.limits.egress.burst_packets: 86401 takes more than a day at this rate",
+        "43:85 tenants.shop.ports.db-1.limits.egress.burst_bytes: burst_bytes without bits_per_second",
+    ]),
+    (WEB, "      - name: edge\n", "      - name: edge\n        limits: {bits_per_secnod: 5000, packets_per_second: 0}\n", &[
+        "45:18 tenants.shop.routers.edge.limits.bits_per_secnod: unknown field `bits_per_secnod`",
+        "45:61 tenants.shop.routers.edge.limits.packets_per_second: `0` is not a number in range: write a whole number from 1 to 1000000000",
+    ]),
+    (MEC, "        access: mobile\n", "        access: mobile\n        limits: {}\n", &[
+        "53:9 tenants.factory.lines.robot-1.limits: `limits` is not supported yet",
+    ]),
     (WEB, "    routers:\n", "    ruoters:\n", &[
         "43:5 tenants.shop.ruoters: unknown field `ruoters`",
     ]),
