@@ -222,7 +222,7 @@ fn sizes(s: &Site) -> Vec<Row> {
             .payload(&vec![7; bytes])
     };
     let segments = |frame: Frame, from, to| {
-        frame.ip(from, to).whole().tcp(1, 80, SYN, 0, 0).payload(&[7; 13_600])
+        frame.ip(from, to).whole().tcp(1, 80, SYN, 0, 0).payload(&[7; 2720])
     };
     let to_twin = segments(s.switched(s.a, s.twin), "10.1.0.10", "10.1.0.70");
     let from_twin = segments(s.switched(s.twin, s.b), "10.1.0.70", "10.1.0.20");
@@ -240,12 +240,20 @@ fn sizes(s: &Site) -> Vec<Row> {
             .with(|p| p.segments_of(1360, 10))
             .at_tc()
             .routed(s, s.c),
+        row(
+            "segments that come with a tag",
+            s.trunk,
+            segments(s.switched(s.trunk, s.b), "10.1.0.50", "10.1.0.20"),
+        )
+        .with(|p| p.segments_of(1360, 2))
+        .at_tc()
+        .switched(s.b),
         row("segments that leave with two tags", s.a, to_twin)
-            .with(|p| p.segments_of(1360, 10))
+            .with(|p| p.segments_of(1360, 2))
             .at_tc()
             .switched(s.twin),
         row("segments that come with two tags", s.twin, from_twin)
-            .with(|p| p.segments_of(1360, 10))
+            .with(|p| p.segments_of(1360, 2))
             .at_tc()
             .switched(s.b),
         row("segments that keep two tags", s.twin, turned)
