@@ -156,7 +156,7 @@ fn a_capture_is_traced_frame_by_frame() -> Result<()> {
     let error = traces(&told)?[0].error.clone();
     assert_eq!(
         error.as_deref(),
-        Some("the frame itself is tagged with VLAN 55, and --vlan says 101")
+        Some("the frame itself is tagged with VLAN 55, and VLAN 101 is asked for")
     );
     assert_eq!(told.status.code(), Some(1));
     Ok(())
