@@ -64,11 +64,11 @@ pub fn captured(
 /// Which tags of the given ones does a frame with these of its own not have yet? It may have
 /// all, the inner one or none of them; of `None` nothing is known but that it has others.
 fn lacking(own: Option<u32>, given: u32) -> Result<u32, Error> {
-    let of_service = ethernet::vlans(ethernet::service_vlan(given), 0);
+    let inner = u32::from(ethernet::customer_vlan(given));
     match own {
         Some(0) => Ok(given),
         Some(own) if own == given => Ok(0),
-        Some(own) if own | of_service == given => Ok(of_service),
+        Some(own) if own == inner => Ok(given & !inner),
         _ => {
             let own = own.map_or_else(|| "other tags".to_owned(), frame::named);
             Err(Error::OwnTag { own, given: frame::named(given) })
@@ -128,7 +128,18 @@ mod tests {
         tags: u32,
         bytes: u16,
     ) -> Result<Frame, String> {
-        let model = check::check(include_str!("../../../examples/two-tenants.yaml")).site.unwrap();
+        let example = include_str!("../../../examples/two-tenants.yaml");
+        came_in_at(example, interface, given, tags, bytes)
+    }
+
+    fn came_in_at(
+        site: &str,
+        interface: &str,
+        given: Option<u32>,
+        tags: u32,
+        bytes: u16,
+    ) -> Result<Frame, String> {
+        let model = check::check(site).site.unwrap();
         let site = compile::compile(&model, &Facts::default(), &Compiled::default());
         let mut frame = frame::build(&frame::Headers {
             src_mac: Default::default(),
@@ -170,6 +181,40 @@ mod tests {
             came_in("eth7", None, 0, 40).unwrap_err(),
             "there is no attached interface \"eth7\"; there are: eth0, eth1, veth-blue-a, veth-red-a"
         );
+    }
+
+    #[test]
+    fn a_frame_may_lack_both_tags_or_the_outer_one() {
+        let twice = include_str!("../../../examples/two-tenants.yaml")
+            .replace("vlan: 202", "vlan: 202\n        service_vlan: 9");
+        let given = Some(ethernet::vlans(9, 202));
+        let lacking = |tags| came_in_at(&twice, "eth0", given, tags, 40);
+        let whole = lacking(ethernet::vlans(9, 202)).unwrap();
+        assert_eq!((whole.at.vlan, whole.steps.len()), (9 << 16 | 202, 0));
+        for tags in [0, 202] {
+            assert_eq!(lacking(tags).as_ref(), Ok(&whole));
+        }
+        let error = "the frame itself is tagged with VLAN 202 of service VLAN 8, and VLAN 202 of \
+                     service VLAN 9 is asked for";
+        assert_eq!(lacking(ethernet::vlans(8, 202)).unwrap_err(), error);
+        let known = "VLAN 101, VLAN 201, VLAN 202 of service VLAN 9";
+        let error = came_in_at(&twice, "eth0", Some(202), 0, 40).unwrap_err();
+        assert_eq!(
+            error,
+            format!("interface \"eth0\" has no VLAN 202 in the site; it has: {known}")
+        );
+        let strange = came_in_at(&twice, "eth0", None, 202, 40).unwrap();
+        assert_eq!(
+            strange.steps[0].decision,
+            format!("the frame is of VLAN 202; eth0 has: {known}")
+        );
+        // A service tag alone, or behind another, is no VLAN of anybody's: the program says so.
+        for tags in [ethernet::vlans(9, 0), 0] {
+            let alone = came_in_at(&twice, "eth0", None, tags, 40).unwrap();
+            assert_eq!((alone.at.vlan, alone.steps.len()), (0, usize::from(tags == 0)));
+        }
+        let error = lacking(ethernet::vlans(9, 0)).unwrap_err();
+        assert!(error.starts_with("the frame itself is tagged with other tags, and"), "{error}");
     }
 
     #[test]
