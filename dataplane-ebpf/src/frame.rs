@@ -26,8 +26,8 @@ use dataplane_common::{
     wire::{
         Wire,
         ethernet::{
-            CUSTOMER_TAG, ETHERNET_BYTES, Ethernet, SERVICE_TAG, TAG_BYTES, Tag,
-            VLAN_MASK, customer_vlan, service_vlan, vlans,
+            CUSTOMER_TAG, ETHERNET_BYTES, Ethernet, SERVICE_TAG, TAG_BYTES, Tag, VLAN_MASK,
+            customer_vlan, service_vlan, vlans,
         },
     },
 };
@@ -449,8 +449,7 @@ impl TcFrame<'_> {
     #[inline(always)]
     fn push(&mut self, protocol: [u8; 2], vlan: u16) -> Result<(), Stop> {
         // SAFETY: as in `pop`.
-        let refused =
-            unsafe { bpf_skb_vlan_push(self.raw(), u16::from_ne_bytes(protocol), vlan) };
+        let refused = unsafe { bpf_skb_vlan_push(self.raw(), u16::from_ne_bytes(protocol), vlan) };
         if refused == 0 { Ok(()) } else { Err(Stop::ResizeRefused) }
     }
 }

@@ -13,6 +13,7 @@ mod host;
 mod judge;
 mod routes;
 mod rules;
+mod tags;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -25,6 +26,7 @@ pub use self::{
     early::Early,
     floods::{Flood, Shout},
     judge::link_local,
+    tags::{CUSTOMER, SERVICE},
 };
 
 /// The meaning of a site.

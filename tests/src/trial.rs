@@ -77,6 +77,12 @@ impl Trial {
         Reference::new(&self.site, &self.claims)
     }
 
+    /// The number of an interface of the site.
+    #[must_use]
+    pub fn ifindex(&self, interface: &str) -> u32 {
+        self.facts.interfaces[interface].ifindex
+    }
+
     fn own(&self, stated: Option<Mac>, interface: Interface) -> [u8; 6] {
         stated.map_or(interface.mac.0, Mac::octets)
     }

@@ -6,6 +6,7 @@ mod history;
 mod kernel;
 mod many;
 mod questions;
+mod tags;
 
 use dataplane_user::check::check;
 use sekisho_tests::{chance::Chance, sites::Spec, trial::Trial};

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use anyhow::{Context, Result, ensure};
 use sekisho_tests::build::{Frame, ip};
-use sekisho_tests::check::checksum;
+use sekisho_tests::check::{self, checksum};
 use sekisho_tests::lab::{HostBuilder, VnetHeader};
 use sekisho_tests::process::PATIENCE;
 use sekisho_tests::traffic::{TcpEchoServer, ping, tcp_exchange, udp_send};
@@ -30,6 +30,15 @@ impl Tags {
             Self::Two(service, vlan) => {
                 format!("{before}vlan: {vlan}{before}service_vlan: {service}")
             }
+        }
+    }
+
+    /// A frame that has them.
+    fn of(self, frame: Frame) -> Frame {
+        match self {
+            Self::None => frame,
+            Self::One(vlan) => frame.vlan(vlan),
+            Self::Two(service, vlan) => frame.tag(0x88a8, service).vlan(vlan),
         }
     }
 
@@ -239,10 +248,18 @@ fn exchange(from: sekisho_tests::traffic::Client<'_>, to: IpAddr, length: usize)
 #[test]
 #[ignore = "needs root and BPF: cargo xtask test"]
 fn a_virtual_machine_at_a_tap_is_a_tenant_like_others() -> Result<()> {
+    for tags in [Tags::None, Tags::One(7), Tags::Two(5, 7)] {
+        machine(tags).with_context(|| tags.written(""))?;
+    }
+    Ok(())
+}
+
+/// One that tags its frames itself, and gets them tagged.
+fn machine(tags: Tags) -> Result<()> {
     let lab = Lab::new("tap")?;
     let vm = lab.tap("tap-1")?;
     let b = crate::town::host(&lab, "blue-b", [2, 0, 0, 0, 0, 0x0b], ["10.1.0.10", "fd00:1::10"])?;
-    let site = r#"
+    let site = &r#"
 version: 1
 tenants:
   - name: blue
@@ -252,7 +269,7 @@ tenants:
     routers:
       - {name: r, mac: 02:00:00:00:00:01, interfaces: [{network: inside}, {network: public}]}
     ports:
-      - {name: vm, network: inside, interface: tap-1, mac: 02:00:00:00:00:0a, fixed_ips: [10.0.0.10, "fd00::10"], security_groups: [open]}
+      - {name: vm, network: inside, interface: tap-1TAGS, mac: 02:00:00:00:00:0a, fixed_ips: [10.0.0.10, "fd00::10"], security_groups: [open]}
       - {name: b, network: public, interface: blue-b, mac: 02:00:00:00:00:0b, fixed_ips: [10.1.0.10, "fd00:1::10"], security_groups: [open]}
     security_groups:
       - name: open
@@ -261,17 +278,17 @@ tenants:
           - {direction: ingress, ethertype: IPv6}
           - {direction: egress}
           - {direction: egress, ethertype: IPv6}
-"#;
+"#
+    .replace("TAGS", &tags.written(", "));
     let _sekisho = Sekisho::start(&lab, site)?;
     let capture = Capture::start(&b)?;
     for (own, to) in [("10.0.0.10", "10.1.0.10"), ("fd00::10", "fd00:1::10")] {
         // Its driver leaves the checksum to the host: the field has the pseudo header's sum.
-        let datagram = Frame::new([2, 0, 0, 0, 0, 0x0a], [2, 0, 0, 0, 0, 1])
-            .ip(own, to)
-            .udp(5000, 7001)
-            .payload(b"from a virtual machine");
+        let of_machine = tags.of(Frame::new([2, 0, 0, 0, 0, 0x0a], [2, 0, 0, 0, 0, 1]));
+        let datagram =
+            of_machine.clone().ip(own, to).udp(5000, 7001).payload(b"from a virtual machine");
         let mut frame = datagram.build();
-        let transport = if ip(own).is_ipv4() { 34 } else { 54 };
+        let transport = check::l3(&frame) + if ip(own).is_ipv4() { 20 } else { 40 };
         let right = [frame[transport + 6], frame[transport + 7]];
         frame[transport + 6..transport + 8].fill(0);
         let rest = checksum(&frame[transport..]);
@@ -293,13 +310,14 @@ tenants:
         let answer = vm.receive(PATIENCE, |frame| contains(frame, b"to a virtual machine"))?;
         let (header, answer) = answer.context("the virtual machine received nothing")?;
         assert_eq!(answer[..12], [2, 0, 0, 0, 0, 0x0a, 2, 0, 0, 0, 0, 1]);
+        assert_eq!(answer[12..check::l3(&frame)], frame[12..check::l3(&frame)], "its tags");
         if header.flags & VnetHeader::NEEDS_CSUM != 0 {
             assert_eq!((usize::from(header.csum_start), header.csum_offset), (transport, 6));
         } else {
             ensure!(answer[transport + 6..transport + 8] != [0, 0], "no checksum at all");
         }
         // It answers a ping.
-        let request = Frame::new([2, 0, 0, 0, 0, 0x0a], [2, 0, 0, 0, 0, 1]).ip(own, to);
+        let request = of_machine.ip(own, to);
         let (kind, reply) = if ip(own).is_ipv4() { (8, 0) } else { (128, 129) };
         let request = request.icmp(kind, 0, [0, 7, 0, 1]).payload(b"echo of a machine").build();
         vm.send(VnetHeader::default(), &request)?;
