@@ -56,11 +56,12 @@ pub fn judge(site: &Site, from: End, frame: &[u8], lie: &Lie) -> Result<(), Stri
     stays_well_formed(frame, &outcome)?;
     if let Ended::Left { output, .. } = outcome.end {
         borders(&site.world.image, (from.ifindex, check::vlans(frame)), output)?;
-        if from.attachment == site.mec.attachment && output == site.uplink.attachment {
+        if from.ifindex == site.mec.ifindex && output == site.uplink.attachment {
             return Err("a closed network reaches the uplink".into());
         }
     }
-    let own = site.world.image.attachments.values().find(|at| at.id == from.attachment);
+    let at = AttachmentKey { ifindex: from.ifindex, vlan: check::vlans(frame) };
+    let own = site.world.image.attachments.get(&at);
     if outcome.end == Ended::Passed && own.is_none_or(|own| own.host == 0) {
         return Err(format!("{from:?} reaches a host that shares nothing with it"));
     }
@@ -69,7 +70,7 @@ pub fn judge(site: &Site, from: End, frame: &[u8], lie: &Lie) -> Result<(), Stri
             let at = AttachmentKey { ifindex: *ifindex, vlan: check::vlans(frame) };
             let to =
                 site.world.image.attachments.get(&at).ok_or("a copy leaves by nobody's link")?;
-            if to.id == from.attachment || own.is_none_or(|own| own.zone != to.zone) {
+            if own.is_none_or(|own| own.id == to.id || own.zone != to.zone) {
                 return Err(format!("a copy of {from:?} goes to {to:?}"));
             }
         }

@@ -65,7 +65,7 @@ fn traces(output: &Output) -> Result<Vec<Trace>> {
 fn a_capture_is_traced_frame_by_frame() -> Result<()> {
     let lab = Lab::new("tracing")?;
     let _hosts = plug::hosts(&lab, SITE)?;
-    let sekisho = Sekisho::start(&lab, SITE)?;
+    let mut sekisho = Sekisho::start(&lab, SITE)?;
     let path = lab.folder().join("lost.pcap");
     let tagged = datagram(Some(101), 8);
     let frames = [
@@ -169,6 +169,7 @@ fn a_capture_is_traced_frame_by_frame() -> Result<()> {
     // Nor has one inside the service VLAN the outer one.
     let file = write(&path, &[datagram(None, 8), datagram(Some(101), 8), twice(9), twice(8)])?;
     let site = SITE.replace("vlan: 101", "vlan: 101, service_vlan: 9");
+    sekisho.unbalanced("the attachment gets other VLANs");
     sekisho.change(&site)?;
     let vlans = ["--vlan", "101", "--service-vlan", "9", "-o", "json"];
     let told = sekisho
