@@ -77,6 +77,7 @@ struct Hosts {
     outside: Host,
     /// At the trunk, without any tag of its own.
     stranger: Host,
+    _switch: Host,
 }
 
 impl Hosts {
@@ -89,18 +90,20 @@ impl Hosts {
             host.gateway(ip(&format!("10.{net}.0.1"))).gateway(ip(&format!("{v6}:1")))
         };
         let outside = lab.nic("nic-o").vlan(30).address("10.3.0.1/24").address("fd00:3::1/64");
-        let hosts = Self {
-            blue_t: host("blue-t", 0x0a, "0", "10").vlan(7).service_vlan(5).build()?,
+        let blue_t = host("blue-t", 0x0a, "0", "10").vlan(7).service_vlan(5).build()?;
+        let plain = host("plain", 0x0c, "2", "10").vlan(7).build()?;
+        let red_t = host("red-t", 0x1a, "0", "10").vlan(7).service_vlan(6).build()?;
+        let stranger = lab.host("stranger").mtu(1504).build()?;
+        Ok(Self {
+            _switch: trunk(lab, &[&blue_t, &red_t, &plain, &stranger], hook == "xdp")?,
+            blue_t,
             blue_s: host("blue-s", 0x0b, "0", "20").build()?,
-            plain: host("plain", 0x0c, "2", "10").vlan(7).build()?,
-            red_t: host("red-t", 0x1a, "0", "10").vlan(7).service_vlan(6).build()?,
+            plain,
+            red_t,
             red_s: host("red-s", 0x1b, "0", "20").build()?,
             outside: outside.gateway(ip("10.3.0.254")).gateway(ip("fd00:3::fe")).build()?,
-            stranger: lab.host("stranger").mtu(1504).build()?,
-        };
-        let trunked = [&hosts.blue_t, &hosts.red_t, &hosts.plain, &hosts.stranger];
-        trunk(lab, &trunked, hook == "xdp")?;
-        Ok(hosts)
+            stranger,
+        })
     }
 
     fn all(&self) -> [&Host; 6] {
@@ -108,20 +111,22 @@ impl Hosts {
     }
 }
 
-/// Joins the hosts to the interface `trunk`, as a switch does that knows nothing of tags. For XDP
-/// what comes off it is as off a cable.
-fn trunk(lab: &Lab, hosts: &[&Host], is_cable: bool) -> Result<()> {
-    let dut = |line: &str| lab.dut().run(&line.split(' ').collect::<Vec<_>>())?.ok();
-    dut("ip link add trunk mtu 1504 type veth peer name far mtu 1504")?;
-    dut("ip link add br0 mtu 1504 up type bridge mcast_snooping 0")?;
+/// Joins the hosts to the interface `trunk` by a switch that knows nothing of tags. For XDP what
+/// comes off it is as off a cable.
+fn trunk(lab: &Lab, hosts: &[&Host], is_cable: bool) -> Result<Host> {
+    let switch = lab.host("switch").interface("trunk").mtu(1504).build()?;
+    let run = |line: &str| switch.run(&line.split(' ').collect::<Vec<_>>())?.ok();
+    run("ip link add br0 mtu 1504 up type bridge mcast_snooping 0")?;
     if is_cable {
-        dut("ethtool -K far gro on tx off txvlan off tx-vlan-stag-hw-insert off")?;
+        run("ethtool -K eth0 gro on tx off txvlan off tx-vlan-stag-hw-insert off")?;
     }
-    for interface in hosts.iter().map(|host| host.dut_interface()).chain(["far"]) {
-        dut(&format!("ip link set {interface} master br0 up"))?;
+    for interface in hosts.iter().map(|host| host.dut_interface()) {
+        lab.dut().run(&["ip", "link", "set", interface, "netns", switch.name()])?.ok()?;
+        run(&format!("ip link set {interface} master br0 up"))?;
     }
-    dut("ip link set trunk up")?;
-    lab.dut().wait_until_up("br0")
+    run("ip link set eth0 master br0")?;
+    switch.wait_until_up("br0")?;
+    Ok(switch)
 }
 
 #[test]
