@@ -154,9 +154,9 @@ pub fn attachment_name(interface: &str, vlans: u32) -> String {
     }
 }
 
-/// How an attachment's interface is sent to. Into a veth's peer goes what lies before the
-/// kernel's network header, without the tag that lies beside it; a second tag, which was put
-/// into the frame, is beyond that: sent by the device, the frame is looked at anew.
+/// How an attachment's interface is sent to. With a second tag it is sent by the device, where
+/// the kernel looks at it anew: on Linux 6.1 putting the first one into the frame lengthens what
+/// counts as its MAC header (`mac_len`), and the peer would look for the inner tag behind it.
 const fn kind_with(kind: u32, vlans: u32) -> u32 {
     let is_twice = ethernet::service_vlan(vlans) != 0;
     if is_twice && kind == output_kind::PEER { output_kind::DEVICE } else { kind }
@@ -422,6 +422,14 @@ pub const FLOWS_PER_TENANT: u32 = limits::FLOWS_PER_TENANT;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_tags_do_not_go_into_a_peer_as_they_are() {
+        let kinds = |kind| [0, 7, ethernet::vlans(5, 7)].map(|vlans| kind_with(kind, vlans));
+        let [peer, device] = [output_kind::PEER, output_kind::DEVICE];
+        assert_eq!(kinds(peer), [peer, peer, device]);
+        assert_eq!(kinds(output_kind::NIC), [output_kind::NIC; 3]);
+    }
 
     #[test]
     fn a_vlan_of_an_interface_is_no_interface_with_a_dot() {
