@@ -284,3 +284,43 @@ fn odd(hosts: &Hosts, sekisho: &Sekisho<'_>) -> Result<()> {
     ensure!(stopped("no_attachment")? - before[1] >= 3, "{:?}", sekisho.tally()?);
     Ok(())
 }
+
+const NARROW: &str = r#"
+version: 1
+tenants:
+  - name: blue
+    networks: [{name: lan, subnets: [{cidr: 10.0.0.0/24}]}]
+    routers:
+      - {name: r, mac: 02:00:00:00:00:01, interfaces: [{network: lan}], routes: [{destination: 0.0.0.0/0, uplink: outside}]}
+    ports:
+      - {name: a, network: lan, interface: blue-a, mac: 02:00:00:00:00:0a, fixed_ips: [10.0.0.10], security_groups: [open]}
+    security_groups:
+      - {name: open, rules: [{direction: egress}]}
+uplinks:
+  - name: outside
+    interface: nic-o
+    vlan: 7
+    service_vlan: 5
+    addresses: [10.3.0.254/24]
+    next_hops: [{address: 10.3.0.1}]
+    exports: [{prefix: 10.0.0.0/24, tenant: blue, router: r}]
+"#;
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
+fn what_a_device_has_no_room_for_behind_two_tags_is_counted() -> Result<()> {
+    let lab = Lab::new("qinq-narrow")?;
+    let a = lab.host("blue-a").mac("02:00:00:00:00:0a").address("10.0.0.10/24");
+    let a = a.gateway(ip("10.0.0.1")).build()?;
+    // The devices have 1500.
+    let outside = lab.nic("nic-o").vlan(7).service_vlan(5).mtu(1496).address("10.3.0.1/24");
+    let _outside = outside.gateway(ip("10.3.0.254")).build()?;
+    let sekisho = Sekisho::start(&lab, NARROW)?;
+    let to = ip("10.3.0.1");
+    ensure!(ping(&a, to, 1, &["-M", "do", "-s", "1468"])?.all_answered(), "1,496 bytes get lost");
+    let before = sekisho.tally()?;
+    ensure!(ping(&a, to, 3, &["-M", "do", "-s", "1472"])?.received == 0, "1,500 bytes arrive");
+    let tally = sekisho.tally()?.since(&before)?;
+    ensure!(tally.at("nic-o.5.7")?.refused == 3, "{tally:?}");
+    Ok(())
+}
