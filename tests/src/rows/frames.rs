@@ -145,6 +145,28 @@ fn tagged_twice(s: &Site) -> Vec<Row> {
             twin.clone().untagged().tag(0x88a8, 0xf005).vlan(0x7007)
         })
         .sent(s.b, twin.clone().untagged()),
+        row("both priorities are kept at XDP", s.metro, {
+            inbound("10.1.0.70").untagged().tag(0x88a8, 0xe009).vlan(0x601e)
+        })
+        .at_xdp()
+        .sent(s.twin, {
+            let frame = s.forwarded(&inbound("10.1.0.70"), 63, s.twin);
+            frame.untagged().tag(0x88a8, 0xe005).vlan(0x6007)
+        }),
+        row("the inner priority is kept at XDP", s.metro, {
+            inbound("10.1.0.50").untagged().tag(0x88a8, 0xe009).vlan(0x601e)
+        })
+        .at_xdp()
+        .sent(s.trunk, { s.forwarded(&inbound("10.1.0.50"), 63, s.trunk).untagged().vlan(0x6007) }),
+        row("a tag keeps its priority behind another at XDP", s.uplink, {
+            let frame = s.routed(s.uplink).ip("8.8.8.8", "10.1.0.70").udp(1000, 53);
+            frame.untagged().vlan(0xb01e)
+        })
+        .at_xdp()
+        .sent(s.twin, {
+            let frame = s.routed(s.uplink).ip("8.8.8.8", "10.1.0.70").udp(1000, 53);
+            s.forwarded(&frame, 63, s.twin).untagged().tag(0x88a8, 5).vlan(0xb007)
+        }),
         row("another service VLAN's port cannot be it", s.red_twin, {
             twin.clone().untagged().vlans(s.red_twin.vlan)
         })
