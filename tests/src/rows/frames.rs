@@ -157,7 +157,7 @@ fn tagged_twice(s: &Site) -> Vec<Row> {
             inbound("10.1.0.50").untagged().tag(0x88a8, 0xe009).vlan(0x601e)
         })
         .at_xdp()
-        .sent(s.trunk, { s.forwarded(&inbound("10.1.0.50"), 63, s.trunk).untagged().vlan(0x6007) }),
+        .sent(s.trunk, s.forwarded(&inbound("10.1.0.50"), 63, s.trunk).untagged().vlan(0x6007)),
         row("a tag keeps its priority behind another at XDP", s.uplink, {
             let frame = s.routed(s.uplink).ip("8.8.8.8", "10.1.0.70").udp(1000, 53);
             frame.untagged().vlan(0xb01e)
