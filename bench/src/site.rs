@@ -221,5 +221,5 @@ pub fn in_lab<T: Send>(
 /// Where a next hop is, as the compiler asks for it.
 fn link(site: &Site, at: AttachmentIx, address: IpAddr) -> Link {
     let at = &site.attachments[at];
-    (at.interface.to_string(), at.vlan.unwrap_or(0), address)
+    (at.interface.to_string(), at.vlans(), address)
 }

@@ -33,12 +33,12 @@ pub trait Packet {
     fn ifindex(&self) -> u32;
 
     /// Tag control information of an outer tag that the kernel keeps beside the
-    /// packet, or `None` if the frame is untagged or carries its tag itself.
+    /// packet, or `None` if the frame is untagged or carries its tags itself.
     fn outer_tag(&self) -> Option<OuterTag>;
 
-    /// Leaves the frame with tag `vlan`, or with none if it is 0. `inline` says
-    /// that the frame carries one itself now.
-    fn set_vlan(&mut self, vlan: u16, inline: bool) -> Result<(), Stop>;
+    /// Leaves the frame with the tags of these [`vlans`](crate::wire::ethernet::vlans).
+    /// `inline_bytes` is how much the tags take up that it carries itself now.
+    fn set_vlans(&mut self, vlans: u32, inline_bytes: u32) -> Result<(), Stop>;
 
     /// Can copies of the frame be sent? At XDP they cannot.
     fn can_copy(&self) -> bool;
@@ -80,4 +80,20 @@ pub struct OuterTag {
     pub protocol: [u8; 2],
     /// Priority, drop eligibility and VLAN.
     pub tci: u16,
+}
+
+impl OuterTag {
+    /// As one word, which is never 0: its protocol above its information.
+    #[inline(always)]
+    #[must_use]
+    pub const fn word(self) -> u32 {
+        (u16::from_be_bytes(self.protocol) as u32) << 16 | self.tci as u32
+    }
+
+    /// Of such a word; 0: there is none.
+    #[must_use]
+    pub const fn from_word(word: u32) -> Option<Self> {
+        let protocol = ((word >> 16) as u16).to_be_bytes();
+        if word == 0 { None } else { Some(Self { protocol, tci: word as u16 }) }
+    }
 }

@@ -67,7 +67,7 @@ fn known<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next, S
     }
     attach::sender(t, w)?;
     parse::parse(p, w, ethertype)?;
-    emit::count_headers(p, t, w.attachment, w, Counter::Received);
+    emit::count_headers(p, t, w.attachment, w, w.inline_bytes(), Counter::Received);
     if w.job != job::NONE {
         return Ok(Next::Answer);
     }

@@ -32,7 +32,8 @@ stops! {
     // attach
     /// No port, uplink or access is configured for this interface and VLAN.
     NoAttachment = "no_attachment",
-    /// The frame carries a service tag or more than one tag, which is not supported.
+    /// The frame has other tags than one customer tag, or a service tag and then one, each
+    /// with a VLAN.
     TagUnsupported = "tag_unsupported",
     /// The frame is addressed to another station of the link.
     NotForUs = "not_for_us",

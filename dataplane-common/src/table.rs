@@ -86,7 +86,8 @@ lent!(
 pub struct AttachmentKey {
     /// The interface.
     pub ifindex: u32,
-    /// The outer tag's VLAN; 0 without a tag and for priority tags.
+    /// Its tags' [`vlans`](crate::wire::ethernet::vlans); 0 without a tag and for priority
+    /// tags.
     pub vlan: u32,
 }
 record!(AttachmentKey, 8);
@@ -114,7 +115,7 @@ impl Entry for AttachmentEntry {
     }
 }
 
-/// What is plugged in at (interface, VLAN).
+/// What is plugged in at (interface, VLANs).
 #[repr(C)]
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Attachment {

@@ -9,6 +9,7 @@ use crate::stop::Stop;
 use crate::table::flow::FlowKey;
 use crate::table::next_hop::Output;
 use crate::table::root::InForce;
+use crate::wire::ethernet::ETHERNET_BYTES;
 
 /// The working state of one packet.
 #[repr(C)]
@@ -28,7 +29,7 @@ pub struct Work {
     pub attachment_kind: u32,
     /// The network's, uplink's or access's zone (attach).
     pub link: u32,
-    /// The VLAN that it came with; 0: none (attach).
+    /// The VLANs that it came with ([`crate::wire::ethernet::vlans`]); 0: none (attach).
     pub vlan: u32,
     /// Under whom its stop is counted (attach, then admit).
     pub tenant: u32,
@@ -41,7 +42,7 @@ pub struct Work {
     /// The source MAC (attach).
     pub src_mac: Mac,
 
-    /// Where the network header begins (attach).
+    /// Where the network header begins: behind the tags that the frame carries itself (attach).
     pub l3: u32,
     /// Where the transport header begins (parse).
     pub l4: u32,
@@ -165,8 +166,6 @@ pub mod leg {
 pub mod flags {
     /// IPv6; else IPv4.
     pub const V6: u32 = 1;
-    /// The frame carries its tag itself.
-    pub const INLINE_TAG: u32 = 2;
     /// The frame is addressed to our MAC: a router's, uplink's or access's.
     pub const ROUTED: u32 = 4;
     /// TCP.
@@ -252,6 +251,13 @@ impl Work {
             Which::Leg => &mut self.leg,
             Which::Way => &mut self.way,
         }
+    }
+
+    /// Bytes of the tags that the frame carries itself.
+    #[inline(always)]
+    #[must_use]
+    pub const fn inline_bytes(&self) -> u32 {
+        self.l3 - ETHERNET_BYTES
     }
 
     /// Is this flag set?

@@ -25,7 +25,10 @@ use dataplane_common::{
     table::datagram::{PARKED_BYTES_MAX, Parked},
     wire::{
         Wire,
-        ethernet::{CUSTOMER_TAG, ETHERNET_BYTES, Ethernet, TAG_BYTES, Tag, VLAN_MASK},
+        ethernet::{
+            CUSTOMER_TAG, ETHERNET_BYTES, Ethernet, SERVICE_TAG, TAG_BYTES, Tag, VLAN_MASK,
+            customer_vlan, service_vlan, vlans,
+        },
     },
 };
 
@@ -168,7 +171,7 @@ impl<const DATA: usize, const END: usize> Summing<DATA, END> {
 type XdpSumming = Summing<{ offset_of!(xdp_md, data) }, { offset_of!(xdp_md, data_end) }>;
 type TcSumming = Summing<{ offset_of!(__sk_buff, data) }, { offset_of!(__sk_buff, data_end) }>;
 
-/// A frame at XDP: linear, its tag in place.
+/// A frame at XDP: linear, its tags in place.
 pub struct XdpFrame<'c> {
     context: &'c XdpContext,
 }
@@ -201,6 +204,59 @@ impl<'c> XdpFrame<'c> {
         let refused = unsafe { bpf_xdp_adjust_head(self.raw(), bytes) };
         if refused == 0 { Ok(()) } else { Err(Stop::ResizeRefused) }
     }
+}
+
+impl XdpFrame<'_> {
+    /// Writes the addresses and all tags anew. A tag that was there keeps its priority.
+    #[inline(always)]
+    fn retag(&mut self, vlans: u32, inline_bytes: u32) -> Result<(), Stop> {
+        let mut ethernet = *self.get::<Ethernet>(0).ok_or(Stop::Truncated)?;
+        let (mut outer, mut inner, mut ethertype) = (0, 0, ethernet.ethertype);
+        let mut at = ETHERNET_BYTES;
+        if inline_bytes > TAG_BYTES {
+            outer = priority(self.get::<Tag>(at).ok_or(Stop::Truncated)?);
+            at += TAG_BYTES;
+        }
+        if inline_bytes != 0 {
+            let tag = self.get::<Tag>(at).ok_or(Stop::Truncated)?;
+            (inner, ethertype) = (priority(tag), tag.ethertype);
+        }
+        let (service, customer) = (service_vlan(vlans), customer_vlan(vlans));
+        let bytes = match (service, customer) {
+            (0, 0) => 0,
+            (0, _) => TAG_BYTES,
+            _ => 2 * TAG_BYTES,
+        };
+        self.move_front(inline_bytes as i32 - bytes as i32)?;
+        let mut at = ETHERNET_BYTES;
+        if service != 0 {
+            ethernet.ethertype = SERVICE_TAG;
+            let tci = (outer | service).to_be_bytes();
+            self.put_tag(at, Tag { tci, ethertype: CUSTOMER_TAG })?;
+            at += TAG_BYTES;
+        } else if customer != 0 {
+            ethernet.ethertype = CUSTOMER_TAG;
+        } else {
+            ethernet.ethertype = ethertype;
+        }
+        if customer != 0 {
+            self.put_tag(at, Tag { tci: (inner | customer).to_be_bytes(), ethertype })?;
+        }
+        *self.get_mut::<Ethernet>(0).ok_or(Stop::Truncated)? = ethernet;
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn put_tag(&mut self, at: u32, tag: Tag) -> Result<(), Stop> {
+        *self.get_mut::<Tag>(at).ok_or(Stop::Truncated)? = tag;
+        Ok(())
+    }
+}
+
+/// All of a tag's information but its VLAN.
+#[inline(always)]
+fn priority(tag: &Tag) -> u16 {
+    u16::from_be_bytes(tag.tci) & !VLAN_MASK
 }
 
 impl Packet for XdpFrame<'_> {
@@ -245,17 +301,24 @@ impl Packet for XdpFrame<'_> {
     }
 
     #[inline(always)]
-    fn set_vlan(&mut self, vlan: u16, is_inline: bool) -> Result<(), Stop> {
-        if is_inline && vlan != 0 {
+    fn set_vlans(&mut self, vlans: u32, inline_bytes: u32) -> Result<(), Stop> {
+        if vlans == 0 && inline_bytes == 0 {
+            return Ok(());
+        }
+        if service_vlan(vlans) != 0 || inline_bytes > TAG_BYTES {
+            return stopped(retag_xdp(self.raw(), vlans, inline_bytes));
+        }
+        let vlan = customer_vlan(vlans);
+        if inline_bytes != 0 && vlan != 0 {
             let tag = self.get_mut::<Tag>(ETHERNET_BYTES).ok_or(Stop::Truncated)?;
             let priority = u16::from_be_bytes(tag.tci) & !VLAN_MASK;
             tag.tci = (priority | vlan).to_be_bytes();
-        } else if is_inline {
+        } else if inline_bytes != 0 {
             let mut ethernet = *self.get::<Ethernet>(0).ok_or(Stop::Truncated)?;
             ethernet.ethertype = self.get::<Tag>(ETHERNET_BYTES).ok_or(Stop::Truncated)?.ethertype;
             *self.get_mut::<Ethernet>(TAG_BYTES).ok_or(Stop::Truncated)? = ethernet;
             self.move_front(TAG_BYTES as i32)?;
-        } else if vlan != 0 {
+        } else {
             self.move_front(-(TAG_BYTES as i32))?;
             let mut ethernet = *self.get::<Ethernet>(TAG_BYTES).ok_or(Stop::Truncated)?;
             let tag = Tag { tci: vlan.to_be_bytes(), ethertype: ethernet.ethertype };
@@ -315,7 +378,7 @@ impl Packet for XdpFrame<'_> {
     }
 }
 
-/// A frame at tcx: its tag beside it, its tail perhaps elsewhere, its checksum
+/// A frame at tcx: its outer tag beside it, its tail perhaps elsewhere, its checksum
 /// perhaps still to be completed.
 pub struct TcFrame<'c> {
     context: &'c TcContext,
@@ -340,6 +403,54 @@ impl<'c> TcFrame<'c> {
     #[inline(always)]
     fn end(&self) -> usize {
         pointer::<{ offset_of!(__sk_buff, data_end) }>(self.context.as_ptr())
+    }
+}
+
+impl TcFrame<'_> {
+    /// Takes all tags off and puts the right ones on, unless they are right already. The kernel
+    /// keeps the outermost beside the frame, whichever is pushed or popped.
+    #[inline(always)]
+    fn retag(&mut self, vlans: u32, inline_bytes: u32) -> Result<(), Stop> {
+        let beside = self.outer_tag();
+        if let Some(outer) = beside
+            && self.has(outer, vlans, inline_bytes)
+        {
+            return Ok(());
+        }
+        let count = inline_bytes / TAG_BYTES + if beside.is_some() { 1 } else { 0 };
+        if count > 0 {
+            self.pop()?;
+        }
+        if count > 1 {
+            self.pop()?;
+        }
+        let (service, customer) = (service_vlan(vlans), customer_vlan(vlans));
+        if customer != 0 {
+            self.push(CUSTOMER_TAG, customer)?;
+        }
+        if service != 0 { self.push(SERVICE_TAG, service) } else { Ok(()) }
+    }
+
+    /// Has the frame both of these tags, the outer one beside it?
+    #[inline(always)]
+    fn has(&self, outer: OuterTag, tags: u32, inline_bytes: u32) -> bool {
+        let Some(inner) = self.get::<Tag>(ETHERNET_BYTES) else { return false };
+        let customer = u16::from_be_bytes(inner.tci) & VLAN_MASK;
+        inline_bytes == TAG_BYTES && vlans(outer.tci & VLAN_MASK, customer) == tags
+    }
+
+    #[inline(always)]
+    fn pop(&mut self) -> Result<(), Stop> {
+        // SAFETY: the context is the kernel's own; a refusal changes nothing.
+        let refused = unsafe { bpf_skb_vlan_pop(self.raw()) };
+        if refused == 0 { Ok(()) } else { Err(Stop::ResizeRefused) }
+    }
+
+    #[inline(always)]
+    fn push(&mut self, protocol: [u8; 2], vlan: u16) -> Result<(), Stop> {
+        // SAFETY: as in `pop`.
+        let refused = unsafe { bpf_skb_vlan_push(self.raw(), u16::from_ne_bytes(protocol), vlan) };
+        if refused == 0 { Ok(()) } else { Err(Stop::ResizeRefused) }
     }
 }
 
@@ -400,31 +511,19 @@ impl Packet for TcFrame<'_> {
     }
 
     #[inline(always)]
-    fn set_vlan(&mut self, vlan: u16, is_inline: bool) -> Result<(), Stop> {
-        let now = match self.outer_tag() {
-            Some(tag) => tag.tci & VLAN_MASK,
-            None if !is_inline => 0,
-            // Priority tag or VLAN: the kernel takes an inline tag off as well.
-            None => VLAN_MASK,
-        };
-        if now == vlan && (vlan != 0 || self.outer_tag().is_none()) {
+    fn set_vlans(&mut self, vlans: u32, inline_bytes: u32) -> Result<(), Stop> {
+        if service_vlan(vlans) != 0 || inline_bytes != 0 {
+            return stopped(retag_tc(self.raw(), vlans, inline_bytes));
+        }
+        let (vlan, beside) = (customer_vlan(vlans), self.outer_tag());
+        let now = beside.map_or(0, |tag| tag.tci & VLAN_MASK);
+        if now == vlan && (vlan != 0 || beside.is_none()) {
             return Ok(());
         }
-        if is_inline || self.outer_tag().is_some() {
-            // SAFETY: the context is the kernel's own; a refusal changes nothing.
-            if unsafe { bpf_skb_vlan_pop(self.raw()) } != 0 {
-                return Err(Stop::ResizeRefused);
-            }
+        if beside.is_some() {
+            self.pop()?;
         }
-        if vlan != 0 {
-            // SAFETY: as above.
-            let refused =
-                unsafe { bpf_skb_vlan_push(self.raw(), u16::from_ne_bytes(CUSTOMER_TAG), vlan) };
-            if refused != 0 {
-                return Err(Stop::ResizeRefused);
-            }
-        }
-        Ok(())
+        if vlan == 0 { Ok(()) } else { self.push(CUSTOMER_TAG, vlan) }
     }
 
     #[inline(always)]
@@ -478,7 +577,7 @@ impl Packet for TcFrame<'_> {
     fn park(&mut self, parked: &Parked, unread_bytes_max: u32) -> bool {
         let bytes = self.bytes();
         let raw = self.raw().cast();
-        let tag = self.outer_tag().map_or(0, |tag| u32::from(tag.tci) + 1);
+        let tag = self.outer_tag().map_or(0, OuterTag::word);
         // SAFETY: a helper that copies `bytes` bytes of the frame to where there is room.
         park(parked, unread_bytes_max, (bytes, tag), |to, bytes| unsafe {
             bpf_skb_load_bytes(raw, 0, to, bytes)
@@ -488,5 +587,44 @@ impl Packet for TcFrame<'_> {
     #[inline(always)]
     fn may_be_partial(&self) -> bool {
         true
+    }
+}
+
+/// Two tags come or go, out of the way of frames that have one or none: functions of their own,
+/// with the kernel's pointer, so that nothing of them lies on everybody's path. They answer what
+/// [`stopped`] understands.
+#[inline(never)]
+fn retag_xdp(context: *mut xdp_md, vlans: u32, inline_bytes: u32) -> u64 {
+    let frame = XdpContext::new(context);
+    answer(XdpFrame::new(&frame).retag(vlans, inline_bytes))
+}
+
+/// The same at tcx.
+#[inline(never)]
+fn retag_tc(context: *mut __sk_buff, vlans: u32, inline_bytes: u32) -> u64 {
+    let frame = TcContext::new(context);
+    answer(TcFrame::new(&frame).retag(vlans, inline_bytes))
+}
+
+const DONE: u64 = 0;
+const REFUSED: u64 = 1;
+const CUT: u64 = 2;
+
+/// The outcome as a number, which every kernel takes from a function.
+#[inline(always)]
+fn answer(outcome: Result<(), Stop>) -> u64 {
+    match outcome {
+        Ok(()) => DONE,
+        Err(Stop::Truncated) => CUT,
+        Err(_) => REFUSED,
+    }
+}
+
+#[inline(always)]
+fn stopped(answer: u64) -> Result<(), Stop> {
+    match answer {
+        DONE => Ok(()),
+        CUT => Err(Stop::Truncated),
+        _ => Err(Stop::ResizeRefused),
     }
 }

@@ -17,7 +17,11 @@ use std::net::IpAddr;
 use dataplane_common::{
     addr::{Addr, Mac, V4_PREFIX_OFFSET_BITS},
     limits,
-    table::{Attachment, AttachmentKey, Tenant, attachment_kind, next_hop::Output},
+    table::{
+        Attachment, AttachmentKey, Tenant, attachment_kind,
+        next_hop::{Output, output_kind},
+    },
+    wire::ethernet,
     work::flags,
 };
 use ids::{Ids, Kind, Numbering};
@@ -49,8 +53,8 @@ pub struct Facts {
     pub tick_ns: u64,
 }
 
-/// A next hop's place: interface, VLAN (0: none), address.
-pub type Link = (String, u16, IpAddr);
+/// A next hop's place: interface, VLANs (0: none), address.
+pub type Link = (String, u32, IpAddr);
 
 /// MACs of next hops that were asked for.
 pub type Neighbours = HashMap<Link, Mac>;
@@ -144,9 +148,21 @@ pub fn compile(site: &Site, facts: &Facts, previous: &Compiled) -> Compiled {
 
 /// The name that an attachment has in [`Ids`].
 #[must_use]
-pub fn attachment_name(interface: &str, vlan: u16) -> String {
+pub fn attachment_name(interface: &str, vlans: u32) -> String {
     // No interface has a space in its name, but many have a dot.
-    if vlan == 0 { interface.to_owned() } else { format!("{interface} vlan {vlan}") }
+    match (ethernet::service_vlan(vlans), ethernet::customer_vlan(vlans)) {
+        (0, 0) => interface.to_owned(),
+        (0, vlan) => format!("{interface} vlan {vlan}"),
+        (service, vlan) => format!("{interface} service vlan {service} vlan {vlan}"),
+    }
+}
+
+/// How an attachment's interface is sent to. With a second tag it is sent by the device, where
+/// the kernel looks at it anew: on Linux 6.1 putting the first one into the frame lengthens what
+/// counts as its MAC header (`mac_len`), and the peer would look for the inner tag behind it.
+const fn kind_with(kind: u32, vlans: u32) -> u32 {
+    let is_twice = ethernet::service_vlan(vlans) != 0;
+    if is_twice && kind == output_kind::PEER { output_kind::DEVICE } else { kind }
 }
 
 /// The interface of an attachment of this name.
@@ -250,18 +266,18 @@ impl Builder<'_> {
 
     fn attachment_number(&mut self, ix: AttachmentIx) -> u32 {
         let at = &self.site.attachments[ix];
-        let name = attachment_name(at.interface.as_str(), at.vlan.unwrap_or(0));
+        let name = attachment_name(at.interface.as_str(), at.vlans());
         self.numbering.number(Kind::Attachment, &name)
     }
 }
 
 impl Builder<'_> {
-    /// What is plugged in at (interface, VLAN), and the way out there. An interface
+    /// What is plugged in at (interface, VLANs), and the way out there. An interface
     /// that is absent has no key and no way out.
     fn attachment(&mut self, ix: AttachmentIx) {
         let at = &self.site.attachments[ix];
         let id = self.attachment_number(ix);
-        let vlan = u32::from(at.vlan.unwrap_or(0));
+        let vlan = at.vlans();
         let mut attachment = Attachment { id, ..Attachment::default() };
         match at.owner {
             Owner::Network(network) => {
@@ -289,7 +305,7 @@ impl Builder<'_> {
             let key = AttachmentKey { ifindex: facts.ifindex, vlan };
             self.image.attachments.insert(key, attachment);
             output.ifindex = facts.ifindex;
-            output.kind = facts.output_kind;
+            output.kind = kind_with(facts.output_kind, vlan);
         }
         put(&mut self.image.outputs, id, output);
     }
@@ -412,7 +428,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn two_tags_do_not_go_into_a_peer_as_they_are() {
+        let kinds = |kind| [0, 7, ethernet::vlans(5, 7)].map(|vlans| kind_with(kind, vlans));
+        let [peer, device] = [output_kind::PEER, output_kind::DEVICE];
+        assert_eq!(kinds(peer), [peer, peer, device]);
+        assert_eq!(kinds(output_kind::NIC), [output_kind::NIC; 3]);
+    }
+
+    #[test]
     fn a_vlan_of_an_interface_is_no_interface_with_a_dot() {
         assert_ne!(attachment_name("eth0", 101), attachment_name("eth0.101", 0));
+        assert_ne!(attachment_name("eth0", 101), attachment_name("eth0", ethernet::vlans(5, 101)));
     }
 }

@@ -336,7 +336,7 @@ impl Daemon {
     fn note(&mut self, heard: Vec<Heard>, is_old: bool) {
         let links = if heard.is_empty() { HashMap::new() } else { self.links() };
         for heard in heard {
-            let Some((ix, interface, vlan)) = links.get(&heard.attachment) else { continue };
+            let Some((ix, interface, vlans)) = links.get(&heard.attachment) else { continue };
             let (address, mac) = (address::ip(heard.addr), Mac::from_word(heard.mac));
             let Neighbourhood { watch, claims, .. } = &mut self.neighbours;
             let site = &self.in_force.site;
@@ -344,7 +344,7 @@ impl Daemon {
                 claims.announced(site, *ix, address, mac);
                 continue;
             }
-            let link = (interface.clone(), *vlan, address);
+            let link = (interface.clone(), *vlans, address);
             let was_silent = watch.is_dead(&link);
             if !is_old && watch.heard(&link, mac, heard.overrides != 0) {
                 self.is_behind = true;
@@ -356,12 +356,12 @@ impl Daemon {
     }
 
     /// Where the numbers of attachments are.
-    fn links(&self) -> HashMap<u32, (AttachmentIx, String, u16)> {
+    fn links(&self) -> HashMap<u32, (AttachmentIx, String, u32)> {
         let ids = &self.in_force.compiled.ids;
         let of = |(ix, at): (AttachmentIx, &model::Attachment)| {
-            let (interface, vlan) = (at.interface.to_string(), at.vlan.unwrap_or(0));
-            let name = compile::attachment_name(&interface, vlan);
-            Some((ids.number(Kind::Attachment, &name)?, (ix, interface, vlan)))
+            let (interface, vlans) = (at.interface.to_string(), at.vlans());
+            let name = compile::attachment_name(&interface, vlans);
+            Some((ids.number(Kind::Attachment, &name)?, (ix, interface, vlans)))
         };
         self.in_force.site.attachments.iter().filter_map(of).collect()
     }

@@ -12,7 +12,7 @@ use dataplane_common::{
 };
 use serde::{Deserialize, Serialize};
 
-pub use read::{cut, describe, packet_bytes, vlan};
+pub use read::{cut, describe, is_tagged, packet_bytes, vlans};
 
 /// What a described packet carries.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,8 +65,8 @@ pub struct Headers {
     pub src_mac: Mac,
     /// The receiver's.
     pub dst_mac: Mac,
-    /// The tag; 0: none.
-    pub vlan: u16,
+    /// The tags ([`ethernet::vlans`]); 0: none.
+    pub vlans: u32,
     /// The source, of one family with the destination.
     pub src: IpAddr,
     /// The destination.
@@ -110,20 +110,33 @@ pub fn build(headers: &Headers) -> Vec<u8> {
         }
     }
     frame.put_slice(&payload);
-    tagged(&frame, headers.vlan)
+    tagged(&frame, headers.vlans)
 }
 
-/// The frame with a tag in place, or as it is for VLAN 0.
+/// How VLANs are called in messages: `no VLAN`, `VLAN 101`, `VLAN 101 of service VLAN 100`.
 #[must_use]
-pub fn tagged(frame: &[u8], vlan: u16) -> Vec<u8> {
-    let addresses = frame.len().min(12);
-    if vlan == 0 {
-        return frame.to_vec();
+pub fn named(vlans: u32) -> String {
+    match (ethernet::service_vlan(vlans), ethernet::customer_vlan(vlans)) {
+        (0, 0) => "no VLAN".to_owned(),
+        (0, vlan) => format!("VLAN {vlan}"),
+        (service, vlan) => format!("VLAN {vlan} of service VLAN {service}"),
     }
-    let mut tagged = frame[..addresses].to_vec();
-    tagged.extend_from_slice(&ethernet::CUSTOMER_TAG);
-    tagged.extend_from_slice(&vlan.to_be_bytes());
-    tagged.extend_from_slice(&frame[addresses..]);
+}
+
+/// The frame with tags in place, or as it is without VLANs.
+#[must_use]
+pub fn tagged(frame: &[u8], vlans: u32) -> Vec<u8> {
+    let (addresses, rest) = frame.split_at(frame.len().min(12));
+    let tags = [
+        (ethernet::SERVICE_TAG, ethernet::service_vlan(vlans)),
+        (ethernet::CUSTOMER_TAG, ethernet::customer_vlan(vlans)),
+    ];
+    let mut tagged = addresses.to_vec();
+    for (protocol, vlan) in tags.into_iter().filter(|(_, vlan)| *vlan != 0) {
+        tagged.extend(protocol);
+        tagged.extend(vlan.to_be_bytes());
+    }
+    tagged.extend_from_slice(rest);
     tagged
 }
 
@@ -216,7 +229,7 @@ mod tests {
         let headers = |src: &str, dst: &str, payload| Headers {
             src_mac: Mac([2, 0, 0, 0, 0, 1]),
             dst_mac: Mac([2, 0, 0, 0, 0, 2]),
-            vlan: 7,
+            vlans: 7,
             src: src.parse().unwrap(),
             dst: dst.parse().unwrap(),
             ttl: 64,

@@ -12,19 +12,19 @@ use nix::{libc, net::if_::if_nametoindex};
 /// Sends frames of our own, and counts them: they are in no counter of the programs.
 #[derive(Default)]
 pub struct Sender {
-    /// By interface and VLAN.
-    sent: HashMap<(String, u16), u64>,
+    /// By interface and VLANs.
+    sent: HashMap<(String, u32), u64>,
     /// Interfaces that refused a frame, once for each.
     refused: Vec<String>,
 }
 
 impl Sender {
     /// Sends a frame. By an interface that is down or gone nobody is reached.
-    pub fn send(&mut self, interface: &str, vlan: u16, frame: &[u8]) {
+    pub fn send(&mut self, interface: &str, vlans: u32, frame: &[u8]) {
         /// What a device that takes no frame makes of sending (asm-generic/errno.h).
         const ENOBUFS: i32 = 105;
         match send(interface, frame) {
-            Ok(()) => *self.sent.entry((interface.to_owned(), vlan)).or_default() += 1,
+            Ok(()) => *self.sent.entry((interface.to_owned(), vlans)).or_default() += 1,
             Err(error) if error.raw_os_error() == Some(ENOBUFS) => {
                 self.refused.push(interface.to_owned());
             }
@@ -34,8 +34,8 @@ impl Sender {
 
     /// How many frames were sent there.
     #[must_use]
-    pub fn sent(&self, interface: &str, vlan: u16) -> u64 {
-        self.sent.get(&(interface.to_owned(), vlan)).copied().unwrap_or(0)
+    pub fn sent(&self, interface: &str, vlans: u32) -> u64 {
+        self.sent.get(&(interface.to_owned(), vlans)).copied().unwrap_or(0)
     }
 
     /// Interfaces that refused a frame since the last call, once for each frame.

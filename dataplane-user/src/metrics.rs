@@ -25,6 +25,7 @@ struct Direction {
     object: String,
     interface: String,
     vlan: u16,
+    service_vlan: u16,
     direction: &'static str,
 }
 
@@ -101,27 +102,30 @@ fn attachments(registry: &mut Registry, counters: &view::Counters) {
             ("passed", row.passed),
         ];
         for (direction, amount) in directions {
-            let labels = Direction {
-                object: row.object.clone(),
-                interface: row.interface.clone(),
-                vlan: row.vlan.unwrap_or(0),
-                direction,
-            };
+            let labels = labels(row, direction);
             packets.get_or_create(&labels).inc_by(amount.packets);
             bytes.get_or_create(&labels).inc_by(amount.bytes);
         }
-        refused(&packets, &row.object, &row.interface, row.vlan.unwrap_or(0), row.refused);
+        // Nobody tells how many bytes the kernel refused.
+        packets.get_or_create(&labels(row, REFUSED)).inc_by(row.refused);
     }
     for row in &counters.shared {
-        refused(&packets, "", &row.interface, 0, row.refused);
+        let (object, interface) = (String::new(), row.interface.clone());
+        let labels = Direction { object, interface, vlan: 0, service_vlan: 0, direction: REFUSED };
+        packets.get_or_create(&labels).inc_by(row.refused);
     }
 }
 
-/// Nobody tells how many bytes the kernel refused.
-fn refused(packets: &Count<Direction>, object: &str, interface: &str, vlan: u16, count: u64) {
-    let (object, interface) = (object.to_owned(), interface.to_owned());
-    let labels = Direction { object, interface, vlan, direction: "refused" };
-    packets.get_or_create(&labels).inc_by(count);
+const REFUSED: &str = "refused";
+
+fn labels(row: &view::AttachmentCounters, direction: &'static str) -> Direction {
+    Direction {
+        object: row.object.clone(),
+        interface: row.interface.clone(),
+        vlan: row.vlan.unwrap_or(0),
+        service_vlan: row.service_vlan.unwrap_or(0),
+        direction,
+    }
 }
 
 /// How many of each object are in each state, those that are none as well: what is to be

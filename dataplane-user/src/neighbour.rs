@@ -24,8 +24,8 @@ use crate::frame;
 pub struct Question {
     /// The interface.
     pub interface: String,
-    /// The VLAN; 0: none.
-    pub vlan: u16,
+    /// The VLANs ([`ethernet::vlans`]); 0: none.
+    pub vlans: u32,
     /// Our MAC there.
     pub mac: Mac,
     /// Our address there, of the target's family.
@@ -56,7 +56,7 @@ pub fn ask(question: &Question, to: Option<Mac>) -> Vec<u8> {
         // The families differ: such a question is nobody's to answer.
         _ => {}
     }
-    frame::tagged(&bytes, question.vlan)
+    frame::tagged(&bytes, question.vlans)
 }
 
 /// A neighbour solicitation to the target or its group (RFC 4861 section 4.3).
@@ -104,7 +104,7 @@ mod tests {
     fn question(own: &str, target: &str) -> Question {
         Question {
             interface: "nic".to_owned(),
-            vlan: 0,
+            vlans: 0,
             mac: Mac([2, 0, 0, 0, 0, 1]),
             own: own.parse().unwrap(),
             target: target.parse().unwrap(),
@@ -118,8 +118,11 @@ mod tests {
         let (all, one) = (ask(&question, None), ask(&question, Some(hop)));
         assert_eq!((all.len(), &all[..6]), (42, Mac::BROADCAST.0.as_slice()));
         assert_eq!((&one[..6], &one[6..]), (hop.0.as_slice(), &all[6..]));
-        let tagged = ask(&Question { vlan: 5, ..question }, None);
+        let tagged = ask(&Question { vlans: 5, ..question.clone() }, None);
         assert_eq!((tagged.len(), &tagged[12..16]), (46, [0x81, 0, 0, 5].as_slice()));
+        let twice = ask(&Question { vlans: ethernet::vlans(7, 5), ..question }, None);
+        let tags = [0x88, 0xa8, 0, 7, 0x81, 0, 0, 5];
+        assert_eq!((twice.len(), &twice[12..20]), (50, tags.as_slice()));
     }
 
     #[test]

@@ -37,6 +37,9 @@ pub enum Question {
         /// The VLAN it is tagged with, if the frame does not say so itself.
         #[serde(default)]
         vlan: Option<u16>,
+        /// The service VLAN before it, likewise; only together with `vlan`.
+        #[serde(default)]
+        service_vlan: Option<u16>,
         /// The frame, from the Ethernet header on.
         frame: Vec<u8>,
     },
@@ -115,29 +118,29 @@ pub enum Error {
         to: IpAddr,
     },
     /// Nothing is plugged in there.
-    #[error("interface {interface:?} has no VLAN {vlan} in the site; it has: {known}")]
+    #[error("interface {interface:?} has no {vlans} in the site; it has: {known}")]
     NoAttachment {
         /// The interface.
         interface: String,
-        /// The VLAN.
-        vlan: u16,
+        /// The VLANs, as [`frame::named`].
+        vlans: String,
         /// What is plugged in.
         known: String,
     },
     /// The frame says otherwise.
-    #[error("the frame itself is tagged with VLAN {own}, and --vlan says {vlan}")]
+    #[error("the frame itself is tagged with {own}, and {given} is asked for")]
     OwnTag {
-        /// In the frame.
-        own: u16,
+        /// In the frame, as [`frame::named`].
+        own: String,
         /// Beside it.
-        vlan: u16,
+        given: String,
     },
 }
 
 /// A frame and where it comes in.
 #[derive(Debug, PartialEq)]
 pub struct Frame {
-    /// The interface and VLAN.
+    /// The interface and VLANs.
     pub at: AttachmentKey,
     /// The frame, tagged in place.
     pub bytes: Vec<u8>,
@@ -180,7 +183,7 @@ pub fn frame(model: &Site, site: &Compiled, described: &Described) -> Result<Fra
                 let bytes = neighbour::ask(
                     &neighbour::Question {
                         interface: String::new(),
-                        vlan: at.vlan as u16,
+                        vlans: at.vlan,
                         mac: src_mac,
                         own: source,
                         target: next,
@@ -195,7 +198,7 @@ pub fn frame(model: &Site, site: &Compiled, described: &Described) -> Result<Fra
     let bytes = frame::build(&frame::Headers {
         src_mac,
         dst_mac,
-        vlan: at.vlan as u16,
+        vlans: at.vlan,
         src: source,
         dst: described.to,
         ttl: described.ttl,

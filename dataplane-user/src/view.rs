@@ -61,6 +61,9 @@ pub struct Attachment {
     /// The VLAN, if it is tagged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vlan: Option<u16>,
+    /// The service VLAN that it is one of, if it is tagged twice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_vlan: Option<u16>,
     /// What it is: `network blue/web`, `uplink internet`, `access mobile`.
     pub object: String,
     /// Where the program sits: `xdp`, `tcx`, or `waiting`.
@@ -112,6 +115,9 @@ pub struct AttachmentCounters {
     /// The VLAN, if it is tagged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vlan: Option<u16>,
+    /// The service VLAN that it is one of, if it is tagged twice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_vlan: Option<u16>,
     /// Came in.
     pub received: Amount,
     /// Left through it.
@@ -139,6 +145,26 @@ pub struct AttachmentCounters {
     /// tells of ours. They are in no other counter.
     #[serde(default)]
     pub own: u64,
+}
+
+impl AttachmentCounters {
+    /// Where it is: `eth0`, `eth0.101`, or `eth0.100.101` in a service VLAN.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match dotted(self.service_vlan, self.vlan) {
+            Some(vlans) => format!("{}.{vlans}", self.interface),
+            None => self.interface.clone(),
+        }
+    }
+}
+
+/// The VLANs of an attachment, the outer one first: `100.101`; `None`: it is untagged.
+#[must_use]
+pub fn dotted(service_vlan: Option<u16>, vlan: Option<u16>) -> Option<String> {
+    match (service_vlan, vlan?) {
+        (Some(service), vlan) => Some(format!("{service}.{vlan}")),
+        (None, vlan) => Some(vlan.to_string()),
+    }
 }
 
 /// What is counted for an interface as a whole: that it is shared by several attachments hides

@@ -98,6 +98,16 @@ impl Frame {
         self.tag(0x8100, tci)
     }
 
+    /// The tags of these VLANs: a service tag, if one stands above, and a customer tag.
+    #[must_use]
+    pub fn vlans(self, vlans: u32) -> Self {
+        match ((vlans >> 16) as u16, vlans as u16) {
+            (0, 0) => self,
+            (0, vlan) => self.vlan(vlan),
+            (service, vlan) => self.tag(0x88a8, service).vlan(vlan),
+        }
+    }
+
     /// One more tag of this protocol.
     #[must_use]
     pub fn tag(mut self, protocol: u16, tci: u16) -> Self {

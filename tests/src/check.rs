@@ -21,7 +21,7 @@ fn sum(bytes: &[u8]) -> u16 {
 
 /// Writes the checksum that an IPv4 header has to have.
 pub fn mend(frame: &mut [u8]) {
-    let l3 = if frame.get(12..14) == Some(&[0x81, 0]) { 18 } else { 14 };
+    let l3 = l3(frame);
     let header = frame.get(l3).map_or(0, |first| usize::from(first & 15) * 4);
     if header >= 20 && frame[l3] >> 4 == 4 && frame.len() >= l3 + header {
         frame[l3 + 10..l3 + 12].fill(0);
@@ -60,7 +60,7 @@ pub fn transport_checksum(frame: &[u8]) -> Option<TransportChecksum> {
     Some(TransportChecksum { start: ip.at, field: ip.at + offset, pseudo_sum })
 }
 
-/// Bytes of all headers of a TCP or UDP packet, from the Ethernet header on, without a tag.
+/// Bytes of all headers of a TCP or UDP packet, from the Ethernet header on, without tags.
 #[must_use]
 pub fn header_bytes(frame: &[u8]) -> Option<u32> {
     let ip = network(frame).ok()?;
@@ -69,8 +69,34 @@ pub fn header_bytes(frame: &[u8]) -> Option<u32> {
         17 => 8,
         _ => return None,
     };
-    let tag = if ethertype(frame).0 == 18 { 4 } else { 0 };
-    Some((ip.at - tag + transport) as u32)
+    Some((ip.at - tags(frame).len() * 4 + transport) as u32)
+}
+
+/// The VLANs of a frame's tags, the service tag's above the customer tag's; 0: it is untagged.
+#[must_use]
+pub fn vlans(frame: &[u8]) -> u32 {
+    tags(frame).iter().fold(0, |vlans, tci| vlans << 16 | u32::from(tci & 0x0fff))
+}
+
+/// Where the network header begins.
+#[must_use]
+pub fn l3(frame: &[u8]) -> usize {
+    14 + tags(frame).len() * 4
+}
+
+/// The frame without its tags.
+#[must_use]
+pub fn untagged(frame: &[u8]) -> Vec<u8> {
+    [&frame[..12], &frame[12 + tags(frame).len() * 4..]].concat()
+}
+
+/// What the tags before the EtherType say, at most two of them.
+fn tags(frame: &[u8]) -> Vec<u16> {
+    let tag = |at: usize| match word(frame, at) {
+        Ok(0x8100 | 0x88a8) => word(frame, at + 2).ok(),
+        _ => None,
+    };
+    [12, 16].into_iter().map_while(tag).collect()
 }
 
 /// Looks at everything that a receiver would refuse.
@@ -156,11 +182,8 @@ impl Network<'_> {
 
 /// Where the network header begins, and what the frame says that it is.
 fn ethertype(frame: &[u8]) -> (usize, u16) {
-    let at = |offset| word(frame, offset).unwrap_or(0);
-    match at(12) {
-        0x8100 | 0x88a8 => (18, at(16)),
-        ethertype => (14, ethertype),
-    }
+    let l3 = l3(frame);
+    (l3, word(frame, l3 - 2).unwrap_or(0))
 }
 
 fn word(bytes: &[u8], at: usize) -> Result<u16, String> {

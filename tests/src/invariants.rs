@@ -55,35 +55,27 @@ pub fn judge(site: &Site, from: End, frame: &[u8], lie: &Lie) -> Result<(), Stri
     one_end(&outcome, segments)?;
     stays_well_formed(frame, &outcome)?;
     if let Ended::Left { output, .. } = outcome.end {
-        borders(&site.world.image, from.ifindex, output)?;
-        if from.attachment == site.mec.attachment && output == site.uplink.attachment {
+        borders(&site.world.image, (from.ifindex, check::vlans(frame)), output)?;
+        if from.ifindex == site.mec.ifindex && output == site.uplink.attachment {
             return Err("a closed network reaches the uplink".into());
         }
     }
-    let own = site.world.image.attachments.values().find(|at| at.id == from.attachment);
+    let at = AttachmentKey { ifindex: from.ifindex, vlan: check::vlans(frame) };
+    let own = site.world.image.attachments.get(&at);
     if outcome.end == Ended::Passed && own.is_none_or(|own| own.host == 0) {
         return Err(format!("{from:?} reaches a host that shares nothing with it"));
     }
     if let Ended::Flooded(copies) = &outcome.end {
         for (ifindex, frame) in copies {
-            let vlan = vlan_of(frame);
-            let at = AttachmentKey { ifindex: *ifindex, vlan };
+            let at = AttachmentKey { ifindex: *ifindex, vlan: check::vlans(frame) };
             let to =
                 site.world.image.attachments.get(&at).ok_or("a copy leaves by nobody's link")?;
-            if to.id == from.attachment || own.is_none_or(|own| own.zone != to.zone) {
+            if own.is_none_or(|own| own.id == to.id || own.zone != to.zone) {
                 return Err(format!("a copy of {from:?} goes to {to:?}"));
             }
         }
     }
     Ok(())
-}
-
-/// The VLAN of a frame's own tag; 0: none.
-fn vlan_of(frame: &[u8]) -> u32 {
-    match frame.get(12..16) {
-        Some(&[0x81, 0x00, a, b]) => u32::from(u16::from_be_bytes([a, b]) & 0x0fff),
-        _ => 0,
-    }
 }
 
 /// One end, and the one counter that goes with it.
@@ -147,10 +139,11 @@ pub fn stays_well_formed(frame: &[u8], outcome: &Outcome) -> Result<(), String> 
     }
 }
 
-/// Nothing goes from one tenant's interface to another's.
-pub fn borders(image: &Image, ifindex: u32, output: u32) -> Result<(), String> {
+/// Nothing goes from one tenant's interface and VLANs to another's.
+pub fn borders(image: &Image, from: (u32, u32), output: u32) -> Result<(), String> {
     let attachments = || image.attachments.iter();
-    let from = attachments().find(|(key, _)| key.ifindex == ifindex).map_or(0, |(_, of)| of.tenant);
+    let from = AttachmentKey { ifindex: from.0, vlan: from.1 };
+    let from = image.attachments.get(&from).map_or(0, |of| of.tenant);
     let to = attachments().find(|(_, of)| of.id == output).map_or(0, |(_, of)| of.tenant);
     if from == 0 || to == 0 || from == to {
         return Ok(());
@@ -163,7 +156,7 @@ pub fn borders(image: &Image, ifindex: u32, output: u32) -> Result<(), String> {
 pub fn ends(s: &Site) -> Vec<End> {
     vec![s.a, s.b, s.c, s.free, s.pair, s.trunk, s.stateless, s.mec, s.red_a, s.red_c, s.lonely]
         .into_iter()
-        .chain([s.uplink, s.far, s.access])
+        .chain([s.uplink, s.far, s.access, s.twin, s.red_twin, s.metro])
         .collect()
 }
 
@@ -178,6 +171,9 @@ pub fn frames(s: &Site) -> Vec<(End, Frame)> {
         (s.a, s.switched(s.a, s.free).ip("10.1.0.10", "10.1.0.30").udp(1, 2)),
         (s.a, s.switched(s.a, s.trunk).ip("10.1.0.10", "10.1.0.50").udp(1, 53)),
         (s.trunk, s.switched(s.trunk, s.b).ip("10.1.0.50", "10.1.0.20").udp(1, 53)),
+        (s.twin, s.switched(s.twin, s.b).ip("10.1.0.70", "10.1.0.20").udp(1, 53)),
+        (s.twin, v4(s.twin, "10.1.0.70", "12.0.0.1").udp(1, 53)),
+        (s.metro, v4(s.metro, "12.0.0.1", "10.1.0.50").udp(1, 53)),
         (s.a, v4(s.a, "10.1.0.10", "10.2.0.10").udp(1, 53)),
         (s.a, v4(s.a, "10.1.0.10", "10.2.0.10").whole().tcp(1, 80, 2, 0, 0).tcp_options(&[1; 12])),
         (s.a, v4(s.a, "10.1.0.10", "10.2.0.10").options(&[148, 4, 0, 0]).icmp(8, 0, id)),

@@ -163,7 +163,7 @@ fn less([a, b]: [u64; 2], [c, d]: [u64; 2]) -> Option<[u64; 2]> {
 pub fn has_all(before: &Moment, after: &Moment) -> bool {
     let names = |of: &Moment| -> BTreeSet<_> {
         let all = of.tally.attachments().iter();
-        all.map(|at| (at.interface.clone(), at.vlan, at.object.clone())).collect()
+        all.map(|at| (at.place(), at.object.clone())).collect()
     };
     names(before).is_subset(&names(after))
 }

@@ -1,7 +1,7 @@
 //! How does a packet behave at either hook, without a kernel?
 //!
 //! [`HostPacket`] does what the kernel does where a stage could notice: at tcx the
-//! tag lies beside the frame, only the linear part can be read, the checksum may be
+//! outer tag lies beside the frame, only the linear part can be read, the checksum may be
 //! unfinished and bounds how far the packet can be cut; new bytes hold rubbish.
 #![expect(unsafe_code, reason = "headers are lent out of the packet's bytes, as the trait asks")]
 
@@ -12,7 +12,7 @@ use dataplane_common::{
     table::datagram::{PARKED_BYTES_MAX, Parked},
     wire::{
         Wire,
-        ethernet::{CUSTOMER_TAG, VLAN_MASK},
+        ethernet::{CUSTOMER_TAG, SERVICE_TAG, VLAN_MASK},
     },
 };
 
@@ -21,7 +21,7 @@ use crate::check;
 /// Where the packet is seen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Hook {
-    /// In the driver: linear, its tag in place.
+    /// In the driver: linear, its tags in place.
     Xdp,
     /// At tcx.
     Tc,
@@ -89,7 +89,7 @@ impl HostPacket {
         }
     }
 
-    /// The frame as BPF_PROG_TEST_RUN lays it before a program: its tag is in place at tcx
+    /// The frame as BPF_PROG_TEST_RUN lays it before a program: its tags are in place at tcx
     /// too, all of it can be read, and its checksums are complete.
     #[must_use]
     pub fn of_test_run(hook: Hook, ifindex: u32, frame: &[u8]) -> Self {
@@ -191,45 +191,70 @@ impl HostPacket {
         }
     }
 
-    fn insert_tag(&mut self, vlan: u16) {
-        let [a, b] = CUSTOMER_TAG;
-        let [c, d] = vlan.to_be_bytes();
+    fn insert_tag(&mut self, tag: OuterTag) {
+        let [a, b] = tag.protocol;
+        let [c, d] = tag.tci.to_be_bytes();
         self.bytes.splice(ADDRESSES_BYTES..ADDRESSES_BYTES, [a, b, c, d]);
     }
 
-    fn remove_tag(&mut self) {
-        self.bytes.drain(ADDRESSES_BYTES..ADDRESSES_BYTES + 4);
+    /// Takes the tags out that the frame carries itself; answers what they said, outermost first.
+    fn remove_tags(&mut self, inline_bytes: u32) -> Vec<u16> {
+        let tags = self.bytes.drain(ADDRESSES_BYTES..ADDRESSES_BYTES + inline_bytes as usize);
+        let tags: Vec<_> = tags.collect();
+        tags.chunks(4).map(|tag| u16::from_be_bytes([tag[2], tag[3]])).collect()
     }
 
-    fn set_vlan_xdp(&mut self, vlan: u16, is_inline: bool) {
-        if is_inline && vlan != 0 {
-            let at = ADDRESSES_BYTES + 2;
-            let priority = u16::from_be_bytes([self.bytes[at], self.bytes[at + 1]]) & !VLAN_MASK;
-            self.bytes[at..at + 2].copy_from_slice(&(priority | vlan).to_be_bytes());
-        } else if is_inline {
-            self.remove_tag();
-        } else if vlan != 0 {
-            self.insert_tag(vlan);
+    /// A tag that was there keeps its priority.
+    fn set_vlans_xdp(&mut self, vlans: u32, inline_bytes: u32) {
+        let mut before = self.remove_tags(inline_bytes).into_iter().rev();
+        for tag in tags(vlans) {
+            let priority = before.next().unwrap_or(0) & !VLAN_MASK;
+            self.insert_tag(OuterTag { tci: priority | tag.tci, ..tag });
         }
     }
 
-    fn set_vlan_tc(&mut self, vlan: u16, is_inline: bool) {
-        match self.tag {
-            Some(tag) if vlan != 0 && tag.tci & VLAN_MASK == vlan => {}
-            Some(_) => self.tag = push(vlan),
-            None if is_inline => {
-                self.remove_tag();
-                self.linear -= 4;
-                self.move_checksum(-4);
-                self.tag = push(vlan);
+    /// What is right already stays as it is.
+    fn set_vlans_tc(&mut self, vlans: u32, inline_bytes: u32) {
+        let tci = |tag: &OuterTag| tag.tci & VLAN_MASK;
+        let wanted: Vec<_> = tags(vlans).collect();
+        if self.tag.is_none() && inline_bytes == 0 && wanted.is_empty() {
+            return;
+        }
+        let inner = self.bytes.get(14..16).map_or(0, |tci| u16::from_be_bytes([tci[0], tci[1]]));
+        let is_right = match (&self.tag, &wanted[..], inline_bytes) {
+            (Some(now), [tag], 0) => tci(now) == tag.tci,
+            (Some(now), [customer, service], 4) => {
+                tci(now) == service.tci && inner & VLAN_MASK == customer.tci
             }
-            None => self.tag = push(vlan),
+            _ => false,
+        };
+        if is_right {
+            return;
         }
+        self.remove_tags(inline_bytes);
+        self.moved(-(inline_bytes as isize));
+        self.tag = None;
+        for tag in wanted {
+            // The tag before goes into the frame.
+            if let Some(inner) = self.tag.replace(tag) {
+                self.insert_tag(inner);
+                self.moved(4);
+            }
+        }
+    }
+
+    /// What is in the frame lies elsewhere by so much.
+    fn moved(&mut self, by: isize) {
+        self.linear = self.linear.saturating_add_signed(by);
+        self.move_checksum(by);
     }
 }
 
-fn push(vlan: u16) -> Option<OuterTag> {
-    (vlan != 0).then_some(OuterTag { protocol: CUSTOMER_TAG, tci: vlan })
+/// The tags that these VLANs stand for, innermost first.
+fn tags(vlans: u32) -> impl Iterator<Item = OuterTag> {
+    let [service, customer] = [(vlans >> 16) as u16, vlans as u16];
+    let all = [(CUSTOMER_TAG, customer), (SERVICE_TAG, service)];
+    all.into_iter().filter(|(_, tci)| *tci != 0).map(|(protocol, tci)| OuterTag { protocol, tci })
 }
 
 impl Packet for HostPacket {
@@ -275,11 +300,11 @@ impl Packet for HostPacket {
         self.tag
     }
 
-    fn set_vlan(&mut self, vlan: u16, is_inline: bool) -> Result<(), Stop> {
+    fn set_vlans(&mut self, vlans: u32, inline_bytes: u32) -> Result<(), Stop> {
         self.refuse()?;
         match self.hook {
-            Hook::Xdp => self.set_vlan_xdp(vlan, is_inline),
-            Hook::Tc => self.set_vlan_tc(vlan, is_inline),
+            Hook::Xdp => self.set_vlans_xdp(vlans, inline_bytes),
+            Hook::Tc => self.set_vlans_tc(vlans, inline_bytes),
         }
         Ok(())
     }

@@ -40,6 +40,7 @@ fn host<'lab>(
         Owner::Uplink(_) | Owner::Access(_) => lab.nic(interface),
     };
     let host = attachment.vlan.into_iter().fold(host, HostBuilder::vlan);
+    let host = attachment.service_vlan.into_iter().fold(host, HostBuilder::service_vlan);
     match attachment.owner {
         Owner::Network(network) => {
             let subnets = &site.networks[network].subnets;

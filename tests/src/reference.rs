@@ -14,6 +14,7 @@ mod judge;
 mod limits;
 mod routes;
 mod rules;
+mod tags;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -27,6 +28,7 @@ pub use self::{
     floods::{Flood, Shout},
     judge::link_local,
     limits::{Buckets, Load, Room},
+    tags::{CUSTOMER, SERVICE},
 };
 
 /// The meaning of a site.

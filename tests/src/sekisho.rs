@@ -323,9 +323,7 @@ impl Tally {
     pub fn since(&self, before: &Self) -> Result<Self> {
         let mut between = self.clone();
         for at in &mut between.attachments {
-            let same = |other: &&AttachmentCounters| {
-                (&other.interface, other.vlan) == (&at.interface, at.vlan)
-            };
+            let same = |other: &&AttachmentCounters| other.place() == at.place();
             if let Some(earlier) = before.attachments.iter().find(same) {
                 at.received = minus(at.received, earlier.received)?;
                 at.sent = minus(at.sent, earlier.sent)?;
@@ -381,12 +379,9 @@ impl Tally {
         self.stops.iter().map(|((tenant, reason), count)| (&**tenant, &**reason, *count))
     }
 
-    /// What an attachment counted: `eth0`, or `eth0.5` for a VLAN.
+    /// What an attachment counted: `eth0`, `eth0.5` for a VLAN, `eth0.7.5` in a service VLAN.
     pub fn at(&self, name: &str) -> Result<&AttachmentCounters> {
-        let named = |at: &&AttachmentCounters| match at.vlan {
-            Some(vlan) => format!("{}.{vlan}", at.interface) == name,
-            None => at.interface == name,
-        };
+        let named = |at: &&AttachmentCounters| at.place() == name;
         let Some(found) = self.attachments.iter().find(named) else {
             bail!("nothing is counted at {name}")
         };

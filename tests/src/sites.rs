@@ -47,6 +47,7 @@ pub struct Port {
     pub network: String,
     pub interface: String,
     pub vlan: u16,
+    pub service_vlan: u16,
     pub mac: String,
     pub fixed_ips: Vec<String>,
     /// Address or prefix, and the MAC if it is another one.
@@ -100,6 +101,7 @@ pub struct Line {
 pub struct Uplink {
     pub name: String,
     pub vlan: u16,
+    pub service_vlan: u16,
     pub addresses: Vec<String>,
     /// Address and MAC.
     pub next_hops: Vec<(String, Option<String>)>,

@@ -11,6 +11,7 @@ use dataplane_user::{
 };
 
 use crate::{
+    check,
     drive::Passed,
     reference::{Announcement, Branch, Claim, Flood, Party, Question, Reference, Traffic},
     world::Sent,
@@ -74,6 +75,12 @@ impl Trial {
     #[must_use]
     pub fn reference(&self) -> Reference<'_> {
         Reference::new(&self.site, &self.claims)
+    }
+
+    /// The number of an interface of the site.
+    #[must_use]
+    pub fn ifindex(&self, interface: &str) -> u32 {
+        self.facts.interfaces[interface].ifindex
     }
 
     fn own(&self, stated: Option<Mac>, interface: Interface) -> [u8; 6] {
@@ -145,12 +152,12 @@ impl Trial {
         }
         let place = |at: &AttachmentIx| {
             let of = &self.site.attachments[*at];
-            (self.facts.interfaces[of.interface.as_str()].ifindex, of.vlan.unwrap_or(0))
+            (self.facts.interfaces[of.interface.as_str()].ifindex, of.vlans())
         };
         let expected: Vec<_> = flood.copies.iter().map(place).collect();
         let copies = passed.packet.copies().iter();
-        let copies: Vec<_> = copies.map(|(to, copy)| ((*to, vlan(copy)), copy)).collect();
-        let is_changed = |copy: &[u8]| untagged(copy) != untagged(&sent.frame);
+        let copies: Vec<_> = copies.map(|(to, copy)| ((*to, check::vlans(copy)), copy)).collect();
+        let is_changed = |copy: &[u8]| check::untagged(copy) != check::untagged(&sent.frame);
         if copies.iter().any(|(_, copy)| is_changed(copy)) {
             return Err("a copy is changed".to_owned());
         }
@@ -166,7 +173,7 @@ impl Trial {
 
     fn output(&self, party: Party) -> Option<u32> {
         let at = &self.site.attachments[self.attachment(party)];
-        let name = attachment_name(at.interface.as_str(), at.vlan.unwrap_or(0));
+        let name = attachment_name(at.interface.as_str(), at.vlans());
         self.compiled.ids.number(Kind::Attachment, &name)
     }
 
@@ -230,17 +237,4 @@ pub fn plug(facts: &mut Facts, site: &Site) {
             mtu_bytes: 1500,
         });
     }
-}
-
-/// The VLAN of a frame's own tag; 0: none.
-fn vlan(frame: &[u8]) -> u16 {
-    match frame.get(12..16) {
-        Some(&[0x81, 0x00, a, b]) => u16::from_be_bytes([a, b]) & 0x0fff,
-        _ => 0,
-    }
-}
-
-fn untagged(frame: &[u8]) -> Vec<u8> {
-    let tag = if vlan(frame) == 0 { 0 } else { 4 };
-    [&frame[..12], &frame[12 + tag..]].concat()
 }

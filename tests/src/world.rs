@@ -58,8 +58,8 @@ pub struct End {
     pub attachment: u32,
     /// The interface.
     pub ifindex: u32,
-    /// The VLAN; 0: none.
-    pub vlan: u16,
+    /// The VLANs, the service tag's above the customer tag's; 0: none.
+    pub vlan: u32,
     /// Its MAC, or that of its next hop.
     pub mac: [u8; 6],
     /// Ours on its link.
@@ -152,7 +152,7 @@ impl World {
         addrs: &[&str],
         policy: u32,
         ifindex: u32,
-        vlan: u16,
+        vlan: u32,
     ) -> End {
         let id = self.image.endpoints.len() as u32;
         let attachment = self.attach(
@@ -254,7 +254,7 @@ impl World {
     }
 
     /// An uplink with our addresses on it and a next hop.
-    pub fn uplink(&mut self, ifindex: u32, vlan: u16, own_addrs: &[&str]) -> End {
+    pub fn uplink(&mut self, ifindex: u32, vlan: u32, own_addrs: &[&str]) -> End {
         let uplink = self.nic(ifindex, vlan, own_addrs, attachment_kind::UPLINK);
         self.owners += 1;
         let id = self.image.endpoints.len() as u32;
@@ -270,7 +270,7 @@ impl World {
                 ..Endpoint::default()
             },
         );
-        let at = AttachmentKey { ifindex, vlan: vlan.into() };
+        let at = AttachmentKey { ifindex, vlan };
         if let Some(attachment) = self.image.attachments.get_mut(&at) {
             attachment.endpoint = id;
         }
@@ -278,7 +278,7 @@ impl World {
     }
 
     /// An access with our addresses on it.
-    pub fn access(&mut self, ifindex: u32, vlan: u16, own_addrs: &[&str]) -> End {
+    pub fn access(&mut self, ifindex: u32, vlan: u32, own_addrs: &[&str]) -> End {
         self.nic(ifindex, vlan, own_addrs, attachment_kind::ACCESS)
     }
 
@@ -329,7 +329,7 @@ impl World {
             ..Attachment::default()
         };
         self.image.attachments.entry(untagged).or_insert(link_only);
-        let key = AttachmentKey { ifindex: link.ifindex, vlan: link.vlan.into() };
+        let key = AttachmentKey { ifindex: link.ifindex, vlan: link.vlan };
         if let Some(attachment) = self.image.attachments.get_mut(&key) {
             attachment.host |= flags::HOST | if link.vlan == 0 { of_the_link } else { 0 };
         }
@@ -484,7 +484,7 @@ impl World {
         self.touch_zone(zone);
     }
 
-    fn nic(&mut self, ifindex: u32, vlan: u16, own_addrs: &[&str], kind: u32) -> End {
+    fn nic(&mut self, ifindex: u32, vlan: u32, own_addrs: &[&str], kind: u32) -> End {
         let zone = self.image.zones.len() as u32;
         let router = mac(0x0100 + zone as u16);
         let mut record = Zone { generation: 1, mac: Mac(router), ..Zone::default() };
@@ -500,8 +500,10 @@ impl World {
         End { id: 0, attachment, ifindex, vlan, mac, router, zone, hop: 0 }
     }
 
-    fn attach(&mut self, ifindex: u32, vlan: u16, kind: u32, attachment: Attachment) -> u32 {
-        let vlan = u32::from(vlan);
+    fn attach(&mut self, ifindex: u32, vlan: u32, kind: u32, attachment: Attachment) -> u32 {
+        // As the compiler does it.
+        let is_twice = vlan >> 16 != 0 && kind == output_kind::PEER;
+        let kind = if is_twice { output_kind::DEVICE } else { kind };
         let id = push(&mut self.image.outputs, Output { ifindex, kind, vlan, tenant: 0 });
         let key = AttachmentKey { ifindex, vlan };
         self.image.attachments.insert(key, Attachment { id, ..attachment });

@@ -204,10 +204,14 @@ fn advertise<P: Packet>(
     let dst = if is_probe { ALL_NODES } else { w.src() };
     let dst_mac = if is_probe { ALL_NODES_MAC } else { w.src_mac };
 
-    // Where it lies by now (`neighbour` has looked), as one of two numbers: of the work's own
+    // Where it lies by now (`neighbour` has looked), as one of three numbers: of the work's own
     // Linux 6.1 compares one copy and adds another ("R3 offset is outside of the packet").
-    let is_tagged = w.l3 != ETHERNET_BYTES;
-    let l4 = ETHERNET_BYTES + IPV6_BYTES + if is_tagged { TAG_BYTES } else { 0 };
+    let tags_bytes = match w.inline_bytes() {
+        0 => 0,
+        TAG_BYTES => TAG_BYTES,
+        _ => 2 * TAG_BYTES,
+    };
+    let l4 = ETHERNET_BYTES + IPV6_BYTES + tags_bytes;
     p.set_bytes(l4 + PAYLOAD_BYTES)?;
     p.need(l4 + PAYLOAD_BYTES)?;
     let ip = p.get_mut::<Ipv6>(w.l3).ok_or(Stop::Truncated)?;

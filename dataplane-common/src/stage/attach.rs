@@ -5,7 +5,7 @@ use crate::packet::Packet;
 use crate::stop::Stop;
 use crate::table::{AttachmentKey, StationKey, attachment_kind};
 use crate::tables::{Counter, Note, Tables, note};
-use crate::wire::ethernet::{self, ETHERNET_BYTES, Ethernet, TAG_BYTES, Tag, VLAN_MASK};
+use crate::wire::ethernet::{self, ETHERNET_BYTES, Ethernet, TAG_BYTES, Tag, VLAN_MASK, vlans};
 use crate::work::{Work, flags};
 
 /// What is made readable before the first look: Ethernet, IPv4 and TCP without
@@ -65,28 +65,53 @@ pub fn sender<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
 
 /// Reads the tag, wherever the hook has it, and where the network header begins.
 #[inline(always)]
-fn untag<P: Packet>(p: &P, w: &mut Work, ethertype: [u8; 2]) -> Result<[u8; 2], Stop> {
-    let (tci, inner) = if let Some(tag) = p.outer_tag() {
-        if tag.protocol != ethernet::CUSTOMER_TAG {
-            return Err(Stop::TagUnsupported);
-        }
+fn untag<P: Packet>(p: &mut P, w: &mut Work, ethertype: [u8; 2]) -> Result<[u8; 2], Stop> {
+    let (outer, tci, inner) = if let Some(tag) = p.outer_tag() {
         w.l3 = ETHERNET_BYTES;
-        (tag.tci, ethertype)
+        (tag.protocol, tag.tci, ethertype)
     } else if ethertype == ethernet::CUSTOMER_TAG {
         let tag = p.get::<Tag>(ETHERNET_BYTES).ok_or(Stop::Truncated)?;
-        w.flags |= flags::INLINE_TAG;
         w.l3 = ETHERNET_BYTES + TAG_BYTES;
-        (u16::from_be_bytes(tag.tci), tag.ethertype)
+        (ethernet::CUSTOMER_TAG, u16::from_be_bytes(tag.tci), tag.ethertype)
     } else {
         w.l3 = ETHERNET_BYTES;
-        (0, ethertype)
+        (ethernet::CUSTOMER_TAG, 0, ethertype)
     };
-    if inner == ethernet::CUSTOMER_TAG || inner == ethernet::SERVICE_TAG {
-        return Err(Stop::TagUnsupported);
+    if outer != ethernet::CUSTOMER_TAG || ethernet::is_tag(inner) {
+        return untag_both(p, w, ethertype)?.ok_or(Stop::TagUnsupported);
     }
     // VLAN 0 is a priority tag: the frame is of no VLAN (IEEE 802.1Q section 6.9).
     w.vlan = u32::from(tci & VLAN_MASK);
     Ok(inner)
+}
+
+/// Reads a service tag, which lies before us or beside the frame, and the customer tag behind
+/// it. Each has a VLAN, and there are no other tags than these two, in this order
+/// (IEEE 802.1ad); else the answer is `None`.
+#[inline(always)]
+fn untag_both<P: Packet>(
+    p: &mut P,
+    w: &mut Work,
+    ethertype: [u8; 2],
+) -> Result<Option<[u8; 2]>, Stop> {
+    p.need(FIRST_BYTES + 2 * TAG_BYTES)?;
+    let (outer, tci, at, inner) = if let Some(tag) = p.outer_tag() {
+        (tag.protocol, tag.tci, ETHERNET_BYTES, ethertype)
+    } else {
+        let tag = p.get::<Tag>(ETHERNET_BYTES).ok_or(Stop::Truncated)?;
+        (ethertype, u16::from_be_bytes(tag.tci), ETHERNET_BYTES + TAG_BYTES, tag.ethertype)
+    };
+    if outer != ethernet::SERVICE_TAG || inner != ethernet::CUSTOMER_TAG {
+        return Ok(None);
+    }
+    let tag = *p.get::<Tag>(at).ok_or(Stop::Truncated)?;
+    let (service, customer) = (tci & VLAN_MASK, u16::from_be_bytes(tag.tci) & VLAN_MASK);
+    if service == 0 || customer == 0 || ethernet::is_tag(tag.ethertype) {
+        return Ok(None);
+    }
+    w.l3 = at + TAG_BYTES;
+    w.vlan = vlans(service, customer);
+    Ok(Some(tag.ethertype))
 }
 
 /// Which port of the attachment has the source MAC? A port without port security

@@ -1,10 +1,10 @@
-//! By which interface does it leave, and with which tag?
+//! By which interface does it leave, and with which tags?
 
 use crate::packet::Packet;
 use crate::stop::Stop;
 use crate::tables::{Counter, Note, Tables, note};
-use crate::wire::ethernet::ETHERNET_BYTES;
-use crate::work::{Work, flags};
+use crate::wire::ethernet::{ETHERNET_BYTES, TAG_BYTES, service_vlan};
+use crate::work::Work;
 
 /// Tags the frame for its way out and counts it there. The binding then sends it
 /// as [`Work::out`] says.
@@ -19,24 +19,32 @@ pub fn emit<P: Packet, T: Tables>(
     if w.out.ifindex == 0 {
         return Err(Stop::OutputAbsent);
     }
-    p.set_vlan(w.out.vlan as u16, w.is(flags::INLINE_TAG))?;
+    p.set_vlans(w.out.vlan, w.inline_bytes())?;
     t.note(Note { what: note::EMIT, id: w.output, detail: w.out.vlan, zero: 0 });
     t.count(w.output, counter, p.segments(), p.bytes());
-    count_headers(p, t, w.output, w, counter);
+    count_headers(p, t, w.output, w, inline_bytes(w.out.vlan), counter);
     Ok(())
 }
 
+/// How much of a frame with these VLANs its tags take up at tcx, where the outer one lies
+/// beside it. Only there a frame stands for several segments or is copied.
+#[inline(always)]
+pub const fn inline_bytes(vlans: u32) -> u32 {
+    if service_vlan(vlans) != 0 { TAG_BYTES } else { 0 }
+}
+
 /// Each segment of a GSO packet has headers of its own on the wire, which counters of
-/// whole frames do not see.
+/// whole frames do not see. `inline_bytes`: of the tags in it.
 #[inline(always)]
 pub fn count_headers<P: Packet, T: Tables>(
     p: &P,
     t: &T,
     attachment: u32,
     w: &Work,
+    inline_bytes: u32,
     counter: Counter,
 ) {
-    let bytes = more_headers_bytes(p, w);
+    let bytes = more_headers_bytes(p, w, inline_bytes);
     if bytes != 0 {
         t.count(attachment, counter, 0, bytes);
     }
@@ -45,21 +53,21 @@ pub fn count_headers<P: Packet, T: Tables>(
 /// Bytes of the frame as it lies before us, and of its segments' further headers.
 #[inline(always)]
 pub fn frame_bytes<P: Packet>(p: &P, w: &Work) -> u32 {
-    p.bytes().saturating_add(more_headers_bytes(p, w))
+    p.bytes().saturating_add(more_headers_bytes(p, w, w.inline_bytes()))
 }
 
 /// Bytes on the wire without a tag.
 #[inline(always)]
 pub fn wire_bytes<P: Packet>(p: &P, w: &Work) -> u32 {
-    (p.bytes() - w.l3 + ETHERNET_BYTES).saturating_add(more_headers_bytes(p, w))
+    (p.bytes() - w.l3 + ETHERNET_BYTES).saturating_add(more_headers_bytes(p, w, 0))
 }
 
 /// The headers of the segments after the first.
 #[inline(always)]
-fn more_headers_bytes<P: Packet>(p: &P, w: &Work) -> u32 {
+fn more_headers_bytes<P: Packet>(p: &P, w: &Work, inline_bytes: u32) -> u32 {
     let more = p.segments() - 1;
     if more == 0 {
         return 0;
     }
-    more.saturating_mul(ETHERNET_BYTES + w.l3_bytes - w.payload_bytes)
+    more.saturating_mul(ETHERNET_BYTES + inline_bytes + w.l3_bytes - w.payload_bytes)
 }

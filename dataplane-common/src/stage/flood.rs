@@ -13,6 +13,7 @@ use crate::table::attachment_kind;
 use crate::table::endpoint::flags as port_flags;
 use crate::table::route::kind as route_kind;
 use crate::tables::{Counter, Note, Tables, note};
+use crate::wire::ethernet::ETHERNET_BYTES;
 use crate::work::{Leg, Work, flags, job};
 
 /// Only ports send to everybody, and only tcx can make copies. Of a fragment that is not the
@@ -162,9 +163,8 @@ fn copy<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work, to: u32) -> Result
     if output.ifindex == 0 {
         return Err(Stop::OutputAbsent);
     }
-    p.set_vlan(output.vlan as u16, w.is(flags::INLINE_TAG))?;
-    // From now on its tag, if any, is beside it.
-    w.flags &= !flags::INLINE_TAG;
+    p.set_vlans(output.vlan, w.inline_bytes())?;
+    w.l3 = ETHERNET_BYTES + emit::inline_bytes(output.vlan);
     if !t.is_tracing() && !p.copy_to(output.ifindex) {
         return Err(Stop::OutputAbsent);
     }

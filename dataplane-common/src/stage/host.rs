@@ -85,5 +85,5 @@ pub fn pass<P: Packet, T: Tables>(p: &P, t: &T, w: &mut Work) {
     w.output = w.attachment;
     t.note(Note { what: note::PASSED, ..Note::default() });
     t.count(w.attachment, Counter::Passed, p.segments(), p.bytes());
-    emit::count_headers(p, t, w.attachment, w, Counter::Passed);
+    emit::count_headers(p, t, w.attachment, w, w.inline_bytes(), Counter::Passed);
 }

@@ -10,7 +10,9 @@ use crate::checksum::Sum;
 use crate::packet::Packet;
 use crate::stop::Stop;
 use crate::tables::Tables;
-use crate::wire::ethernet::{self, ETHERNET_BYTES, Ethernet, Tag};
+use crate::wire::ethernet::{
+    self, ETHERNET_BYTES, Ethernet, TAG_BYTES, Tag, customer_vlan, service_vlan,
+};
 use crate::wire::icmp::{ICMP_BYTES, Icmp, v4, v6};
 use crate::wire::ipv4::{IPV4_BYTES, Ipv4};
 use crate::wire::ipv6::{IPV6_BYTES, Ipv6};
@@ -93,19 +95,35 @@ pub fn report<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<()
     ethernet.dst = w.src_mac;
     ethernet.src = link.mac;
     let ethertype = if is_v6 { ethernet::IPV6 } else { ethernet::IPV4 };
-    if w.is(flags::INLINE_TAG) {
-        ethernet.ethertype = ethernet::CUSTOMER_TAG;
-        let tag = p.get_mut::<Tag>(ETHERNET_BYTES).ok_or(Stop::Truncated)?;
-        *tag = Tag { tci: (w.vlan as u16).to_be_bytes(), ethertype };
-    } else {
-        ethernet.ethertype = ethertype;
-    }
+    tag(p, w, ethertype)?;
     if is_v6 {
         head_v6(p, w, &link.own_v6.bytes(), quote_bytes, quote)?;
     } else {
         head_v4(p, w, link.own_v4, quote_bytes, quote)?;
     }
     w.output = w.attachment;
+    Ok(())
+}
+
+/// Writes the EtherType, and before it the tags that the frame carries itself: its own again.
+#[inline(always)]
+fn tag<P: Packet>(p: &mut P, w: &Work, ethertype: [u8; 2]) -> Result<(), Stop> {
+    let customer = Tag { tci: customer_vlan(w.vlan).to_be_bytes(), ethertype };
+    let outermost = match w.inline_bytes() {
+        0 => ethertype,
+        TAG_BYTES => {
+            *p.get_mut::<Tag>(ETHERNET_BYTES).ok_or(Stop::Truncated)? = customer;
+            ethernet::CUSTOMER_TAG
+        }
+        _ => {
+            *p.get_mut::<Tag>(ETHERNET_BYTES + TAG_BYTES).ok_or(Stop::Truncated)? = customer;
+            let tci = service_vlan(w.vlan).to_be_bytes();
+            let service = Tag { tci, ethertype: ethernet::CUSTOMER_TAG };
+            *p.get_mut::<Tag>(ETHERNET_BYTES).ok_or(Stop::Truncated)? = service;
+            ethernet::SERVICE_TAG
+        }
+    };
+    p.get_mut::<Ethernet>(0).ok_or(Stop::Truncated)?.ethertype = outermost;
     Ok(())
 }
 

@@ -171,7 +171,7 @@ pub struct Parked {
     pub at: u32,
     /// Bytes of the frame, as it lay before the program.
     pub bytes: u32,
-    /// The tag that lay beside it; 0: none, else its information + 1.
+    /// The tag that lay beside it ([`crate::packet::OuterTag::word`]); 0: none.
     pub tag: u32,
 }
 record!(Parked, 64);

@@ -47,7 +47,7 @@ pub struct Output {
     pub ifindex: u32,
     /// [`output_kind`].
     pub kind: u32,
-    /// The tag to leave with; 0: none.
+    /// The tags to leave with ([`vlans`](crate::wire::ethernet::vlans)); 0: none.
     pub vlan: u32,
     /// Under whom is counted what the kernel refuses there; 0: the provider.
     pub tenant: u32,

@@ -21,7 +21,7 @@ pub const NOTES_MAX: u32 = 32;
 pub mod note {
     use crate::table::flow::action;
 
-    /// Came in at attachment `id`, VLAN `detail`.
+    /// Came in at attachment `id`, with the VLANs `detail`.
     pub const ATTACHED: u32 = 1;
     /// Was sent by endpoint `id`, zone `detail`.
     pub const SENDER: u32 = 2;
@@ -44,7 +44,7 @@ pub mod note {
     pub const RELATED: u32 = 10;
     /// It is answered by us; `id`: what with ([`crate::work::job`]).
     pub const ANSWER: u32 = 11;
-    /// It leaves by output `id` with VLAN `detail`.
+    /// It leaves by output `id` with the VLANs `detail`.
     pub const EMIT: u32 = 12;
     /// It stops; `id`: the reason.
     pub const STOP: u32 = 13;

@@ -1,4 +1,4 @@
-//! Ethernet II and IEEE 802.1Q.
+//! Ethernet II, IEEE 802.1Q and 802.1ad.
 
 use crate::addr::Mac;
 
@@ -47,3 +47,32 @@ pub const ETHERNET_BYTES: u32 = size_of::<Ethernet>() as u32;
 pub const TAG_BYTES: u32 = size_of::<Tag>() as u32;
 /// The VLAN in a tag's control information.
 pub const VLAN_MASK: u16 = 0x0fff;
+
+/// The VLANs of a frame's tags as one word: the service tag's above the customer tag's. 0
+/// stands for no tag, and there is no service tag without a customer tag.
+#[inline(always)]
+#[must_use]
+pub const fn vlans(service: u16, customer: u16) -> u32 {
+    (service as u32) << 16 | customer as u32
+}
+
+/// The service tag's VLAN in such a word; 0: there is none.
+#[inline(always)]
+#[must_use]
+pub const fn service_vlan(vlans: u32) -> u16 {
+    (vlans >> 16) as u16
+}
+
+/// The customer tag's VLAN in such a word; 0: there is none.
+#[inline(always)]
+#[must_use]
+pub const fn customer_vlan(vlans: u32) -> u16 {
+    vlans as u16
+}
+
+/// Is it a tag that follows?
+#[inline(always)]
+#[must_use]
+pub const fn is_tag(ethertype: [u8; 2]) -> bool {
+    matches!(ethertype, CUSTOMER_TAG | SERVICE_TAG)
+}

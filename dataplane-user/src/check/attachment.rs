@@ -11,9 +11,42 @@ use crate::model::{Attachment, AttachmentIx, Hook, Interface, Ix, Owner, Table};
 #[derive(Default)]
 pub(super) struct Attachments {
     list: Vec<(Attachment, NodeId)>,
-    known: HashMap<(Interface, Option<u16>), AttachmentIx>,
+    known: HashMap<(Interface, Vlans), AttachmentIx>,
     /// What somebody asked for, by interface.
     hooks: HashMap<Interface, (Hook, NodeId)>,
+}
+
+/// The VLANs of an attachment as the file has them.
+#[derive(Clone, Copy)]
+pub(super) struct Tags<'f> {
+    pub vlan: &'f Field<At<Vlan>>,
+    pub service_vlan: &'f Field<At<Vlan>>,
+}
+
+/// A VLAN, and the service VLAN that it is one of.
+type Vlans = (Option<u16>, Option<u16>);
+
+impl Tags<'_> {
+    /// What they say; `None` if an error has been reported.
+    fn read(self, cx: &mut Context<'_>) -> Option<Vlans> {
+        let vlan = self.vlan.optional()?.map(|vlan| vlan.0);
+        let service_vlan = self.service_vlan.optional()?.map(|vlan| vlan.0);
+        if let (None, Some(at)) = (vlan, self.service_vlan.given()) {
+            let message = format!("service VLAN {} without a VLAN in it", at.value.0);
+            cx.error(at.node, message, "add `vlan`, or write `vlan` instead of `service_vlan`");
+            return None;
+        }
+        Some((vlan, service_vlan))
+    }
+}
+
+/// As messages name them.
+fn named((vlan, service_vlan): Vlans) -> String {
+    match (vlan, service_vlan) {
+        (Some(vlan), Some(service)) => format!("VLAN {vlan} of service VLAN {service}"),
+        (Some(vlan), None) => format!("VLAN {vlan}"),
+        (None, _) => "untagged".to_owned(),
+    }
 }
 
 impl Attachments {
@@ -22,31 +55,32 @@ impl Attachments {
         &mut self,
         cx: &mut Context<'_>,
         interface: &Field<At<Interface>>,
-        vlan: &Field<At<Vlan>>,
+        tags: Tags<'_>,
         hook: &Field<At<Hook>>,
         owner: Option<Owner>,
     ) -> Option<AttachmentIx> {
         let at = interface.given()?;
         let interface = at.value.clone();
         self.ask(cx, &interface, hook);
-        let vlan = vlan.optional()?.map(|vlan| vlan.0);
+        let vlans = tags.read(cx)?;
         let owner = owner?;
-        if let Some(ix) = self.known.get(&(interface.clone(), vlan)) {
+        if let Some(ix) = self.known.get(&(interface.clone(), vlans)) {
             let (first, place) = &self.list[ix.position()];
             let both_ports =
                 matches!((&first.owner, &owner), (Owner::Network(a), Owner::Network(b)) if a == b);
             if both_ports {
                 return Some(*ix);
             }
-            let tag = vlan.map_or("untagged".into(), |vlan| format!("VLAN {vlan}"));
+            let tag = named(vlans);
             let message = format!("{interface} {tag} belongs to another network, uplink or access");
             let help = format!("it is used by {}", cx.see(*place));
             cx.error(at.node, message, &help);
             return None;
         }
         let ix = AttachmentIx::new(self.list.len());
-        self.known.insert((interface.clone(), vlan), ix);
-        self.list.push((Attachment { interface, vlan, hook: Hook::Auto, owner }, at.node));
+        self.known.insert((interface.clone(), vlans), ix);
+        let ((vlan, service_vlan), hook) = (vlans, Hook::Auto);
+        self.list.push((Attachment { interface, vlan, service_vlan, hook, owner }, at.node));
         Some(ix)
     }
 

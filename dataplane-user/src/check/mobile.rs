@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use ipnetwork::IpNetwork;
 
-use super::attachment::Attachments;
+use super::attachment::{Attachments, Tags};
 use super::names::{self, Within};
 use super::network::Segment;
 use super::router::Legs;
@@ -34,8 +34,8 @@ pub(super) fn accesses(
     let mut gates = Vec::new();
     for (position, access) in file.accesses.items().iter().enumerate() {
         let owner = Some(Owner::Access(AccessIx::new(position)));
-        let attachment =
-            attachments.claim(cx, &access.interface, &access.vlan, &access.hook, owner);
+        let tags = Tags { vlan: &access.vlan, service_vlan: &access.service_vlan };
+        let attachment = attachments.claim(cx, &access.interface, tags, &access.hook, owner);
         let addresses = link::addresses(cx, access.node, &access.addresses);
         let own = addresses.clone().unwrap_or_default();
         let hop = access.next_hop.given();

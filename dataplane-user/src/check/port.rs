@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use dataplane_common::limits::FLOOD_PORTS_OF_NETWORK;
 
-use super::attachment::Attachments;
+use super::attachment::{Attachments, Tags};
 use super::network::Segment;
 use super::router::Legs;
 use super::{Context, Lists, Names, filter, limit, prefix, rate};
@@ -39,7 +39,8 @@ pub(super) fn ports(
         let network = port.network.given();
         let network = network.and_then(|at| names.of(*tenant).networks.find(cx, at));
         let owner = network.map(Owner::Network);
-        let attachment = attachments.claim(cx, &port.interface, &port.vlan, &port.hook, owner);
+        let tags = Tags { vlan: &port.vlan, service_vlan: &port.service_vlan };
+        let attachment = attachments.claim(cx, &port.interface, tags, &port.hook, owner);
         attached.push(attachment);
         cx.limit(port.fixed_ips.items(), limit::FIXED_IPS_PER_PORT);
         if let Some(network) = network {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use ipnetwork::IpNetwork;
 
-use super::attachment::Attachments;
+use super::attachment::{Attachments, Tags};
 use super::mobile::Gate;
 use super::network::Segment;
 use super::router::Legs;
@@ -41,8 +41,8 @@ pub(super) fn uplinks(
     let mut uplinks = Vec::new();
     for (position, uplink) in file.uplinks.items().iter().enumerate() {
         let owner = Some(Owner::Uplink(UplinkIx::new(position)));
-        let attachment =
-            attachments.claim(cx, &uplink.interface, &uplink.vlan, &uplink.hook, owner);
+        let tags = Tags { vlan: &uplink.vlan, service_vlan: &uplink.service_vlan };
+        let attachment = attachments.claim(cx, &uplink.interface, tags, &uplink.hook, owner);
         let addresses = link::addresses(cx, uplink.node, &uplink.addresses);
         let own = addresses.clone().unwrap_or_default();
         let next_hops = next_hops(cx, uplink, &own);

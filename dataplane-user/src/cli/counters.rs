@@ -25,9 +25,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 fn show(counters: &Counters) -> String {
     let amount = |amount: Amount| format!("{} / {}", amount.packets, amount.bytes);
     let attachments = counters.attachments.iter().map(|row| {
-        let vlan = row.vlan.map(|vlan| format!(".{vlan}")).unwrap_or_default();
         [
-            format!("{}{vlan}", row.interface),
+            row.place(),
             row.object.clone(),
             amount(row.received),
             amount(row.sent),

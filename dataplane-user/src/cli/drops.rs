@@ -90,10 +90,7 @@ fn show(drops: &[Drop], grown: &HashMap<(String, String), u64>, counters: &Count
 
 /// Who did not take packets, the most first.
 fn refused(counters: &Counters) -> Vec<[String; 3]> {
-    let at = counters.attachments.iter().map(|at| {
-        let vlan = at.vlan.map(|vlan| format!(".{vlan}")).unwrap_or_default();
-        (at.refused, format!("{}{vlan}", at.interface), at.object.clone())
-    });
+    let at = counters.attachments.iter().map(|at| (at.refused, at.place(), at.object.clone()));
     let shared = counters
         .shared
         .iter()

@@ -6,7 +6,7 @@ use super::{
     daemon::Daemon,
     output::{Output, table},
 };
-use crate::view::Status;
+use crate::view::{self, Status};
 
 /// Show what runs: the site's version, attachments, next hops, and how full the tables are
 #[derive(Args)]
@@ -24,12 +24,12 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 
 fn show(status: &Status) -> String {
     let attachments = status.attachments.iter().map(|row| {
-        let vlan = row.vlan.map_or_else(|| "-".to_owned(), |vlan| vlan.to_string());
+        let vlans = view::dotted(row.service_vlan, row.vlan).unwrap_or_else(|| "-".to_owned());
         let hook = match &row.waiting_for {
             Some(reason) => format!("{} ({reason})", row.hook),
             None => row.hook.clone(),
         };
-        [row.interface.clone(), vlan, row.object.clone(), hook]
+        [row.interface.clone(), vlans, row.object.clone(), hook]
     });
     let tables = status.tables.iter().map(|row| {
         let share = 100.0 * row.used as f64 / row.max.max(1) as f64;

@@ -105,6 +105,16 @@ pub struct Options {
         help_heading = CAPTURE
     )]
     vlan: Option<u16>,
+    /// The service VLAN before that VLAN (QinQ), if the capture does not show it either
+    #[arg(
+        long,
+        value_name = "VLAN",
+        requires = "vlan",
+        conflicts_with_all = ["port", "line", "uplink"],
+        value_parser = clap::value_parser!(u16).range(1..=4094),
+        help_heading = CAPTURE
+    )]
+    service_vlan: Option<u16>,
 }
 
 const SENDER: &str = "Who sends it (one of these, or --pcap)";
@@ -166,7 +176,8 @@ fn captured(options: &Options, path: &Path, interface: &str) -> anyhow::Result<(
             ),
             Ok(pcap::Frame { bytes: frame, .. }) => {
                 let interface = interface.to_owned();
-                ask(options, &Question::Captured { interface, vlan: options.vlan, frame })?
+                let (vlan, service_vlan) = (options.vlan, options.service_vlan);
+                ask(options, &Question::Captured { interface, vlan, service_vlan, frame })?
             }
             Err(error) => Trace::untraceable("a part of a frame".to_owned(), error.to_string()),
         };

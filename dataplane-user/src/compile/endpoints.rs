@@ -346,7 +346,7 @@ fn outside(
     let id = b.numbering.number(Kind::NextHop, name);
     let attachment = b.attachment_number(at);
     let link = &b.site.attachments[at];
-    let link = (link.interface.to_string(), link.vlan.unwrap_or(0), hop.address);
+    let link = (link.interface.to_string(), link.vlans(), hop.address);
     // The programs hear what is said of whoever has a place on the link.
     let zone = b.link_zone(at);
     let place = LocationKey { addr: addr(hop.address), zone, zero: 0 };

@@ -103,6 +103,8 @@ record! {
         required interface: At<Interface>,
         /// The VLAN on the interface, 1 to 4094; untagged by default.
         optional vlan: At<Vlan>,
+        /// The service VLAN that `vlan` is one of (QinQ, IEEE 802.1ad), 1 to 4094; none by default.
+        optional service_vlan: At<Vlan>,
         /// The MAC that it sends from; unique in the network.
         required mac: At<Mac>,
         /// Its addresses, inside the network's subnets.
@@ -297,6 +299,8 @@ record! {
         required interface: At<Interface>,
         /// The VLAN on it, 1 to 4094; untagged by default.
         optional vlan: At<Vlan>,
+        /// The service VLAN that `vlan` is one of (QinQ, IEEE 802.1ad), 1 to 4094; none by default.
+        optional service_vlan: At<Vlan>,
         /// Where its packets are taken: auto (default), tcx or xdp.
         optional hook: At<Hook>,
         /// Our own MAC; the interface's by default.
@@ -375,6 +379,8 @@ record! {
         required interface: At<Interface>,
         /// The VLAN on it, 1 to 4094; untagged by default.
         optional vlan: At<Vlan>,
+        /// The service VLAN that `vlan` is one of (QinQ, IEEE 802.1ad), 1 to 4094; none by default.
+        optional service_vlan: At<Vlan>,
         /// Where its packets are taken: auto (default), tcx or xdp.
         optional hook: At<Hook>,
         /// Our own MAC; the interface's by default.

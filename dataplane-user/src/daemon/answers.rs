@@ -35,12 +35,15 @@ impl Daemon {
             .map(|(ix, at)| Attachment {
                 interface: at.interface.to_string(),
                 vlan: at.vlan,
+                service_vlan: at.service_vlan,
                 object: self.owner(ix),
                 hook: self.hook(at.interface.as_str()).to_owned(),
                 waiting_for: self.waiting_for(at.interface.as_str()),
             })
             .collect();
-        attachments.sort_by(|a, b| (&a.interface, a.vlan).cmp(&(&b.interface, b.vlan)));
+        attachments.sort_by(|a, b| {
+            (&a.interface, a.service_vlan, a.vlan).cmp(&(&b.interface, b.service_vlan, b.vlan))
+        });
         Ok(Status {
             program: env!("CARGO_PKG_VERSION").to_owned(),
             site_version: self.dataplane.version(),
@@ -64,7 +67,7 @@ impl Daemon {
         let accesses = site.accesses.values().map(|access| (access.attachment, &access.next_hop));
         let next_hops = uplinks.chain(accesses).map(|(ix, hop)| {
             let at = &site.attachments[ix];
-            let link = (at.interface.to_string(), at.vlan.unwrap_or(0), hop.address);
+            let link = (at.interface.to_string(), at.vlans(), hop.address);
             let watch = &self.neighbours.watch;
             let heard = watch.mac(&link);
             let [permanent, reachable, incomplete, failed] = NextHop::STATES;
@@ -116,14 +119,15 @@ impl Daemon {
         let counted = self.dataplane.counters(attachments_max)?;
         let mut attachments = Vec::new();
         for (ix, at) in self.in_force.site.attachments.iter() {
-            let vlan = at.vlan.unwrap_or(0);
-            let name = compile::attachment_name(at.interface.as_str(), vlan);
+            let vlans = at.vlans();
+            let name = compile::attachment_name(at.interface.as_str(), vlans);
             let id = self.in_force.compiled.ids.number(Kind::Attachment, &name).unwrap_or(0);
             let of = counted.get(id as usize).copied().unwrap_or_default();
             attachments.push(AttachmentCounters {
                 object: self.owner(ix),
                 interface: at.interface.to_string(),
                 vlan: at.vlan,
+                service_vlan: at.service_vlan,
                 received: amount(of.received),
                 sent: amount(of.sent),
                 answered: amount(of.answered),
@@ -134,7 +138,7 @@ impl Daemon {
                 refused: of.refused.packets,
                 parked: amount(of.parked),
                 passed: amount(of.passed),
-                own: self.neighbours.sender.sent(at.interface.as_str(), vlan),
+                own: self.neighbours.sender.sent(at.interface.as_str(), vlans),
             });
         }
         let mut shared = Vec::new();
@@ -147,7 +151,9 @@ impl Daemon {
                 (None, _) => {}
             }
         }
-        attachments.sort_by(|a, b| (&a.interface, a.vlan).cmp(&(&b.interface, b.vlan)));
+        attachments.sort_by(|a, b| {
+            (&a.interface, a.service_vlan, a.vlan).cmp(&(&b.interface, b.service_vlan, b.vlan))
+        });
         let rules = self.in_force.compiled.ids.all(Kind::Rule).map(|(name, id)| RuleCounters {
             rule: name.to_owned(),
             amount: amount(self.dataplane.total_of_rule(id)),
@@ -253,8 +259,9 @@ impl Daemon {
         let InForce { site: model, compiled: site, .. } = &self.in_force;
         let mut asked = match question {
             trace::Question::Described(described) => trace::frame(model, site, described)?,
-            trace::Question::Captured { interface, vlan, frame } => {
-                match trace::captured(model, site, interface, *vlan, frame) {
+            trace::Question::Captured { interface, vlan, service_vlan, frame } => {
+                let vlans = vlan.map(|vlan| wire::ethernet::vlans(service_vlan.unwrap_or(0), vlan));
+                match trace::captured(model, site, interface, vlans, frame) {
                     Ok(asked) => asked,
                     Err(error @ trace::Error::OwnTag { .. }) => {
                         return Ok(Trace::untraceable(frame::describe(frame), error.to_string()));

@@ -116,7 +116,7 @@ pub fn questions(site: &Site, attached: &[Attached]) -> Vec<(Link, Question)> {
     let questions = uplinks.chain(accesses).filter(|(.., hop)| hop.mac.is_none()).filter_map(
         |(ix, mac, addresses, hop)| {
             let at = &site.attachments[ix];
-            let (interface, vlan) = (at.interface.to_string(), at.vlan.unwrap_or(0));
+            let (interface, vlans) = (at.interface.to_string(), at.vlans());
             // From the address beside it, or from any of its family.
             let near = addresses.iter().find(|own| own.contains(hop.address));
             let of_family = || addresses.iter().find(|own| own.is_ipv4() == hop.address.is_ipv4());
@@ -125,8 +125,8 @@ pub fn questions(site: &Site, attached: &[Attached]) -> Vec<(Link, Question)> {
             let mac = mac.map(|mac| Mac(mac.octets())).or_else(|| Some(found?.mac()));
             let mac = mac.unwrap_or_default();
             let question =
-                Question { interface: interface.clone(), vlan, mac, own, target: hop.address };
-            Some(((interface, vlan, hop.address), question))
+                Question { interface: interface.clone(), vlans, mac, own, target: hop.address };
+            Some(((interface, vlans, hop.address), question))
         },
     );
     questions.collect()

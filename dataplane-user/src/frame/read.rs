@@ -7,12 +7,25 @@ use dataplane_common::{
     wire::{arp, ethernet, icmp::v6, ipv6, protocol, transport},
 };
 
-/// The VLAN of the frame's own tag.
+/// The VLANs of the frame's own tags: a customer tag, or a service tag and then one. Of other
+/// tags nothing is said.
 #[must_use]
-pub fn vlan(frame: &[u8]) -> Option<u16> {
-    let is_tagged = frame.get(12..14)? == ethernet::CUSTOMER_TAG;
-    let tci = array(frame, 14).filter(|_| is_tagged)?;
-    Some(u16::from_be_bytes(tci) & ethernet::VLAN_MASK)
+pub fn vlans(frame: &[u8]) -> Option<u32> {
+    let tag = |at: usize, protocol| {
+        let is_it = array(frame, at)? == protocol;
+        let tci = array(frame, at + 2).filter(|_| is_it)?;
+        Some(u16::from_be_bytes(tci) & ethernet::VLAN_MASK)
+    };
+    match tag(12, ethernet::SERVICE_TAG) {
+        Some(service) => Some(ethernet::vlans(service, tag(16, ethernet::CUSTOMER_TAG)?)),
+        None => tag(12, ethernet::CUSTOMER_TAG).map(u32::from),
+    }
+}
+
+/// Does it have a tag, whichever?
+#[must_use]
+pub fn is_tagged(frame: &[u8]) -> bool {
+    array(frame, 12).is_some_and(ethernet::is_tag)
 }
 
 /// Bytes of the packet in the frame, as its IP header says.
@@ -126,7 +139,11 @@ struct Ip {
 
 /// Where the network header begins.
 fn l3(frame: &[u8]) -> Option<usize> {
-    Some(if frame.get(12..14)? == ethernet::CUSTOMER_TAG { 18 } else { 14 })
+    Some(match array(frame, 12)? {
+        ethernet::CUSTOMER_TAG => 18,
+        ethernet::SERVICE_TAG if array(frame, 16)? == ethernet::CUSTOMER_TAG => 22,
+        _ => 14,
+    })
 }
 
 fn ip(frame: &[u8], l3: usize) -> Option<Ip> {
@@ -164,21 +181,22 @@ mod tests {
         for (src, dst, headers_bytes) in
             [("10.0.0.1", "10.0.0.2", 20), ("2001:db8::1", "2001:db8::2", 40)]
         {
-            for (payload, vlan) in [
+            for (payload, vlans) in [
                 (Payload::Tcp { src: 40_000, dst: 443, flags: 0x18 }, 7),
+                (Payload::Tcp { src: 40_000, dst: 443, flags: 0x18 }, 7 << 16 | 9),
                 (Payload::Udp { src: 40_000, dst: 443 }, 0),
             ] {
                 let mut frame = build(&Headers {
                     src_mac: Mac([2, 0, 0, 0, 0, 1]),
                     dst_mac: Mac([2, 0, 0, 0, 0, 2]),
-                    vlan,
+                    vlans,
                     src: src.parse().unwrap(),
                     dst: dst.parse().unwrap(),
                     ttl: 64,
                     payload,
                 });
                 let l3 = l3(&frame).unwrap();
-                assert_eq!(super::vlan(&frame), (vlan != 0).then_some(vlan));
+                assert_eq!(super::vlans(&frame), (vlans != 0).then_some(vlans));
                 let short = packet_bytes(&frame).unwrap() as u16;
                 assert_eq!(cut(&frame, short), None);
                 assert_eq!(cut(&frame, headers_bytes), None);

@@ -13,8 +13,8 @@ use std::{
 use aya::maps::{Map, MapData, RingBuf};
 use dataplane_common::{
     limits::{AGAIN, PARKED_BYTES, PARKED_MAX},
+    packet::OuterTag,
     table::datagram::Parked,
-    wire::ethernet::CUSTOMER_TAG,
 };
 
 use super::{Error, maps};
@@ -145,10 +145,9 @@ fn read(message: &[u8], since: Instant) -> Option<Fragment> {
     let (owner, share, ifindex, at) = (number(0)?, number(1)?, number(2)?, number(3)?);
     let (bytes, tag) = (number(4)?, number(5)?);
     let mut frame = frame.get(..bytes as usize)?.to_vec();
-    if tag != 0 {
+    if let Some(OuterTag { protocol: [a, b], tci }) = OuterTag::from_word(tag) {
         // Behind the two MACs, as it came over the wire.
-        let [a, b] = CUSTOMER_TAG;
-        let [c, d] = ((tag - 1) as u16).to_be_bytes();
+        let [c, d] = tci.to_be_bytes();
         frame.get(..12)?;
         frame.splice(12..12, [a, b, c, d]);
     }
@@ -165,7 +164,7 @@ mod tests {
         let mut message = Vec::new();
         (1..=5_u64).for_each(|word| message.extend(word.to_ne_bytes()));
         // Owner, share, interface, place, bytes, tag.
-        [7, 8, 9, 1480, 20, 101_u32].iter().for_each(|n| message.extend(n.to_ne_bytes()));
+        [7, 8, 9, 1480, 20, 0x88a8_0064_u32].iter().for_each(|n| message.extend(n.to_ne_bytes()));
         message.extend([0xaa; 12]);
         message.extend([0x08, 0x00, 1, 2, 3, 4, 5, 6]);
         message.extend([0xff; 100]);
@@ -174,7 +173,7 @@ mod tests {
         assert_eq!((key, owner, ifindex), ([1, 2, 3, 4, 5], 7, 9));
         assert_eq!((fragment.share, fragment.at), (8, 1480));
         let mut frame = vec![0xaa; 12];
-        frame.extend([0x81, 0x00, 0, 100, 0x08, 0x00, 1, 2, 3, 4, 5, 6]);
+        frame.extend([0x88, 0xa8, 0, 100, 0x08, 0x00, 1, 2, 3, 4, 5, 6]);
         assert_eq!(fragment.frame, frame);
         assert!(read(&message[..70], now).is_none(), "cut short");
     }

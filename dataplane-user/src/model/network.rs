@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use dataplane_common::wire::ethernet;
 use ipnetwork::IpNetwork;
 
 use super::{
@@ -42,17 +43,27 @@ pub struct Subnet {
     pub gateway: IpAddr,
 }
 
-/// An (interface, VLAN).
+/// An (interface, VLAN), where the VLAN may be one of a service VLAN.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attachment {
     /// The interface.
     pub interface: Interface,
     /// The VLAN, 1 to 4094; `None`: untagged.
     pub vlan: Option<u16>,
+    /// The service VLAN that it is one of, 1 to 4094; `None`: of no other.
+    pub service_vlan: Option<u16>,
     /// The same for all attachments of an interface.
     pub hook: Hook,
     /// Whose frames come in here.
     pub owner: Owner,
+}
+
+impl Attachment {
+    /// Its [`vlans`](ethernet::vlans), as the programs know it.
+    #[must_use]
+    pub fn vlans(&self) -> u32 {
+        ethernet::vlans(self.service_vlan.unwrap_or(0), self.vlan.unwrap_or(0))
+    }
 }
 
 /// Where the program is attached to an interface.

@@ -26,7 +26,7 @@ use crate::{
 /// One address at one place.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Announcement {
-    /// Where it is told: interface and VLAN (0: none).
+    /// Where it is told: interface and VLANs (0: none).
     pub at: (u32, u32),
     /// The address.
     pub addr: Addr,
@@ -87,7 +87,7 @@ impl Announcer {
         for _ in 0..PORTION {
             let Some(one) = self.next(now) else { return };
             if let Some(interface) = name(one.at.0) {
-                sender.send(interface, one.at.1 as u16, &announcement(&one));
+                sender.send(interface, one.at.1, &announcement(&one));
             }
         }
     }
@@ -210,7 +210,7 @@ pub fn announcement(one: &Announcement) -> Vec<u8> {
         bytes.extend([0x33, 0x33, 0, 0, 0, 1]);
         super::message(&mut bytes, *mac, addr.bytes(), all_nodes, message);
     }
-    frame::tagged(&bytes, at.1 as u16)
+    frame::tagged(&bytes, at.1)
 }
 
 #[cfg(test)]

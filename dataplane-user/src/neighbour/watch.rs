@@ -92,7 +92,7 @@ impl Watch {
                     None
                 }
             };
-            sender.send(&question.interface, question.vlan, &ask(question, to));
+            sender.send(&question.interface, question.vlans, &ask(question, to));
         }
         dead
     }

@@ -25,6 +25,7 @@ use dataplane_user::{check::check, model::Site, tables::HostTables};
 use self::{flow::Flow, pieces::Datagram};
 use crate::{
     chance::Chance,
+    check,
     drive::{self, Passed, forget},
     invariants,
     reference::{Asked, Branch, Question, Traffic},
@@ -255,7 +256,11 @@ impl Course {
         invariants::one_end(&outcome, 1)?;
         invariants::stays_well_formed(&sent.frame, &outcome)?;
         if passed.stop.is_none() {
-            invariants::borders(self.tables.image(), sent.ifindex, passed.work.output)?;
+            invariants::borders(
+                self.tables.image(),
+                (sent.ifindex, check::vlans(&sent.frame)),
+                passed.work.output,
+            )?;
         }
         Ok((passed, told))
     }

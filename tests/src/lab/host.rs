@@ -5,8 +5,9 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use ipnetwork::IpNetwork;
 
-use super::vlan::{self, Vlan};
+use super::vlan::{self, Tags, Vlan};
 use super::{End, Lab, Namespace};
 use crate::sys::PacketSocket;
 
@@ -31,6 +32,7 @@ pub struct HostBuilder<'lab> {
     addresses: Vec<String>,
     gateways: Vec<IpAddr>,
     vlan: Option<u16>,
+    service_vlan: Option<u16>,
     mtu: u32,
 }
 
@@ -45,6 +47,7 @@ impl<'lab> HostBuilder<'lab> {
             addresses: Vec::new(),
             gateways: Vec::new(),
             vlan: None,
+            service_vlan: None,
             mtu: 1500,
         }
     }
@@ -79,7 +82,14 @@ impl<'lab> HostBuilder<'lab> {
         self
     }
 
-    /// The MTU of both ends.
+    /// And with this 802.1ad tag before that one.
+    pub fn service_vlan(mut self, id: u16) -> Self {
+        self.service_vlan = Some(id);
+        self
+    }
+
+    /// The largest packet. It is the MTU of both ends, but that a second tag needs four bytes
+    /// more: a device has room for one.
     pub fn mtu(mut self, mtu: u32) -> Self {
         self.mtu = mtu;
         self
@@ -97,7 +107,9 @@ impl<'lab> HostBuilder<'lab> {
         let mac = self.mac.clone().unwrap_or_else(|| self.lab.next_mac());
         let namespace = Namespace::new(&self.lab.name_of(&self.name))?;
         let dut = self.lab.dut();
-        let mtu = self.mtu.to_string();
+        let packet_mtu = self.mtu.to_string();
+        let second_tag_bytes = if self.service_vlan.is_some() { 4 } else { 0 };
+        let mtu = (self.mtu + second_tag_bytes).to_string();
         let run = |command: &str| -> Result<String> {
             namespace.run(&command.split_whitespace().collect::<Vec<_>>())?.ok()
         };
@@ -127,15 +139,26 @@ impl<'lab> HostBuilder<'lab> {
         }
         dut.run(&["ip", "link", "set", &self.interface, "up"])?.ok()?;
         run(&format!("ip link set {LINK} up"))?;
-        let vlan = self.vlan.map(|id| vlan::tag(&namespace, LINK, id)).transpose()?;
+        let tags = self.vlan.map(|customer| Tags { service: self.service_vlan, customer });
+        let vlan = tags.map(|tags| vlan::tag(&namespace, LINK, tags, &packet_mtu)).transpose()?;
         let interface = vlan.as_ref().map_or(LINK, Vlan::interface).to_owned();
+        let is_twice = self.service_vlan.is_some();
         for address in &self.addresses {
-            run(&format!("ip address add {address} dev {interface}"))?;
+            if !is_twice {
+                run(&format!("ip address add {address} dev {interface}"))?;
+                continue;
+            }
+            run(&format!("ip address add {address} dev {interface} noprefixroute"))?;
+            // Its device may be the link itself, whose MTU is larger than a packet may be.
+            let net: IpNetwork = address.parse()?;
+            let net = format!("{}/{}", net.network(), net.prefix());
+            run(&format!("ip route add {net} dev {interface} mtu {packet_mtu}"))?;
         }
         dut.wait_until_up(&self.interface)?;
         namespace.wait_until_up(&interface)?;
         for gateway in &self.gateways {
-            run(&format!("ip route add default via {gateway} dev {interface} onlink"))?;
+            let mtu = if is_twice { format!("mtu {packet_mtu}") } else { String::new() };
+            run(&format!("ip route add default via {gateway} dev {interface} onlink {mtu}"))?;
         }
 
         self.lab.ends.borrow_mut().push(End {

@@ -11,6 +11,7 @@ use crate::{
 
 const FLOW_LINES: u32 = 1024;
 
+const NO_SEGMENTS: &str = "the kernel makes no segments of a frame of BPF_PROG_TEST_RUN";
 /// What cannot be made comparable, and why.
 const LEFT_OUT: &[(&str, &str)] = &[
     ("a piece that was parked, and no first", "only the host notes that (stories do it)"),
@@ -18,7 +19,8 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("no room for another flow", "its flow table has another size (random packets fill one)"),
     ("not told if the kernel cannot make room", "no helper refuses"),
     ("the kernel refuses the tag", "no helper refuses"),
-    ("multicast in segments", "the kernel makes no segments of a frame of BPF_PROG_TEST_RUN"),
+    ("multicast in segments", NO_SEGMENTS),
+    ("multicast in segments from a port behind two tags", NO_SEGMENTS),
     ("too many announcements", "the rate depends on time"),
     ("too many of whoever has it", "the rate depends on time"),
     ("too many announcements that are copied", "the rate depends on time"),

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use nix::net::if_::if_nametoindex;
 
 use super::{DROP, REDIRECT_MAP, time};
+use crate::check;
 use crate::lab::Host;
 use crate::sys::bpf::{self, Instruction, Kind};
 use crate::sys::{Map, MapKind};
@@ -164,7 +165,7 @@ impl<'side> Layout<'side> {
         let frame = &side.frame;
         ensure!(frame.len().is_multiple_of(4) && frame.len() <= 96, "{} bytes", frame.len());
         ensure!(frame.len() >= 64, "{} bytes", frame.len());
-        let l3 = if frame[12..14] == [0x81, 0] { 18 } else { 14 };
+        let l3 = check::l3(frame);
         let (l4, protocol, is_v4) = match frame[l3 - 2..l3] {
             [8, 0] => (l3 + 20, frame[l3 + 9], true),
             [0x86, 0xdd] => (l3 + 40, frame[l3 + 6], false),

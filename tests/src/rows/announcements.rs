@@ -49,8 +49,8 @@ fn advertises(s: &Site, from: End, src: &str, target: &str) -> Frame {
 /// The pair has the address at first.
 fn announced(s: &Site) -> Vec<Row> {
     let stop = |name, from, frame, stop| row(name, from, frame).stopped(s.blue, stop);
-    let but_the_pair = &[s.a, s.b, s.free, s.stateless, s.trunk];
-    let but_the_other = &[s.a, s.b, s.free, s.pair, s.trunk];
+    let but_the_pair = &[s.a, s.b, s.free, s.stateless, s.trunk, s.twin];
+    let but_the_other = &[s.a, s.b, s.free, s.pair, s.trunk, s.twin];
     let (pair, other) = (s.pair, s.stateless);
     let own = other.mac;
     // With these options, of which it has one usually.

@@ -37,6 +37,7 @@ fn arp(s: &Site) -> Vec<Row> {
         answered("ARP for a neighbour", s.a, "10.1.0.10", "10.1.0.20", s.b.mac),
         answered("ARP from an address pair", s.pair, "10.77.0.9", "10.1.0.1", s.a.router),
         answered("ARP with a tag", s.trunk, "10.1.0.50", "10.1.0.1", s.a.router),
+        answered("ARP with two tags", s.twin, "10.1.0.70", "10.1.0.1", s.a.router),
         answered("a probe for a neighbour's address", s.a, "0.0.0.0", "10.1.0.20", s.b.mac),
         answered(
             "ARP of a tenant with the same addresses",
@@ -111,6 +112,9 @@ fn heard(s: &Site) -> Vec<Row> {
             access,
             reply(access, access.router, "100.127.0.9", "100.127.0.1"),
         ),
+        heard("a next hop's answer with two tags", s.metro, {
+            reply(s.metro, s.metro.router, "198.51.102.1", "198.51.102.2")
+        }),
         heard("a next hop's announcement", up, ask(s, up, next_hop, next_hop)),
         heard("its announcement as a reply", up, reply(up, EVERYBODY, next_hop, next_hop)),
         heard("a next hop's advertisement", up, says(up.router, "2001:db8:ff::2", 0x60)),
@@ -224,6 +228,22 @@ fn neighbours(s: &Site) -> Vec<Row> {
     vec![
         answered("a solicitation of the gateway", s.a, own, "2001:db8:1::1", s.a.router, ROUTER),
         answered("a solicitation of a neighbour", s.a, own, "2001:db8:1::20", s.b.mac, HOST),
+        answered(
+            "a solicitation with two tags",
+            s.twin,
+            "2001:db8:1::70",
+            "2001:db8:1::1",
+            s.a.router,
+            ROUTER,
+        ),
+        answered(
+            "a solicitation on an uplink with two tags",
+            s.metro,
+            "2001:db8:fe::1",
+            "2001:db8:fe::2",
+            s.metro.router,
+            ROUTER,
+        ),
         answered(
             "a solicitation from a link-local address",
             s.a,
@@ -404,6 +424,12 @@ fn echo(s: &Site) -> Vec<Row> {
             .answered(reply(s.a, "10.1.0.1", "10.1.0.10", 0)),
         row("echo to the gateway with a tag", s.trunk, v4(s.trunk, "10.1.0.50", "10.1.0.1"))
             .answered(reply(s.trunk, "10.1.0.1", "10.1.0.50", 0)),
+        row("echo to the gateway with two tags", s.twin, v4(s.twin, "10.1.0.70", "10.1.0.1"))
+            .answered(reply(s.twin, "10.1.0.1", "10.1.0.70", 0)),
+        row("echo to an uplink's address with two tags", s.metro, {
+            v4(s.metro, "198.51.102.1", "198.51.102.2")
+        })
+        .answered(reply(s.metro, "198.51.102.2", "198.51.102.1", 0)),
         row("echo to the uplink's address", s.uplink, v4(s.uplink, "198.51.100.1", "198.51.100.2"))
             .answered(reply(s.uplink, "198.51.100.2", "198.51.100.1", 0)),
         row("a line's echo to a gateway", s.line_a, v4(s.line_a, "100.64.0.10", "10.1.0.1"))

@@ -48,6 +48,9 @@ fn kinds(s: &Site) -> Vec<Row> {
     let red = |dst| s.routed(s.red_a).ip("10.1.0.10", dst).udp(1, 2);
     let red6 = s.routed(s.red_a).ip("2001:db8:1::10", "2001:db8:99::1").tcp(1, 2, SYN, 3, 0);
     let trunk = s.routed(s.trunk).ip("10.1.0.50", "10.2.0.77").udp(1, 2).payload(b"odd");
+    let twin = s.routed(s.twin).ip("10.1.0.70", "10.2.0.77").udp(1, 2).payload(b"odd");
+    let twin6 = s.routed(s.twin).ip("2001:db8:1::70", "2001:db8:2::77").udp(1, 2);
+    let metro = s.routed(s.metro).ip("12.0.0.1", "10.1.0.77").udp(1, 2);
     let line = s.routed(s.line_a).ip("100.64.0.10", "10.2.0.77").udp(1, 2);
     let stray = s.routed(s.line_up).ip("100.65.0.10", "10.66.0.10").udp(1, 53);
     let inbound = s.routed(s.uplink).ip("8.8.8.8", "10.2.0.77").tcp(1, 2, SYN, 3, 0);
@@ -151,6 +154,21 @@ fn kinds(s: &Site) -> Vec<Row> {
             s.blue,
             Stop::UnknownDestination,
             error(s, s.trunk, "10.1.0.1", [3, 1], 0, &trunk, "10.1.0.50"),
+        ),
+        row("told with two tags", s.twin, twin.clone()).told(
+            s.blue,
+            Stop::UnknownDestination,
+            error(s, s.twin, "10.1.0.1", [3, 1], 0, &twin, "10.1.0.70"),
+        ),
+        row("told with two tags, IPv6", s.twin, twin6.clone()).told(
+            s.blue,
+            Stop::UnknownDestination,
+            error(s, s.twin, "2001:db8:1::1", [1, 3], 0, &twin6, "2001:db8:1::70"),
+        ),
+        row("somebody outside is told with two tags", s.metro, metro.clone()).told(
+            s.blue,
+            Stop::UnknownDestination,
+            error(s, s.metro, "198.51.102.2", [3, 1], 0, &metro, "12.0.0.1"),
         ),
         row("a line is told", s.line_a, line.clone()).told(
             s.blue,

@@ -26,7 +26,7 @@ fn to(s: &Site, from: End, mac: [u8; 6], src: &str, dst: &str, port: u16) -> Fra
 fn copied(s: &Site) -> Vec<Row> {
     let flooded = |name, from, frame, to: &[End]| row(name, from, frame).at_tc().flooded(to);
     // Those whose rules permit DNS from everybody, and the one that is not filtered.
-    let dns = &[s.b, s.free, s.stateless, s.trunk];
+    let dns = &[s.b, s.free, s.stateless, s.trunk, s.twin];
     let v4 = |mac, dst| to(s, s.a, mac, "10.1.0.10", dst, 53);
     vec![
         flooded("broadcast", s.a, v4(BROADCAST, "255.255.255.255"), dns),
@@ -42,8 +42,21 @@ fn copied(s: &Site) -> Vec<Row> {
             "multicast from a tagged port",
             s.trunk,
             to(s, s.trunk, GROUP, "10.1.0.50", "239.129.2.3", 53),
-            &[s.b, s.free, s.stateless],
+            &[s.b, s.free, s.stateless, s.twin],
         ),
+        flooded(
+            "multicast from a port behind two tags",
+            s.twin,
+            to(s, s.twin, GROUP, "10.1.0.70", "239.129.2.3", 53),
+            &[s.b, s.free, s.stateless, s.trunk],
+        ),
+        flooded(
+            "multicast in segments from a port behind two tags",
+            s.twin,
+            to(s, s.twin, GROUP, "10.1.0.70", "239.129.2.3", 53).payload(&[7; 2000]),
+            &[s.b, s.free, s.stateless, s.trunk],
+        )
+        .with(|packet: HostPacket| packet.segments_of(1000, 2)),
         flooded(
             "broadcast to those that permit a member of a group",
             s.b,
@@ -105,7 +118,7 @@ fn attachments(s: &Site) -> Vec<Row> {
                 let (b, server) = (site.b, site.server);
                 site.change(|w| w.port_beside(b, &["10.1.0.21"], server));
             })
-            .flooded(&[s.b, s.free, s.stateless, s.trunk]),
+            .flooded(&[s.b, s.free, s.stateless, s.trunk, s.twin]),
         row("a copy that the second port of an attachment takes", s.a, all(9))
             .at_tc()
             .after(|site| {
@@ -119,14 +132,14 @@ fn attachments(s: &Site) -> Vec<Row> {
                 let a = site.a;
                 site.change(|w| w.port_beside(a, &["10.1.0.21"], 0));
             })
-            .flooded(&[s.b, s.free, s.stateless, s.trunk]),
+            .flooded(&[s.b, s.free, s.stateless, s.trunk, s.twin]),
         row("no copy by an interface that is absent", s.a, all(53))
             .at_tc()
             .after(|site| {
                 let b = site.b.attachment as usize;
                 site.change(|w| w.image.outputs[b].ifindex = 0);
             })
-            .flooded(&[s.free, s.stateless, s.trunk]),
+            .flooded(&[s.free, s.stateless, s.trunk, s.twin]),
     ]
 }
 
@@ -227,7 +240,7 @@ fn ruled(s: &Site) -> Vec<Row> {
     vec![
         all("broadcast that costs as much as may be at once", 53)
             .after(|s| cost(s, limits::COPIES_BURST))
-            .flooded(&[s.b, s.free, s.stateless, s.trunk]),
+            .flooded(&[s.b, s.free, s.stateless, s.trunk, s.twin]),
         all("broadcast that costs more than may be at once", 53)
             .after(|s| cost(s, limits::COPIES_BURST + 1))
             .stopped(s.blue, Stop::FloodRate),
@@ -242,7 +255,7 @@ fn ruled(s: &Site) -> Vec<Row> {
         .flooded(&[s.b]),
         all("broadcast to ports of one policy, which permits it", 53)
             .after(|s| policies(s, &[(s.free, s.server), (s.stateless, s.server)]))
-            .flooded(&[s.b, s.free, s.stateless, s.trunk]),
+            .flooded(&[s.b, s.free, s.stateless, s.trunk, s.twin]),
         all("broadcast to ports of one policy, which does not", 9)
             .after(|s| policies(s, &[(s.pair, s.server), (s.stateless, s.server), (s.trunk, 0)]))
             .flooded(&[s.free, s.trunk]),
@@ -287,7 +300,7 @@ fn exempt(s: &Site) -> Vec<Row> {
         row("a DHCP server to everybody", s.b, says(s.b, "10.1.0.20", "255.255.255.255"))
             .at_tc()
             .after(server)
-            .flooded(&[s.a, s.free, s.pair, s.stateless, s.trunk]),
+            .flooded(&[s.a, s.free, s.pair, s.stateless, s.trunk, s.twin]),
         row("a DHCP server to one", s.b, near(s.b, s.a).ip("10.1.0.20", "10.1.0.10").udp(67, 68))
             .after(server)
             .switched(s.a),
@@ -351,7 +364,7 @@ fn listeners(s: &Site) -> Vec<Row> {
         frame.icmp(kind, 0, [0; 4]).ttl(1)
     };
     let report = |src| to(0x16, src, "ff02::16", 143);
-    let everybody = &[s.b, s.free, s.pair, s.stateless, s.trunk];
+    let everybody = &[s.b, s.free, s.pair, s.stateless, s.trunk, s.twin];
     let heard = |name, frame| row(name, s.a, frame).at_tc().flooded(everybody);
     // Packets like others, which nobody's rules permit.
     let ruled = |name, frame| row(name, s.a, frame).at_tc().flooded(&[s.free]);

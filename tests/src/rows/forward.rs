@@ -221,6 +221,12 @@ fn sizes(s: &Site) -> Vec<Row> {
             .tcp(1, 80, SYN, 0, 0)
             .payload(&vec![7; bytes])
     };
+    let segments = |frame: Frame, from, to| {
+        frame.ip(from, to).whole().tcp(1, 80, SYN, 0, 0).payload(&[7; 2720])
+    };
+    let to_twin = segments(s.switched(s.a, s.twin), "10.1.0.10", "10.1.0.70");
+    let from_twin = segments(s.switched(s.twin, s.b), "10.1.0.70", "10.1.0.20");
+    let turned = segments(s.routed(s.twin), "10.1.0.70", "12.0.0.1");
     vec![
         row("as large as the next link takes", s.a, v4(1400).whole()).routed(s, s.c),
         row("as large as the next link takes, IPv6", s.a, v6(1400)).routed(s, s.c),
@@ -234,6 +240,30 @@ fn sizes(s: &Site) -> Vec<Row> {
             .with(|p| p.segments_of(1360, 10))
             .at_tc()
             .routed(s, s.c),
+        row(
+            "segments that come with a tag",
+            s.trunk,
+            segments(s.switched(s.trunk, s.b), "10.1.0.50", "10.1.0.20"),
+        )
+        .with(|p| p.segments_of(1360, 2))
+        .at_tc()
+        .switched(s.b),
+        row("segments that leave with two tags", s.a, to_twin)
+            .with(|p| p.segments_of(1360, 2))
+            .at_tc()
+            .switched(s.twin),
+        row("segments that come with two tags", s.twin, from_twin)
+            .with(|p| p.segments_of(1360, 2))
+            .at_tc()
+            .switched(s.b),
+        row("segments that keep two tags", s.twin, turned)
+            .with(|p| p.segments_of(1360, 0))
+            .at_tc()
+            .routed(s, s.metro),
+        row("as large as the next link takes, behind two tags", s.twin, {
+            s.routed(s.twin).ip("10.1.0.70", "12.0.0.1").whole().udp(1, 53).payload(&[7; 1472])
+        })
+        .routed(s, s.metro),
         row("segments that nobody counted yet", s.a, many(13_600))
             .with(|p| p.segments_of(1360, 0))
             .at_tc()

@@ -30,6 +30,10 @@ fn first(s: &Site) -> Frame {
     whole(s).piece(1, 0, 48)
 }
 
+fn twin(s: &Site) -> Frame {
+    s.switched(s.twin, s.free).ip("10.1.0.70", "10.1.0.30").udp(1, 2).payload(&[7; 96])
+}
+
 fn middle(s: &Site) -> Frame {
     whole(s).piece(1, 48, 96)
 }
@@ -53,6 +57,11 @@ fn later(s: &Site) -> Vec<Row> {
     let id = 0x0102_0304;
     vec![
         row("the first piece of a datagram", s.a, first(s)).switched(s.free),
+        row("a first piece with two tags", s.twin, twin(s).piece(1, 0, 48)).switched(s.free),
+        row("a last piece with two tags", s.twin, twin(s).piece(1, 48, 104))
+            .after(|s| s.passes(s.twin, &twin(s).piece(1, 0, 48), s.free))
+            .switched(s.free),
+        row("a last piece with two tags comes early", s.twin, twin(s).piece(1, 48, 104)).parked(),
         row("a middle piece", s.a, middle(s)).after(sent).switched(s.free),
         row("a last piece", s.a, last(s)).after(sent).switched(s.free),
         row("the last piece after all others", s.a, last(s))

@@ -74,8 +74,7 @@ impl Row {
     /// It leaves as it came, but for the tag.
     pub fn switched(self, to: End) -> Self {
         let frame = self.frame.clone().untagged();
-        let frame = if to.vlan == 0 { frame } else { frame.vlan(to.vlan) };
-        self.sent(to, frame)
+        self.sent(to, frame.vlans(to.vlan))
     }
 
     /// It leaves with the next hop's MACs and one hop less.
@@ -100,7 +99,7 @@ impl Row {
     pub fn flooded(mut self, to: &[End]) -> Self {
         let copy = |to: &End| {
             let frame = self.frame.clone().untagged();
-            (*to, if to.vlan == 0 { frame } else { frame.vlan(to.vlan) })
+            (*to, frame.vlans(to.vlan))
         };
         self.expect = Expect::Flooded(to.iter().map(copy).collect());
         self
@@ -214,10 +213,12 @@ impl Row {
         self.variants.iter().filter_map(wrong).collect()
     }
 
-    /// What the segments after the first have besides, on the wire.
-    fn more_headers(&self, segments: u32) -> u32 {
+    /// What the segments after the first have besides, as this frame at tcx: of two tags the
+    /// inner one is in the frame.
+    fn more_headers(&self, segments: u32, frame: &[u8]) -> u32 {
         let each = if segments > 1 { check::header_bytes(&self.frame.build()) } else { None };
-        (segments - 1) * each.unwrap_or(0)
+        let inner_bytes = if check::vlans(frame) >> 16 != 0 { 4 } else { 0 };
+        (segments - 1) * each.map_or(0, |bytes| bytes + inner_bytes)
     }
 
     fn run(&self, variant: Variant) -> Result<(), String> {
@@ -232,10 +233,11 @@ impl Row {
         let packet = (self.prepare)(packet);
         let mut expected = Counters::default();
         if self.is_received {
-            let bytes = packet.bytes() + self.more_headers(packet.segments());
+            let bytes = packet.bytes() + self.more_headers(packet.segments(), &packet.wire());
             count(&mut expected, self.from, Counter::Received, packet.segments(), bytes);
         }
         let (segments, bytes) = (packet.segments(), packet.bytes());
+        let sent = packet.wire();
         let outcome = drive::run(&site.tables, packet);
 
         let (stop, out) = match &self.expect {
@@ -250,11 +252,12 @@ impl Row {
                 (None, None)
             }
             Expect::Flooded(copies) => {
-                let all = bytes + self.more_headers(segments);
+                let all = bytes + self.more_headers(segments, &sent);
                 count(&mut expected, self.from, Counter::Flooded, segments, all);
                 for (to, frame) in copies {
-                    let bytes = frame.clone().untagged().build().len() as u32;
-                    let all = bytes + self.more_headers(segments);
+                    let copy = frame.build();
+                    let bytes = laid_out_bytes(&copy, hook);
+                    let all = bytes + self.more_headers(segments, &copy);
                     count(&mut expected, *to, Counter::Copied, segments, all);
                 }
                 let copies: Vec<_> =
@@ -272,7 +275,7 @@ impl Row {
                 (None, None)
             }
             Expect::Passed => {
-                let bytes = bytes + self.more_headers(segments);
+                let bytes = bytes + self.more_headers(segments, &sent);
                 count(&mut expected, self.from, Counter::Passed, segments, bytes);
                 if outcome.end != Ended::Passed {
                     return Err(format!("{:?}", outcome.end));
@@ -289,9 +292,8 @@ impl Row {
         }
         if let Some((to, counter, frame, packets)) = out {
             let mut wire = frame.build();
-            let is_tagged = wire[12..14] == [0x81, 0x00] && hook == Hook::Tc;
-            let bytes = wire.len() as u32 - if is_tagged { 4 } else { 0 };
-            count(&mut expected, *to, counter, packets, bytes + self.more_headers(packets));
+            let bytes = laid_out_bytes(&wire, hook);
+            count(&mut expected, *to, counter, packets, bytes + self.more_headers(packets, &wire));
             let Ended::Left { output, frame: mut left, .. } = outcome.end else {
                 return Err(format!("{:?}", outcome.end));
             };
@@ -324,6 +326,12 @@ impl Row {
     }
 }
 
+/// Bytes of the frame as it lies before the program: at tcx without its outer tag.
+fn laid_out_bytes(wire: &[u8], hook: Hook) -> u32 {
+    let has_tag_beside = hook == Hook::Tc && check::vlans(wire) != 0;
+    wire.len() as u32 - if has_tag_beside { 4 } else { 0 }
+}
+
 fn count(counters: &mut Counters, at: End, counter: Counter, packets: u32, bytes: u32) {
     let tally = Tally { packets: packets.into(), bytes: bytes.into() };
     counters.counts.insert((at.attachment, counter as u8), tally);
@@ -332,7 +340,7 @@ fn count(counters: &mut Counters, at: End, counter: Counter, packets: u32, bytes
 /// At tcx the quoted checksum is set so that a device that completes it changes
 /// nothing; that, and with it the error's own checksum, the validator has judged.
 fn forget_quoted_checksum(frame: &mut [u8]) {
-    let l3 = if frame[12..14] == [0x81, 0x00] { 18 } else { 14 };
+    let l3 = check::l3(frame);
     let (error, header) = if frame[l3] >> 4 == 4 { (l3 + 20, 20) } else { (l3 + 40, 40) };
     let quoted = error + 8;
     let (protocol, l4) = if header == 20 {

@@ -60,9 +60,11 @@ fn uplink(number: usize, chance: &mut Chance) -> Uplink {
         next_hops[0].1 = None;
     }
     let protected = if chance.once_in(2) { vec!["192.0.2.0/24".to_owned()] } else { Vec::new() };
+    let vlan = if chance.once_in(2) { 30 } else { 0 };
     Uplink {
         name: format!("up{number}"),
-        vlan: if chance.once_in(2) { 30 } else { 0 },
+        vlan,
+        service_vlan: if vlan != 0 && chance.once_in(2) { 40 } else { 0 },
         addresses: vec![
             format!("198.51.{}.2/24", 100 + number),
             format!("2001:db8:ff{number}::2/64"),
@@ -271,13 +273,20 @@ fn ports(number: usize, of: &mut Tenant, chance: &mut Chance) {
                 ));
             }
             let is_secure = !chance.once_in(6);
+            // Networks have VLANs of their own, or the same one of several service VLANs.
             let is_trunked = chance.once_in(3);
+            let is_of_service = is_trunked && chance.once_in(2);
             let groups = is_secure.then(|| some_groups(chance));
             of.ports.push(Port {
                 name: format!("p{net}-{at}"),
                 network: network.name.clone(),
                 interface: if is_trunked { trunk.clone() } else { format!("v{number}-{net}-{at}") },
-                vlan: if is_trunked { 100 + net as u16 } else { 0 },
+                vlan: match (is_trunked, is_of_service) {
+                    (false, _) => 0,
+                    (true, false) => 100 + net as u16,
+                    (true, true) => 100,
+                },
+                service_vlan: if is_of_service { 50 + net as u16 } else { 0 },
                 mac,
                 fixed_ips,
                 pairs: if is_secure { pairs } else { Vec::new() },

@@ -17,11 +17,12 @@ impl Spec {
         let uplinks = self.uplinks.iter().map(|up| {
             let exports = up.exports.iter().map(|(to, rest)| format!("{{prefix: '{to}', {rest}}}"));
             format!(
-                "{{name: {}, interface: {}, vlan: {}, addresses: {}, next_hops: {}, exports: {}, \
+                "{{name: {}, interface: {}, vlan: {}, service_vlan: {}, addresses: {}, next_hops: {}, exports: {}, \
                  protected: {}{}}}",
                 up.name,
                 up.name,
                 up.vlan,
+                up.service_vlan,
                 quoted(&up.addresses),
                 list(up.next_hops.iter().map(neighbour)),
                 list(exports),
@@ -120,12 +121,13 @@ fn port(port: &Port) -> String {
         limits => format!(", limits: {{{}}}", limits.join(", ")),
     };
     without_vlan_0(format!(
-        "{{name: {}, network: {}, interface: {}, vlan: {}, mac: '{}', fixed_ips: {}, \
+        "{{name: {}, network: {}, interface: {}, vlan: {}, service_vlan: {}, mac: '{}', fixed_ips: {}, \
          allowed_address_pairs: {}, {security}, dhcp_server: {}{limits}}}",
         port.name,
         port.network,
         port.interface,
         port.vlan,
+        port.service_vlan,
         port.mac,
         quoted(&port.fixed_ips),
         list(pairs),
@@ -134,7 +136,7 @@ fn port(port: &Port) -> String {
 }
 
 fn without_vlan_0(text: String) -> String {
-    text.replace(" vlan: 0,", "")
+    text.replace(" vlan: 0,", "").replace(" service_vlan: 0,", "")
 }
 
 fn neighbour((address, mac): &(String, Option<String>)) -> String {

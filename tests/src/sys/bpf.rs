@@ -37,6 +37,7 @@ pub(crate) const R10: u8 = 10;
 /// Offsets in `struct __sk_buff`.
 pub(crate) const SKB_VLAN_PRESENT: i16 = 20;
 pub(crate) const SKB_VLAN_TCI: i16 = 24;
+pub(crate) const SKB_VLAN_PROTO: i16 = 28;
 
 /// Offsets in `struct xdp_md`.
 pub(crate) const XDP_DATA: i16 = 0;

@@ -7,6 +7,7 @@ use dataplane_user::model::Mac;
 use super::Trial;
 use crate::{
     build::Frame,
+    check,
     packet::Hook,
     reference::{Announcement, Party, Question, Shout, Traffic},
     world::Sent,
@@ -70,7 +71,7 @@ impl Trial {
         let (mac, address) = (said.mac.octets(), said.address.to_string());
         let to = if said.address.is_ipv4() { [0xff; 6] } else { [0x33, 0x33, 0, 0, 0, 1] };
         let frame = Frame::new(mac, to);
-        let frame = at.vlan.map_or(frame.clone(), |vlan| frame.vlan(vlan));
+        let frame = frame.vlans(at.vlans());
         let frame = if said.address.is_ipv4() {
             frame.arp(1, (mac, &address), ([0; 6], &address))
         } else {
@@ -98,10 +99,7 @@ impl Trial {
         };
         let src_mac = question.mac.map_or([2, 0xaa, 0, 0, 0, 1], Mac::octets);
         let dst_mac = question.station.map_or(ours, Mac::octets);
-        let mut frame = Frame::new(src_mac, dst_mac);
-        if let Some(vlan) = of.vlan {
-            frame = frame.vlan(vlan);
-        }
+        let frame = Frame::new(src_mac, dst_mac).vlans(of.vlans());
         let frame =
             carry(frame.ip(&question.src.to_string(), &question.dst.to_string()), question.traffic);
         (hook, interface.ifindex, frame)
@@ -128,8 +126,7 @@ impl Trial {
         );
         let answer = question.answer(from, mac);
         let mut sent = self.sent(&answer);
-        let tags = if self.site.attachments[self.attachment(from)].vlan.is_some() { 4 } else { 0 };
-        let mut frame = sent.frame[..14 + tags].to_vec();
+        let mut frame = sent.frame[..check::l3(&sent.frame)].to_vec();
         let kind = if question.src.is_ipv4() { 3 } else { 1 };
         let error = Frame::new([0; 6], [0; 6])
             .ip(&router.to_string(), &answer.dst.to_string())

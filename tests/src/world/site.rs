@@ -10,6 +10,8 @@
 //! red router  ─ net 1: red_a red_b   the same addresses as blue's net 1, exported nowhere
 //!             └ net 6: red_c         10.66.0.0/24, exported to the uplink
 //! lonely                             10.8.0.0/24, no router
+//! behind two tags, where another has the inner one alone: twin of blue's net 1 and red_twin of
+//!               red's net 6 beside trunk, the uplink metro (12.0.0.0/8) beside the uplink
 //! uplink line: line_up, attached to the uplink itself           100.65.0.0/24
 //! the host's own: .5 on the links of uplink and access
 //! ```
@@ -66,6 +68,9 @@ pub struct Site {
     pub suspended: End,
     pub bound: End,
     pub line_up: End,
+    pub twin: End,
+    pub red_twin: End,
+    pub metro: End,
     /// Egress everything, ingress nothing: a's.
     pub client: u32,
     /// Ingress TCP 80, UDP 53, echo: b's and c's.
@@ -249,6 +254,19 @@ impl Site {
         ] {
             w.route(uplink.zone, exported, to(kind::ROUTER, router));
         }
+
+        let twin = w.port_at(net, &["10.1.0.70", "2001:db8:1::70"], server, 50, 5 << 16 | 7);
+        let red_twin = w.port_at(red_net_c, &["10.66.0.70"], red_server, 50, 6 << 16 | 7);
+        let metro = w.uplink(100, 9 << 16 | 30, &["198.51.102.2/24", "2001:db8:fe::2/64"]);
+        w.next_hop_at(metro, "198.51.102.1");
+        w.route(metro.zone, "0.0.0.0/0", via(&[metro.hop]));
+        for tenant_router in [router, red_router] {
+            w.route(tenant_router, "12.0.0.0/8", via(&[metro.hop]));
+        }
+        for exported in ["10.1.0.0/24", "10.2.0.0/24", "100.64.0.0/24", "2001:db8:1::/64"] {
+            w.route(metro.zone, exported, to(kind::ROUTER, router));
+        }
+        w.route(metro.zone, "10.66.0.0/24", to(kind::ROUTER, red_router));
         let tables = HostTables::new(w.image.clone(), FLOW_LINES);
         Self {
             world: w,
@@ -278,6 +296,9 @@ impl Site {
             suspended,
             bound,
             line_up,
+            twin,
+            red_twin,
+            metro,
             client,
             server,
             red_server,
@@ -310,18 +331,18 @@ impl Site {
     /// The same frame as a router hands it on to this end.
     #[must_use]
     pub fn forwarded(&self, frame: &Frame, ttl: u8, to: End) -> Frame {
-        tagged(frame.clone().untagged().eth(to.router, to.mac).ttl(ttl), to.vlan)
+        frame.clone().untagged().eth(to.router, to.mac).ttl(ttl).vlans(to.vlan)
     }
 
     /// A frame of this end to any MAC.
     #[must_use]
     pub fn frame(&self, from: End, dst: [u8; 6]) -> Frame {
-        tagged(Frame::new(from.mac, dst), from.vlan)
+        Frame::new(from.mac, dst).vlans(from.vlan)
     }
 
     /// Sends the frame from this end: at XDP from a NIC, at tcx from a port.
     pub fn send(&self, from: End, frame: &Frame) -> Outcome {
-        let is_nic = [self.uplink, self.far, self.access]
+        let is_nic = [self.uplink, self.far, self.access, self.metro]
             .iter()
             .any(|nic| nic.attachment == from.attachment);
         let hook = if is_nic { Hook::Xdp } else { Hook::Tc };
@@ -364,8 +385,4 @@ impl Site {
     pub const fn stranger() -> [u8; 6] {
         mac(0x0fff)
     }
-}
-
-fn tagged(frame: Frame, vlan: u16) -> Frame {
-    if vlan == 0 { frame } else { frame.vlan(vlan) }
 }

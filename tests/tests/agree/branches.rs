@@ -64,8 +64,12 @@ impl Histogram {
             let family = if is_parsed { family } else { "no IP" };
             self.add(format!("{what}: {hook} {family}"));
             let output = image.outputs.get(work.output as usize).copied().unwrap_or_default();
-            let tag_in = if work.is(flags::INLINE_TAG) { "tagged" } else { "untagged" };
-            let tag_out = if output.vlan == 0 { "untagged" } else { "tagged" };
+            let tag_in = ["untagged", "tagged", "tagged twice"][work.inline_bytes() as usize / 4];
+            let tag_out = match output.vlan {
+                0 => "untagged",
+                0x1_0000.. => "tagged twice",
+                _ => "tagged",
+            };
             self.add(format!("emit {hook}: {tag_in} to {tag_out}, kind {}", output.kind));
         }
         if is_parsed {

@@ -134,8 +134,12 @@ fn packet(
     chance: &mut Chance,
 ) -> (HostPacket, Load) {
     let Sent { hook, ifindex, frame, .. } = trial.sent_with(question, payload);
-    let tag = if frame[12..14] == [0x81, 0] { 4 } else { 0 };
-    let bytes = frame.len() as u32 - tag;
+    let tags = match frame[12..14] {
+        [0x81, 0x00] => 4,
+        [0x88, 0xa8] => 8,
+        _ => 0,
+    };
+    let bytes = frame.len() as u32 - tags;
     let packet = HostPacket::new(hook, ifindex, &frame);
     let is_large = matches!(question.traffic, Traffic::Ports { .. }) && payload >= 500;
     if hook == Hook::Tc && is_large && chance.once_in(3) {

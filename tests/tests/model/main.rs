@@ -7,6 +7,7 @@ mod kernel;
 mod limits;
 mod many;
 mod questions;
+mod tags;
 
 use dataplane_user::check::check;
 use sekisho_tests::{chance::Chance, sites::Spec, trial::Trial};

@@ -18,7 +18,8 @@ use sekisho_tests::{
 
 use crate::town::{A, A_ADDRESSES, B, B_ADDRESSES, C, C_ADDRESSES, ROUTER, Site, Town, contains};
 
-/// Hosts of every kind: ports at tcx, one with a VLAN and one at a tap, an uplink and an access
+/// Hosts of every kind: ports at tcx, one with a VLAN, one with that VLAN of a service VLAN and
+/// one at a tap, an uplink and an access
 /// at XDP.
 const EVERYWHERE: &str = r#"
 version: 1
@@ -35,6 +36,7 @@ tenants:
     ports:
       - {name: a, network: inside, interface: blue-a, mac: 02:00:00:00:00:0a, fixed_ips: [10.0.0.10, "fd00::10"], security_groups: [open]}
       - {name: c, network: inside, interface: blue-c, vlan: 7, mac: 02:00:00:00:00:0c, fixed_ips: [10.0.0.30, "fd00::30"], security_groups: [open]}
+      - {name: d, network: inside, interface: blue-d, vlan: 7, service_vlan: 5, mac: 02:00:00:00:00:0e, fixed_ips: [10.0.0.50, "fd00::50"], security_groups: [open]}
       - {name: vm, network: inside, interface: tap-1, mac: 02:00:00:00:00:0d, fixed_ips: [10.0.0.40, "fd00::40"], security_groups: [open]}
       - {name: b, network: public, interface: blue-b, mac: 02:00:00:00:00:0b, fixed_ips: [10.1.0.10, "fd00:1::10"], security_groups: [open]}
     security_groups:
@@ -72,6 +74,8 @@ uplinks:
 "#;
 
 const VM: [u8; 6] = [2, 0, 0, 0, 0, 0x0d];
+const D: [u8; 6] = [2, 0, 0, 0, 0, 0x0e];
+const D_ADDRESSES: [&str; 2] = ["10.0.0.50", "fd00::50"];
 const OUTSIDE: [&str; 2] = ["10.3.0.1", "fd00:3::1"];
 /// A line that is attached to the router, and one that is attached to the uplink.
 const LINE: [&str; 2] = ["100.64.0.1", "fd00:64::1"];
@@ -86,6 +90,7 @@ struct Everywhere {
     a: Host,
     b: Host,
     c: Host,
+    d: Host,
     vm: Tap,
     outside: Host,
     mobile: Host,
@@ -95,6 +100,8 @@ impl Everywhere {
     fn build(lab: &Lab) -> Result<Self> {
         let c = lab.host("blue-c").vlan(7).mac("02:00:00:00:00:0c");
         let c = c.address("10.0.0.30/24").address("fd00::30/64");
+        let d = lab.host("blue-d").vlan(7).service_vlan(5).mac("02:00:00:00:00:0e");
+        let d = d.address("10.0.0.50/24").address("fd00::50/64");
         let nic = |name: &str, net: &str| {
             let host = lab.nic(name).address(&format!("10.{net}.0.1/24"));
             let host = host.address(&format!("fd00:{net}::1/64"));
@@ -105,6 +112,7 @@ impl Everywhere {
             a: crate::town::host(lab, "blue-a", A, A_ADDRESSES)?,
             b: crate::town::host(lab, "blue-b", B, B_ADDRESSES)?,
             c: c.gateway(ip("10.0.0.1")).gateway(ip("fd00::1")).build()?,
+            d: d.gateway(ip("10.0.0.1")).gateway(ip("fd00::1")).build()?,
             vm: lab.tap("tap-1")?,
             outside: nic("nic-o", "3").build()?,
             mobile: nic("nic-m", "5")
@@ -123,13 +131,17 @@ fn datagrams_in_pieces_arrive_whole() -> Result<()> {
     let lab = Lab::new("fragments")?;
     let hosts = Everywhere::build(&lab)?;
     let sekisho = Sekisho::start(&lab, EVERYWHERE)?;
-    let Everywhere { a, b, c, vm, outside, mobile } = &hosts;
-    let captures = [a, b, c, outside, mobile].map(Capture::start);
+    let Everywhere { a, b, c, d, vm, outside, mobile } = &hosts;
+    let captures = [a, b, c, d, outside, mobile].map(Capture::start);
     let before = quiet(&sekisho)?;
     for at in 0..2 {
-        let pairs: [(&str, Client<'_>, &Host, &str); 8] = [
+        let pairs: [(&str, Client<'_>, &Host, &str); 12] = [
             ("within a network", a.into(), c, C_ADDRESSES[at]),
             ("and back", c.into(), a, A_ADDRESSES[at]),
+            ("to two tags", c.into(), d, D_ADDRESSES[at]),
+            ("from two tags", d.into(), a, A_ADDRESSES[at]),
+            ("from two tags to the uplink", d.into(), outside, OUTSIDE[at]),
+            ("from the uplink to two tags", outside.into(), d, D_ADDRESSES[at]),
             ("through the router", a.into(), b, B_ADDRESSES[at]),
             ("to the uplink", b.into(), outside, OUTSIDE[at]),
             ("from the uplink", outside.into(), b, B_ADDRESSES[at]),
@@ -184,7 +196,7 @@ fn pieces_that_come_before_their_first_wait_for_it() -> Result<()> {
     let lab = Lab::new("fragments-early")?;
     let hosts = Everywhere::build(&lab)?;
     let mut sekisho = Sekisho::start(&lab, EVERYWHERE)?;
-    let Everywhere { a, b, c, vm, outside, mobile } = &hosts;
+    let Everywhere { a, b, c, d, vm, outside, mobile } = &hosts;
     // NICs know their next hops, and the hosts behind them nobody's MAC: frames are ours.
     let [nic_o, nic_m] = ["nic-o", "nic-m"].map(|name| mac_of(&lab, name));
     let (nic_o, nic_m) = (nic_o?, nic_m?);
@@ -192,15 +204,20 @@ fn pieces_that_come_before_their_first_wait_for_it() -> Result<()> {
     let mut parked = 0;
     for at in 0..2 {
         let (from_c, from_vm) = (C_ADDRESSES[at], VM_ADDRESSES[at]);
+        let (from_d, tenant_d) = (D_ADDRESSES[at], Frame::new(D, ROUTER));
+        let back_d = tenant_d.clone();
         let (from_a, at_b) = (A_ADDRESSES[at], B_ADDRESSES[at]);
         let (far, line) = (OUTSIDE[at], DIRECT[at]);
         let [tenant_a, tenant_b, tenant_c, tenant_vm] =
             [A, B, C, VM].map(|mac| Frame::new(mac, ROUTER));
         let by_outside = Frame::new(mac(outside)?, nic_o);
         let by_mobile = Frame::new(mac(mobile)?, nic_m);
-        let ways: [Way<'_>; 6] = [
+        let ways: [Way<'_>; 9] = [
             ("from a veth", &|f| a.send_frame(f), tenant_a, from_a, b, at_b),
             ("from a VLAN", &|f| c.send_frame(f), tenant_c, from_c, b, at_b),
+            ("from two tags", &|f| d.send_frame(f), tenant_d, from_d, b, at_b),
+            ("from two tags to the uplink", &|f| d.send_frame(f), back_d, from_d, outside, far),
+            ("to two tags", &|f| outside.send_frame(f), by_outside.clone(), far, d, from_d),
             ("from a tap", &|f| vm.send(VnetHeader::default(), f), tenant_vm, from_vm, b, at_b),
             ("from the uplink", &|f| outside.send_frame(f), by_outside, far, b, at_b),
             ("to the uplink", &|f| b.send_frame(f), tenant_b, at_b, outside, far),

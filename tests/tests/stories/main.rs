@@ -28,6 +28,8 @@ mod beyond;
 
 mod mixed;
 
+mod qinq;
+
 mod operations;
 
 mod places;

@@ -37,6 +37,12 @@ fn datagram(vlan: Option<u16>, payload_bytes: usize) -> Vec<u8> {
     vlan.into_iter().fold(frame, Frame::vlan).build()
 }
 
+/// The same with a service tag before its tag.
+fn twice(service: u16) -> Vec<u8> {
+    let frame = Frame::new(VM, ROUTER).tag(0x88a8, service).vlan(101);
+    frame.ip("10.2.0.5", "10.1.0.10").udp(4000, 53).payload(&[7; 8]).build()
+}
+
 /// A capture file, of nanoseconds and in the other byte order.
 fn write(path: &Path, frames: &[Vec<u8>]) -> Result<String> {
     let word = |number: usize| (number as u32).to_be_bytes();
@@ -59,7 +65,7 @@ fn traces(output: &Output) -> Result<Vec<Trace>> {
 fn a_capture_is_traced_frame_by_frame() -> Result<()> {
     let lab = Lab::new("tracing")?;
     let _hosts = plug::hosts(&lab, SITE)?;
-    let sekisho = Sekisho::start(&lab, SITE)?;
+    let mut sekisho = Sekisho::start(&lab, SITE)?;
     let path = lab.folder().join("lost.pcap");
     let tagged = datagram(Some(101), 8);
     let frames = [
@@ -156,9 +162,22 @@ fn a_capture_is_traced_frame_by_frame() -> Result<()> {
     let error = traces(&told)?[0].error.clone();
     assert_eq!(
         error.as_deref(),
-        Some("the frame itself is tagged with VLAN 55, and --vlan says 101")
+        Some("the frame itself is tagged with VLAN 55, and VLAN 101 is asked for")
     );
     assert_eq!(told.status.code(), Some(1));
+
+    // Nor has one inside the service VLAN the outer one.
+    let file = write(&path, &[datagram(None, 8), datagram(Some(101), 8), twice(9), twice(8)])?;
+    let site = SITE.replace("vlan: 101", "vlan: 101, service_vlan: 9");
+    sekisho.unbalanced("the attachment gets other VLANs");
+    sekisho.change(&site)?;
+    let vlans = ["--vlan", "101", "--service-vlan", "9", "-o", "json"];
+    let told = sekisho
+        .cli(&[&["trace", "--pcap", &file, "--interface", "trunk"], vlans.as_slice()].concat())?;
+    let of = traces(&told)?;
+    let verdicts: Vec<_> = of.iter().map(|trace| trace.verdict.as_str()).collect();
+    assert_eq!(verdicts, ["forwarded", "forwarded", "forwarded", "untraceable"]);
+    assert!(of[2].steps[0].decision.ends_with("trunk service vlan 9 vlan 101"), "{:?}", of[2]);
     Ok(())
 }
 
@@ -260,6 +279,7 @@ fn what_cannot_be_asked_is_said() -> Result<()> {
         ("--to 10.1.0.10", 1, "who sends the packet?"),
         (&format!("{pcap} --to 10.1.0.10"), 2, "cannot be used with '--to <ADDRESS>'"),
         (&format!("{pcap} --vlan 5000"), 2, "5000 is not in 1..=4094"),
+        (&format!("{pcap} --service-vlan 5"), 2, "--vlan <VLAN>"),
         (&pcap.replace("trunk", "tap"), 1, "\"tap\"; there are: blue-pc, red-pc, trunk"),
         (&format!("{pcap}-2"), 1, "one.pcap-2: No such file"),
         (&put("empty", &bytes[..24])?, 1, "there is no frame in it"),

@@ -215,6 +215,21 @@ pub(super) const ROWS: &[Row] = &[
     (TWO, "vlan: 202", "vlan: 201", &[
         "65:20 tenants.red.ports.b.interface: eth0 VLAN 201 belongs to another network, uplink or access",
     ]),
+    (TWO, "vlan: 202", "vlan: 201\n        service_vlan: 5", &[]),
+    (TWO, "vlan: 202", "service_vlan: 202", &[
+        "66:23 tenants.red.ports.b.service_vlan: service VLAN 202 without a VLAN in it",
+    ]),
+    (TWO, "vlan: 202", "vlan: 202\n        service_vlan: 4095", &[
+        "67:23 tenants.red.ports.b.service_vlan: `4095` is not a number in range: write a whole number from 1 to 4094",
+    ]),
+    (TWO, "        vlan: 202", "        vlan: 201\n        service_vlan: 5\n        hook: tcx\n      - {name: c, network: inside, interface: eth0, vlan: 201, service_vlan: 5, mac: 02:00:00:0d:00:0c}\n      - {name: d, network: inside, interface: eth0, vlan: 201, service_vlan: 6, mac: 02:00:00:0d:00:0d}\n      - name: e\n        network: public\n        interface: veth-red-e", &[
+        "63:9 tenants.red.ports.b: missing field `mac`",
+        "69:47 tenants.red.ports.c.interface: eth0 VLAN 201 of service VLAN 5 belongs to another network, uplink or access",
+    ]),
+    (MEC, "    vlan: 300", "    vlan: 300\n    service_vlan: 30", &[]),
+    (MEC, "    vlan: 300", "    service_vlan: 300", &[
+        "82:19 accesses.mobile.service_vlan: service VLAN 300 without a VLAN in it",
+    ]),
     (TWO, "vlan: 202", "vlan: 101", &[
         "65:20 tenants.red.ports.b.interface: eth0 VLAN 101 belongs to another network, uplink or access",
     ]),

@@ -33,7 +33,7 @@ pub fn damaged(trial: &Trial, flow: &Flow, chance: &mut Chance) -> Sent {
 
 /// Where ports or identifiers are in a frame that we made.
 fn ports(frame: &[u8]) -> std::ops::Range<usize> {
-    let l3 = if frame[12..14] == [0x81, 0] { 18 } else { 14 };
+    let l3 = check::l3(frame);
     let l4 = l3 + if frame[l3] >> 4 == 4 { 20 } else { 40 };
     l4..l4 + 8
 }
