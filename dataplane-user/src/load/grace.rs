@@ -31,8 +31,14 @@ pub enum Barrier {
 pub enum Grace {
     /// By membarrier.
     Membarrier,
-    /// By putting this map into the slot.
-    Slot(ArrayOfMaps<MapData, Array<MapData, u32>>, Array<MapData, u32>),
+    /// By putting a map into the slot.
+    Slot(Box<Slot>),
+}
+
+/// The slot, and what is put into it.
+pub struct Slot {
+    slot: ArrayOfMaps<MapData, Array<MapData, u32>>,
+    map: Array<MapData, u32>,
 }
 
 impl Grace {
@@ -42,8 +48,9 @@ impl Grace {
         if barrier == Barrier::Any && has_membarrier {
             return Ok(Self::Membarrier);
         }
-        let map = |source| Error::Map { name: SLOT, source };
-        Ok(Self::Slot(slot.try_into().map_err(map)?, Array::create(1, 0).map_err(map)?))
+        let failed = |source| Error::Map { name: SLOT, source };
+        let map = Array::create(1, 0).map_err(failed)?;
+        Ok(Self::Slot(Box::new(Slot { slot: slot.try_into().map_err(failed)?, map })))
     }
 
     /// Waits until no packet is under way that was under way at the call.
@@ -51,7 +58,8 @@ impl Grace {
         match self {
             Self::Membarrier => membarrier(MembarrierCommand::Global)
                 .map_err(|error| Error::Grace { source: error.into() }),
-            Self::Slot(slot, map) => {
+            Self::Slot(own) => {
+                let Slot { slot, map } = &mut **own;
                 slot.set(0, map, 0).map_err(|source| Error::Map { name: SLOT, source })
             }
         }

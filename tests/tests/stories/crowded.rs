@@ -25,7 +25,7 @@ fn a_flood_of_flows_evicts_itself_and_nobody_else() -> Result<()> {
 
     let Town { blue_a, blue_b, blue_c, red_a, red_b } = &town;
     let server = |port| (ip(B_ADDRESSES[0]), port).into();
-    let mut established = vec![
+    let mut established = [
         TcpConn::open(blue_a, blue_b, server(7000))?,
         TcpConn::open(blue_c, blue_b, server(7001))?,
         TcpConn::open(red_a, red_b, server(7000))?,
