@@ -115,11 +115,17 @@ pub(super) fn has_program(interface: &Interface, hook: &str, id: u32) -> bool {
 /// BPF_OBJ_NAME_LEN without its closing zero (linux/bpf.h).
 const KERNEL_NAME_BYTES_MAX: usize = 15;
 
-/// Takes a program off an interface: the pin is all that holds it there.
+/// Takes a program off an interface: the pin is all that holds it there. Of a pin that is
+/// removed the kernel lets go when it finds the time; who has the link open lets go by closing
+/// it (`bpf_link_put` and `bpf_link_put_direct` in kernel/bpf/syscall.c).
 pub(super) fn unlink(place: &Place, interface: &str, hook: &str) -> Result<bool, Error> {
     let path = place.link(interface, hook);
+    let link = PinnedLink::from_pin(&path);
     match fs::remove_file(&path) {
-        Ok(()) => Ok(true),
+        Ok(()) => {
+            drop(link);
+            Ok(true)
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(source) => Err(Error::File { path, source }),
     }

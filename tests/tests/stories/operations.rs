@@ -3,6 +3,8 @@
 
 use anyhow::{Context, Result, ensure};
 use aya::maps::{Array, Map, MapData};
+use dataplane_common::table::{heap::Line, index::Index, root::Root};
+use dataplane_user::load::Mapping;
 use nix::sys::signal::Signal;
 use sekisho_tests::build::{Frame, ip};
 use sekisho_tests::process::SILENCE;
@@ -203,21 +205,16 @@ fn the_daemon_may_be_killed_at_any_time() -> Result<()> {
 
 /// Takes a record of the site in force out of the kernel: one port's MAC is unknown then.
 fn lose_a_station(sekisho: &Sekisho) -> Result<()> {
-    let array = |name| Map::from_map_data(MapData::from_pin(sekisho.table(name))?);
-    let root = Array::<_, u64>::try_from(array("ROOT")?)?.get(&0, 0)? as u32;
-    let mut heap = Array::<_, [u8; 64]>::try_from(array("HEAP")?)?;
-    let root = heap.get(&root, 0)?;
-    // Where stations lie: the second of the root's tables.
-    let word = |at: usize| {
-        root[at..at + 4].iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte))
-    };
-    let (first, lines) = (word(8), word(12));
-    for line in first..first + lines {
-        if heap.get(&line, 0)? != [0; 64] {
-            return Ok(heap.set(line, [0; 64], 0)?);
-        }
-    }
-    anyhow::bail!("there are no stations")
+    let root = Map::from_map_data(MapData::from_pin(sekisho.table("ROOT"))?)?;
+    let root = Array::<_, u64>::try_from(root)?.get(&0, 0)? as u32;
+    let mut heap = Mapping::<Line>::new("HEAP", &MapData::from_pin(sekisho.table("HEAP"))?)?;
+    let lines = heap.records_mut();
+    let root: Root = *lines[root as usize].record(0);
+    let Index { first, lines: count } = root.stations;
+    let stations = &mut lines[first as usize..][..count as usize];
+    let station = stations.iter_mut().find(|line| **line != Line::default());
+    *station.context("there are no stations")? = Line::default();
+    Ok(())
 }
 
 #[test]
