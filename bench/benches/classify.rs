@@ -15,6 +15,7 @@ use sekisho_bench::{
     object::{self, Object},
     policies::{Make, Policies, inputs},
     report::{self, is_trial},
+    results::{Results, Row},
     site,
 };
 use sekisho_tests::sites::rules::RuleSet;
@@ -24,7 +25,7 @@ const RUN: u32 = 1 << 18;
 /// Runs of each program.
 const RUNS: u32 = 9;
 /// Flows that are known well, and very many.
-const FLOWS: [usize; 2] = [1 << 12, 1 << 20];
+const FLOWS: [(&str, usize); 2] = [("4k", 1 << 12), ("1M", 1 << 20)];
 
 /// A name; how sets are made; how many policies, of how many rules; IPv4?
 type Row = (&'static str, Make, usize, usize, bool);
@@ -45,27 +46,28 @@ fn main() -> Result<()> {
         if is_trial() { (&ROWS[..3], &FLOWS[..1]) } else { (&ROWS[..], &FLOWS[..]) };
     let mut criterion = report::criterion();
     let object = if site::may_load() { object::bytes()? } else { None };
-    println!(
-        "{:<40}{:>16}{:>18}{:>12}",
-        "first rule", "kernel, net ns", "(quartiles)", "bytes/rule"
-    );
+    let mut results = Results::of("classify");
     for row in rows {
         let (name, make, policies, rules, is_v4) = *row;
         let compiled = Policies::new(make, policies, rules, is_v4)?;
-        for flows in flows {
+        let case = |what: &str| Row::ns("sekisho", &format!("{what}, {name}"));
+        for (known, flows) in flows {
             host(&mut criterion, name, &compiled, *flows);
             if let Some(bytes) = &object {
-                let bytes_per_rule =
-                    (compiled.heap.lines() * 64) as f64 / (policies * rules) as f64;
-                kernel(bytes, name, &compiled, *flows, bytes_per_rule)?;
+                let net = kernel(bytes, name, &compiled, *flows)?;
+                let row = case(&format!("first rule, {known} flows"));
+                results.add(row.of(0, rules as u32, 0).samples(net));
             }
         }
+        let bytes = (compiled.heap.lines() * 64) as f64 / (policies * rules) as f64;
+        let row = case("memory of a rule").unit("bytes");
+        results.add(row.of(0, rules as u32, 0).samples(vec![bytes]));
         if policies == 1 {
             compile(&mut criterion, name, &compiled, rules)?;
         }
     }
     criterion.final_summary();
-    Ok(())
+    results.write()
 }
 
 fn host(criterion: &mut Criterion, name: &str, compiled: &Policies, flows: usize) {
@@ -99,13 +101,8 @@ fn compile(criterion: &mut Criterion, name: &str, compiled: &Policies, rules: us
     Ok(())
 }
 
-fn kernel(
-    bytes: &[u8],
-    name: &str,
-    compiled: &Policies,
-    flows: usize,
-    bytes_per_rule: f64,
-) -> Result<()> {
+/// Nanoseconds a lookup, net.
+fn kernel(bytes: &[u8], name: &str, compiled: &Policies, flows: usize) -> Result<Vec<f64>> {
     let questions = compiled.questions(flows);
     let words: Vec<_> = questions.iter().flat_map(inputs).collect();
     let mut object = Object::load(bytes, &compiled.heap, &words, &[])?;
@@ -117,24 +114,13 @@ fn kernel(
     let host = found.fold(0_u32, |sum, rule| sum.wrapping_mul(31).wrapping_add(rule));
     let ours = object.run("bench_classify", 0, 0, flows as u32)?.sum;
     ensure!(host == ours, "{name}: host {host:08x}, kernel {ours:08x}");
-    if is_trial() {
-        return Ok(());
-    }
     let mut samples = programs.map(|_| Vec::new());
-    for run in 0..RUNS {
+    for run in 0..if is_trial() { 1 } else { RUNS } {
         for (samples, program) in samples.iter_mut().zip(programs) {
             samples.push(object.run(program, 0, run * RUN, RUN)?.ns);
         }
     }
-    let [none, ours] = samples.map(|mut samples| {
-        samples.sort_by(f64::total_cmp);
-        [1, 2, 3].map(|quarter| samples[samples.len() * quarter / 4])
-    });
-    let [low, median, high] = ours.map(|ns| ns - none[1]);
-    let range = format!("({low:.0}–{high:.0})");
-    println!(
-        "{:<40}{median:>16.1}{range:>18}{bytes_per_rule:>12.1}",
-        format!("{name}, {flows} flows")
-    );
-    Ok(())
+    let [mut none, ours] = samples;
+    none.sort_by(f64::total_cmp);
+    Ok(ours.iter().map(|ns| ns - none[none.len() / 2]).collect())
 }

@@ -14,6 +14,7 @@ use sekisho_bench::{
     object::{self, Object},
     prefixes::{Chance, Prefix, destinations, prefixes},
     report::is_trial,
+    results::{Results, Row},
     site,
 };
 
@@ -44,17 +45,13 @@ fn main() -> Result<()> {
             (false, 200_000),
         ]
     };
-    println!(
-        "{:<34}{:>8}{:>14}{:>10}{:>14}",
-        "routes, net ns/lookup", "ours", "(quartiles)", "LPM_TRIE", "bytes/prefix"
-    );
-    for (is_v4, count) in sizes {
-        table(&bytes, *is_v4, *count)?;
-    }
-    Ok(())
+    let mut results = Results::of("lookup");
+    let done =
+        sizes.iter().try_for_each(|(is_v4, count)| table(&bytes, *is_v4, *count, &mut results));
+    results.write().and(done)
 }
 
-fn table(bytes: &[u8], is_v4: bool, count: usize) -> Result<()> {
+fn table(bytes: &[u8], is_v4: bool, count: usize, results: &mut Results) -> Result<()> {
     let prefixes = prefixes(is_v4, count);
     let values: Vec<u32> = {
         let mut chance = Chance(5);
@@ -69,6 +66,7 @@ fn table(bytes: &[u8], is_v4: bool, count: usize) -> Result<()> {
     let first = table.store(&mut heap)?;
     let loaded = start.elapsed();
 
+    let (lines, routes) = (heap.lines(), u32::try_from(count)?);
     let family = if is_v4 { "IPv4" } else { "IPv6" };
     for (name, count) in DESTINATIONS {
         if is_trial() && count > 4096 {
@@ -93,30 +91,28 @@ fn table(bytes: &[u8], is_v4: bool, count: usize) -> Result<()> {
                 samples.push(object.run(program, first, run * RUN, RUN)?.ns);
             }
         }
-        let [none, ours, peer] = samples.map(|mut samples| {
-            samples.sort_by(f64::total_cmp);
-            let at = |quarter: usize| samples[samples.len() * quarter / 4];
-            [at(1), at(2), at(3)]
-        });
-        let [low, median, high] = ours.map(|ns| ns - none[1]);
-        println!(
-            "{:<34}{median:>8.1}{:>14}{:>10.1}{:>14.1}",
-            format!("{family}, {} prefixes, {name} destinations", prefixes.len()),
-            format!("({low:.0}–{high:.0})"),
-            peer[1] - none[1],
-            heap.lines() as f64 * 64.0 / prefixes.len() as f64,
-        );
+        let [none, ours, peer] = samples;
+        let case = format!("{family}, {name} destinations");
+        for (device, samples) in [("sekisho", ours), ("LPM_TRIE", peer)] {
+            let net = samples.iter().map(|ns| ns - median(&none)).collect();
+            results.add(Row::ns(device, &case).of(0, 0, routes).samples(net));
+        }
     }
     let took = changes(&mut table, &mut heap, &prefixes)?;
-    if !is_trial() {
-        println!(
-            "{:<34}load {:.0} ms; one change {:.1} µs",
-            format!("{family}, {} prefixes", prefixes.len()),
-            loaded.as_secs_f64() * 1e3,
-            took.as_secs_f64() * 1e6
-        );
-    }
+    let mut add = |case: &str, unit: &str, figure: f64| {
+        let row = Row::ns("sekisho", &format!("{family}, {case}")).unit(unit);
+        results.add(row.of(0, 0, routes).samples(vec![figure]));
+    };
+    add("load", "ms", loaded.as_secs_f64() * 1e3);
+    add("one change", "ns", took.as_secs_f64() * 1e9);
+    add("memory of a prefix", "bytes", lines as f64 * 64.0 / prefixes.len() as f64);
     Ok(())
+}
+
+fn median(samples: &[f64]) -> f64 {
+    let mut samples = samples.to_vec();
+    samples.sort_by(f64::total_cmp);
+    samples[samples.len() / 2]
 }
 
 /// The same prefixes for the kernel's own.

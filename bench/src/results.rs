@@ -63,6 +63,12 @@ impl Row {
         }
     }
 
+    /// Of another unit than nanoseconds.
+    #[must_use]
+    pub fn unit(self, unit: &str) -> Self {
+        Self { unit: unit.into(), ..self }
+    }
+
     /// With so many flows, rules and routes.
     #[must_use]
     pub fn of(self, flows: u32, rules: u32, routes: u32) -> Self {
