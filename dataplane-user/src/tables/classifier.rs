@@ -30,7 +30,7 @@ mod trees;
 
 /// What an object may take for each rule, and for each prefix of an address group that a rule
 /// names.
-pub const RULE_BYTES: usize = 64;
+pub const RULE_BYTES: usize = 128;
 /// What it may take besides, however few rules there are.
 pub const MORE_BYTES: usize = 64 << 10;
 /// What it may take for each class of the tenant.
