@@ -28,9 +28,9 @@ const RUNS: u32 = 9;
 const FLOWS: [(&str, usize); 2] = [("4k", 1 << 12), ("1M", 1 << 20)];
 
 /// A name; how sets are made; how many policies, of how many rules; IPv4?
-type Row = (&'static str, Make, usize, usize, bool);
+type Set = (&'static str, Make, usize, usize, bool);
 
-const ROWS: [Row; 8] = [
+const ROWS: [Set; 8] = [
     ("10 rules", RuleSet::usual, 1, 10, true),
     ("100 rules", RuleSet::usual, 1, 100, true),
     ("1k rules", RuleSet::usual, 1, 1000, true),

@@ -183,7 +183,8 @@ fn limits() {
             format!("{{cidr: 192.0.{}.0/28}}", n + 2)
         }),
         (limit::ROUTES_PER_ROUTER, TWO, " [{destination: 0.0.0.0/0, uplink: outside}]", |n| {
-            format!("{{destination: 172.{}.{}.0/24, blackhole: true}}", 16 + n / 256, n % 256)
+            let [.., high, mid, low] = n.to_be_bytes();
+            format!("{{destination: 12.{high}.{mid}.{low}/32, blackhole: true}}")
         }),
         (limit::PREFIXES_PER_ADDRESS_GROUP, WEB, " [198.51.100.7, 203.0.113.0/28]", |n| {
             format!("11.0.{}.{}", n / 256, n % 256)
