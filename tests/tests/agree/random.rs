@@ -14,7 +14,7 @@ use sekisho_tests::{
 use crate::{branches::Histogram, changes::Changing};
 
 /// So many packets unless `SEKISHO_PACKETS` says otherwise.
-const PACKETS: u64 = 500_000;
+const PACKETS: u64 = 600_000;
 /// All tables are compared after so many packets.
 const COMPARED_EVERY: u64 = 250;
 /// And another version of the site is put into force, as often as not.
