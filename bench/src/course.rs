@@ -3,8 +3,8 @@
 //! All of it is done by one CPU, one frame after the other, so that nothing may get lost and
 //! what the CPU was busy is what the frames took. The generator's share is in every figure.
 
+use std::thread;
 use std::time::Duration;
-use std::{fs, thread};
 
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use sekisho_tests::{
@@ -100,7 +100,7 @@ impl<'host> Course<'host> {
     }
 
     fn arrived(&self) -> Result<u64> {
-        Ok(received(self.ends[0])? + received(self.ends[1])?)
+        Ok(self.ends[0].received()? + self.ends[1].received()?)
     }
 
     fn check(&self, arrived: u64, sent: u64) -> Result<()> {
@@ -141,13 +141,4 @@ pub fn padded(mut frame: Vec<u8>) -> Vec<u8> {
 
 fn per_packet(took: Duration, frames: u32) -> f64 {
     took.as_nanos() as f64 / f64::from(frames)
-}
-
-/// Packets that came in at the host's end of its cable: proc_net_dev(5).
-fn received(host: &Host) -> Result<u64> {
-    let text = host.in_ns(|| fs::read_to_string("/proc/thread-self/net/dev"))??;
-    let link = format!("{}:", host.link());
-    let line = text.lines().find(|line| line.trim_start().starts_with(&link));
-    let packets = line.and_then(|line| line.split_whitespace().nth(2));
-    Ok(packets.context("the link has no counters")?.parse()?)
 }

@@ -1,5 +1,6 @@
 //! What is a host: which interface, which addresses, and what can it be asked to do?
 
+use std::fs;
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -205,6 +206,15 @@ impl Host {
     /// The interface at the host's end of the cable, where tags are seen.
     pub fn link(&self) -> &str {
         LINK
+    }
+
+    /// Packets that came in at that end: proc_net_dev(5).
+    pub fn received(&self) -> Result<u64> {
+        let text = self.in_ns(|| fs::read_to_string("/proc/thread-self/net/dev"))??;
+        let link = format!("{LINK}:");
+        let line = text.lines().find(|line| line.trim_start().starts_with(&link));
+        let packets = line.and_then(|line| line.split_whitespace().nth(2));
+        Ok(packets.context("the link has no counters")?.parse()?)
     }
 
     /// Its MAC address, in the notation of `ip link`.

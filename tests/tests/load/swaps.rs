@@ -4,7 +4,6 @@
 //! server that it does not route to. A packet that saw the routes of the one and the policies of
 //! the other would be stopped; neither version stops any.
 
-use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -266,7 +265,7 @@ impl Moment {
         let stops = dataplane.stops(2)?.into_iter();
         let denied = stops.filter(|stop| stop.stop == Stop::IngressDenied);
         Ok(Self {
-            arrived: [received(servers[0])?, received(servers[1])?],
+            arrived: [servers[0].received()?, servers[1].received()?],
             denied: denied.map(|stop| stop.packets).sum(),
         })
     }
@@ -275,13 +274,4 @@ impl Moment {
         let [first, second] = [0, 1].map(|at| self.arrived[at].checked_sub(before.arrived[at]));
         Ok([first.context("a counter went back")?, second.context("a counter went back")?])
     }
-}
-
-/// Packets that came in at the host's end of its cable: proc_net_dev(5).
-fn received(host: &Host) -> Result<u64> {
-    let text = host.in_ns(|| fs::read_to_string("/proc/thread-self/net/dev"))??;
-    let link = format!("{}:", host.link());
-    let line = text.lines().find(|line| line.trim_start().starts_with(&link));
-    let packets = line.and_then(|line| line.split_whitespace().nth(2));
-    Ok(packets.context("the link has no counters")?.parse()?)
 }
