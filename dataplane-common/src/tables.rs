@@ -180,9 +180,14 @@ pub trait Tables: Heap {
     fn flow_cold(&self, index: u32) -> Option<&FlowCold>;
     /// The rest of it.
     fn flow_more(&self, index: u32) -> Option<&FlowMore>;
+    /// How many half-flows are in their second [bucket](crate::table::flow::bucket_of), of those
+    /// of which this one is the first.
+    fn flows_away(&self, bucket: u32) -> Option<&Word64>;
     /// The line that a half-flow with this key may have: [`crate::stage::flow_record::room`]. In
     /// the kernel it is a function of its own, which is verified once.
     fn flow_room(&self, words: &[u64; 5]) -> u64;
+    /// [`crate::stage::flow_record::go_away`], likewise.
+    fn flow_goes_away(&self, words: &[u64; 5]);
     /// Routes one of the packet's legs ([`route::leads`]); the outcome as a
     /// [number](Stop::number). In the kernel it is a function of its own, too.
     fn route_leg(&self, w: &mut Work, which: Which) -> u32;
