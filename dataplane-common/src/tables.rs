@@ -26,6 +26,7 @@ use crate::table::{
     lpm,
     meter::{Load, Meter},
     next_hop::{NextHop, Output},
+    owner::Owner,
     policy::{self, Policy, Rule},
     root::{More, Root},
     route::Route,
@@ -70,6 +71,11 @@ pub trait Tables: Heap {
         let found = self.root()?.stations.find::<StationEntry, _>(self, key, secret)?;
         Some(&found.station)
     }
+    /// The record of an owner of flows.
+    #[inline(always)]
+    fn owner(&self, number: u32) -> Option<&Owner> {
+        self.root()?.owners.get(self, number)
+    }
     /// May this endpoint use this MAC with this source?
     #[inline(always)]
     fn is_permitted(&self, key: &PermitKey) -> bool {
@@ -84,7 +90,7 @@ pub trait Tables: Heap {
     #[inline(always)]
     fn location(&self, key: &LocationKey) -> Option<&Location> {
         let secret = self.secret();
-        let found = self.root()?.locations.find::<LocationEntry, _>(self, key, secret)?;
+        let found = self.more()?.locations.find::<LocationEntry, _>(self, key, secret)?;
         Some(&found.location)
     }
     /// Which endpoint has a live session with this address on the access?

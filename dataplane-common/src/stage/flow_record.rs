@@ -10,15 +10,6 @@ use crate::tables::Tables;
 use crate::wire::protocol;
 use crate::work::{Work, flags};
 
-/// Where the packet's key is at home. That line is asked for, so that it is on its way while
-/// others are looked at: memory is far away.
-#[inline(always)]
-pub fn approach<T: Tables>(t: &T, w: &Work) -> [u32; 2] {
-    let homes = homes(&w.key.words(), t.secret(), t.flow_lines());
-    t.flow(homes[0]).map(|line| line.status.load());
-    homes
-}
-
 /// Finds the live line of the packet's key: its index and status go into the work.
 #[inline(always)]
 pub fn find<T: Tables>(t: &T, w: &mut Work) -> bool {
@@ -26,11 +17,12 @@ pub fn find<T: Tables>(t: &T, w: &mut Work) -> bool {
     own_line(t, w, &w.key.words()).is_some()
 }
 
-/// The same where it was [approached](approach), for packets of which most have one.
+/// The same for packets of which most have one.
 #[inline(always)]
-pub fn find_at<'t, T: Tables>(t: &'t T, w: &mut Work, homes: &[u32; 2]) -> Option<&'t FlowLine> {
+pub fn find_known<'t, T: Tables>(t: &'t T, w: &mut Work) -> Option<&'t FlowLine> {
     (w.flow, w.flow_status) = (0, 0);
     let words = w.key.words();
+    let homes = homes(&words, t.secret(), t.flow_lines());
     for index in lines_of(homes[0]) {
         let line = t.flow(index)?;
         let status = line.status.load();

@@ -5,6 +5,7 @@ use std::time::Duration;
 use dataplane_common::{
     Stop, Tables,
     table::flow::{BUCKET_LINES, bucket_of, homes, lines_of, status},
+    word::Word64,
 };
 use dataplane_user::tables::HostTables;
 use sekisho_tests::{
@@ -132,7 +133,7 @@ fn a_key_whose_first_bucket_is_nearly_full_lies_in_the_second_and_is_found_there
     for line in moved {
         let (first, second) = bucket(line);
         assert_eq!(bucket_of(line), second);
-        assert_eq!(s.tables.flows_away(first).map(|away| away.load()), Some(1));
+        assert_eq!(s.tables.flows_away(first).map(Word64::load), Some(1));
     }
     assert_eq!(s.send(s.a, &question(&s)).programs, 1, "it is known");
     // Were it not said that one is away, it would be a new one.
