@@ -396,7 +396,7 @@ mod tests {
             ],
             ..Image::default()
         };
-        let tables = HostTables::new(image, 4);
+        let tables = HostTables::new(image, 8);
         let id = |zone, addr| tables.route(zone, &Addr::v4(addr)).map(|route| route.id);
         assert_eq!(id(1, [10, 1, 2, 3]), Some(2));
         assert_eq!(id(1, [10, 1, 3, 3]), Some(3));
