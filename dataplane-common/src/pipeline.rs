@@ -170,8 +170,7 @@ fn unknown<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<(), S
         related::relate(p, t, w)?;
     } else {
         window::read_scale(p, w)?;
-        // It was looked for before: here we are because it has none, or a doubtful one.
-        if w.flow_status != 0 && !flow::is_continued(t, w) {
+        if !flow_record::find(t, w) || !flow::is_continued(t, w) {
             w.flow_status = 0;
         }
     }

@@ -194,6 +194,9 @@ pub trait Tables: Heap {
     fn flow_room(&self, words: &[u64; 5]) -> u64;
     /// [`crate::stage::flow_record::go_away`], likewise.
     fn flow_goes_away(&self, words: &[u64; 5]);
+    /// The only line of a half-flow with this key: [`crate::stage::flow_record::sole`]. In the
+    /// kernel a function of its own, too.
+    fn flow_sole(&self, words: &[u64; 5]) -> u64;
     /// Routes one of the packet's legs ([`route::leads`]); the outcome as a
     /// [number](Stop::number). In the kernel it is a function of its own, too.
     fn route_leg(&self, w: &mut Work, which: Which) -> u32;

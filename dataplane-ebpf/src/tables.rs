@@ -120,6 +120,14 @@ extern "C" fn sekisho_flow_goes_away(a: u64, b: u64, c: u64, d: u64, e: u64) -> 
     0
 }
 
+/// [`flow_record::sole`], likewise.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sekisho_flow_sole(a: u64, b: u64, c: u64, d: u64, e: u64) -> u64 {
+    let (Some(work), Some(tables)) = (work(), KernelTables::in_force()) else { return 0 };
+    flow_record::sole(&tables, &[a, b, c, d, e], work.zero)
+}
+
 /// [`route::leads`] of [`Which::Leg`] or, with 1, [`Which::Way`], likewise.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -224,6 +232,11 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn flow_goes_away(&self, &[a, b, c, d, e]: &[u64; 5]) {
         sekisho_flow_goes_away(a, b, c, d, e);
+    }
+
+    #[inline(always)]
+    fn flow_sole(&self, &[a, b, c, d, e]: &[u64; 5]) -> u64 {
+        sekisho_flow_sole(a, b, c, d, e)
     }
 
     #[inline(always)]

@@ -201,6 +201,8 @@ pub fn settle<T: Tables>(t: &T, w: &Work, verdict: Result<(), Stop>) {
     let (Some(line), Some(cold)) = (t.flow(w.flow), t.flow_cold(w.flow)) else { return };
     let judged = match verdict {
         Ok(()) => {
+            // Nobody takes what was decided before for what rests on this stamp.
+            line.judged.store(0);
             cold.stamp.store(w.leg.stamp);
             cold.opener.store(w.leg.sender);
             cold.responder.store(w.leg.receiver);

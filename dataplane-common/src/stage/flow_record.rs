@@ -110,15 +110,57 @@ pub fn open<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
         }
         return Err(Stop::FlowTableFull);
     };
-    if let (Some(own), Some(other)) = (t.flow_more(forward), t.flow_more(reply))
-        && !t.is_tracing()
-    {
-        own.partner.store(reply);
-        other.partner.store(forward);
-        w.flow = forward;
-        w.flow_status = t.flow(forward).map_or(0, |line| line.status.load());
+    if !t.is_tracing() {
+        join(t, w, forward, reply, &answer);
     }
     Ok(())
+}
+
+/// Lets two halves name each other.
+///
+/// Another CPU with a packet of the same flow may have given up a line that we made, in favour of
+/// its own ([`sole`]). Then that is the half; and if the other CPU is where we are, it names the
+/// same.
+#[inline(always)]
+fn join<T: Tables>(t: &T, w: &mut Work, forward: u32, reply: u32, answer: &FlowKey) {
+    let (mut forward, mut reply) = (forward, reply);
+    for _ in 0..2 {
+        let (Some(own), Some(other)) = (t.flow_more(forward), t.flow_more(reply)) else { return };
+        own.partner.store(reply);
+        // A store would be seen later than what is looked at next.
+        t.swap32(&other.partner, other.partner.load(), forward);
+        if is_live(t, forward) && is_live(t, reply) {
+            break;
+        }
+        forward = line_of(t, &w.key, forward);
+        reply = line_of(t, answer, reply);
+    }
+    let (Some(line), Some(answering)) = (t.flow(forward), t.flow(reply)) else { return };
+    (w.flow, w.flow_status) = (forward, line.status.load());
+    // That CPU may be past the flow's state by now, and wrote that of the answering half before
+    // we wrote this one.
+    take_over(t, answering, w.flow_status & status::STATE);
+}
+
+#[inline(always)]
+fn is_live<T: Tables>(t: &T, index: u32) -> bool {
+    t.flow(index).is_some_and(|line| line.status.load() & status::LIFE == status::LIVE)
+}
+
+/// The one line of the key, or `made`, if that is given up already. Not inlined: "combined stack
+/// size of 3 calls is 576. Too large".
+#[inline(never)]
+fn line_of<T: Tables>(t: &T, key: &FlowKey, made: u32) -> u32 {
+    Room::from_word(t.flow_sole(&key.words())).map_or(made, |room| room.index)
+}
+
+/// Gives a half that was just made the state of its flow, unless it has one.
+#[inline(always)]
+fn take_over<T: Tables>(t: &T, line: &FlowLine, state: u32) {
+    let made = line.status.load();
+    if made & status::STATE == conntrack::state::NONE {
+        t.swap32(&line.status, made, made | state);
+    }
 }
 
 /// The answers of a flow that leads elsewhere now may arrive in another zone: then the
@@ -149,8 +191,7 @@ pub fn follow<T: Tables>(t: &T, w: &Work) -> Result<(), Stop> {
     if let (Some(other), Some(its)) = (t.flow(reply), t.flow_more(reply)) {
         its.partner.store(w.flow);
         own.partner.store(reply);
-        let made = other.status.load();
-        t.swap32(&other.status, made, made | w.flow_status & status::STATE);
+        take_over(t, other, w.flow_status & status::STATE);
     }
     if is_partner {
         give_up(t, old);
@@ -158,11 +199,12 @@ pub fn follow<T: Tables>(t: &T, w: &Work) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Marks a line dead: userland empties it.
+/// Marks a line that is in force dead: userland empties it. Was it still as it was looked at?
 #[inline(always)]
-fn give_up<T: Tables>(t: &T, line: &FlowLine) {
+fn give_up<T: Tables>(t: &T, line: &FlowLine) -> bool {
     let old = line.status.load();
-    t.swap32(&line.status, old, (old & !status::LIFE) | status::DEAD);
+    old & status::LIFE != status::LIVE
+        || t.swap32(&line.status, old, (old & !status::LIFE) | status::DEAD)
 }
 
 /// Where the answer to the packet at hand arrives.
@@ -216,6 +258,8 @@ pub fn room<T: Tables>(t: &T, words: &[u64; 5], zero: u32) -> u64 {
 struct Bucket {
     /// The key's own line.
     own: u64,
+    /// Another one of its own.
+    other: u64,
     /// The first free line.
     free: u64,
     /// Free lines.
@@ -227,7 +271,7 @@ fn look<T: Tables>(t: &T, words: &[u64; 5], home: u32, zero: u32) -> Bucket {
     // Zeroes, of which the verifier does not know that they are: else it would follow each line
     // once for all that those before it may have been.
     let none = u64::from(zero) << 32 | u64::from(zero);
-    let mut bucket = Bucket { own: none, free: none, room: zero };
+    let mut bucket = Bucket { own: none, other: none, free: none, room: zero };
     for index in lines_of(home).rev() {
         let Some(line) = t.flow(index) else { break };
         let status = line.status.load();
@@ -236,10 +280,36 @@ fn look<T: Tables>(t: &T, words: &[u64; 5], home: u32, zero: u32) -> Bucket {
             bucket.free = found;
             bucket.room += 1 ^ zero;
         } else if status & status::LIFE == status::LIVE && line.has(words) {
+            bucket.other = bucket.own;
             bucket.own = found | Room::OWN;
         }
     }
     bucket
+}
+
+/// The line in which the key is found, as [`room`] tells it. Where two CPUs have placed the key at
+/// once, whoever looks last sees both lines: the one that is found later is given up. Of three,
+/// each that looks gives up one.
+#[inline(always)]
+pub fn sole<T: Tables>(t: &T, words: &[u64; 5], zero: u32) -> u64 {
+    let homes = homes(words, t.secret(), t.flow_lines());
+    let Some(away) = t.flows_away(bucket_of(homes[0])) else { return 0 };
+    let Bucket { mut own, mut other, .. } = look(t, words, homes[0], zero);
+    if away.load() != 0 && bucket_of(homes[0]) != bucket_of(homes[1]) {
+        let second = look(t, words, homes[1], zero);
+        if own == 0 {
+            (own, other) = (second.own, second.other);
+        } else if second.own != 0 {
+            other = second.own;
+        }
+    }
+    if let Some(line) = Room::from_word(other).and_then(|room| t.flow(room.index))
+        && !t.is_tracing()
+    {
+        // The other CPU writes the flow's state into it at most twice, while it makes it.
+        let _ = give_up(t, line) || give_up(t, line) || give_up(t, line);
+    }
+    own
 }
 
 /// A line that a key may have, and its status when it was looked at.
@@ -300,23 +370,25 @@ fn place<T: Tables>(t: &T, w: &Work, key: &FlowKey, payer: u32, half: u32) -> Op
     if t.is_tracing() {
         return Some(room.index);
     }
-    if !take(t, &room) {
+    let mut is_taken = take(t, &room);
+    if !is_taken {
         // Another CPU was faster: there may be room beside what it took.
         room = Room::from_word(t.flow_room(&words))?;
-        if !take(t, &room) {
-            return None;
-        }
+        is_taken = take(t, &room);
     }
     let Room { index, status: old, is_own, is_away } = room;
-    if is_away {
+    if is_away && is_taken {
         // Before anybody looks for it.
         t.flow_goes_away(&words);
     }
     let line = t.flow(index)?;
     let (cold, more) = (t.flow_cold(index)?, t.flow_more(index)?);
     if is_own {
-        // The old record's payer is freed of it.
-        t.flow_release(cold.tenant.load(), 1);
+        // The old record's payer is freed of it; or it stays, since another CPU is using it.
+        t.flow_release(if is_taken { cold.tenant.load() } else { payer }, 1);
+    }
+    if !is_taken {
+        return is_own.then_some(index);
     }
     let now = t.now_ticks();
     line.set_key(&words);
@@ -336,12 +408,9 @@ fn place<T: Tables>(t: &T, w: &Work, key: &FlowKey, payer: u32, half: u32) -> Op
     more.permits.store(0);
     more.scale.store(0);
     more.partner.store(0);
-    line.status.store(sequence_after(old) | status::LIVE | half);
-    // Two CPUs may have placed the same key at once: the one that is found first stays.
-    let first = Room::from_word(t.flow_room(&words)).filter(|room| room.is_own);
-    let first = first.map_or(index, |room| room.index);
-    if first != index {
-        give_up(t, line);
-    }
-    Some(first)
+    // A store would be seen later than what is looked at next: of two CPUs that place a key at
+    // once, none would see the other's line.
+    let live = sequence_after(old) | status::LIVE | half;
+    t.swap32(&line.status, sequence_after(old) | status::BUSY, live);
+    Some(Room::from_word(t.flow_sole(&words)).map_or(index, |room| room.index))
 }

@@ -33,6 +33,10 @@ pub fn is_current<T: Tables>(t: &T, line: &FlowLine, cold: &FlowCold, judged: Ju
         return false;
     }
     let epoch = epoch(t, first, second);
+    if judged.epoch == 0 {
+        // It was never judged, or is being judged by another CPU.
+        return false;
+    }
     if judged.epoch == epoch || cfg!(feature = "control-generations") {
         return true;
     }
@@ -40,10 +44,8 @@ pub fn is_current<T: Tables>(t: &T, line: &FlowLine, cold: &FlowCold, judged: Ju
     if judged.action & action::DENIED != 0 || cold.stamp.load() != stamp(t, first, second) {
         return false;
     }
-    if !t.is_tracing() {
-        line.judged.store(Judged { epoch, ..judged }.word());
-    }
-    true
+    // The stamp may be of a judgement that another CPU has made since.
+    t.is_tracing() || t.swap(&line.judged, judged.word(), Judged { epoch, ..judged }.word())
 }
 
 /// The epochs and generations that a routed leg's judgement rests on.

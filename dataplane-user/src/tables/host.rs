@@ -226,6 +226,10 @@ impl Tables for HostTables {
         flow_record::go_away(self, words);
     }
 
+    fn flow_sole(&self, words: &[u64; 5]) -> u64 {
+        flow_record::sole(self, words, 0)
+    }
+
     fn secret(&self) -> &Secret {
         &self.secret
     }

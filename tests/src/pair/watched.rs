@@ -86,6 +86,10 @@ impl Tables for Watched<'_> {
         self.tables.flow_goes_away(words);
     }
 
+    fn flow_sole(&self, words: &[u64; 5]) -> u64 {
+        self.tables.flow_sole(words)
+    }
+
     fn secret(&self) -> &Secret {
         self.tables.secret()
     }

@@ -4,6 +4,7 @@
 mod changes;
 mod history;
 mod kernel;
+mod large;
 mod limits;
 mod many;
 mod questions;
