@@ -95,7 +95,7 @@ fn first(set: &RuleSet, question: &Question, of: &[Remote], lines_only: bool) ->
                 Remote::Any => true,
                 Remote::Prefix(prefix) => is_within(prefix),
                 Remote::Addresses(at) => set.address_groups[*at].iter().any(is_within),
-                member => of.contains(member),
+                member @ (Remote::Group(_) | Remote::Lines(_)) => of.contains(member),
             }
     })
 }
