@@ -65,13 +65,25 @@ fn known<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next, S
         hosts::pass(p, t, w);
         return Ok(Next::Passed);
     }
+    attach::arrive(t, w)?;
+    let parsed = parse::parse(p, w, ethertype);
+    let parsed = w.blur(parsed);
+    if parsed.is_ok() {
+        emit::count_headers(p, t, w.attachment, w, w.inline_bytes(), Counter::Received);
+        // Who sends a packet of a known flow need not be looked for: the flow tells.
+        if w.may_be_known() && is_known(t, w)? {
+            let left = leave(p, t, w);
+            if left.is_err() {
+                flow::charge(t, w);
+            }
+            return left;
+        }
+    }
     attach::sender(t, w)?;
-    parse::parse(p, w, ethertype)?;
-    emit::count_headers(p, t, w.attachment, w, w.inline_bytes(), Counter::Received);
+    parsed?;
     if w.job != job::NONE {
         return Ok(Next::Answer);
     }
-    let homes = flow_record::approach(t, w);
     exempt::dhcp_server(t, w)?;
     if w.is(flags::GROUP_FRAME) {
         return floods::may_flood(p, w).map(|()| Next::Flood);
@@ -89,23 +101,16 @@ fn known<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next, S
     if w.is(flags::LATER) {
         return Ok(Next::Fragment);
     }
-    if !is_known(t, w, &homes)? {
-        // A line is no business of the host's.
-        let is_strangers = w.flags & (flags::HOST | flags::ICMP_ERROR) != 0
-            && w.attachment_kind == attachment_kind::UPLINK;
-        return Ok(if is_strangers { Next::Host } else { Next::First });
-    }
-    let left = leave(p, t, w);
-    if left.is_err() {
-        flow::charge(t, w);
-    }
-    left
+    // A line is no business of the host's.
+    let is_strangers = w.flags & (flags::HOST | flags::ICMP_ERROR) != 0
+        && w.attachment_kind == attachment_kind::UPLINK;
+    Ok(if is_strangers { Next::Host } else { Next::First })
 }
 
 /// Does a known flow answer for the packet? Then it is part of it from here on.
 #[inline(always)]
-fn is_known<T: Tables>(t: &T, w: &mut Work, homes: &[u32; 2]) -> Result<bool, Stop> {
-    if w.is(flags::ICMP_ERROR) || flow::look_up(t, w, homes) != flow::Found::Current {
+fn is_known<T: Tables>(t: &T, w: &mut Work) -> Result<bool, Stop> {
+    if flow::look_up(t, w) != flow::Found::Current {
         return Ok(false);
     }
     let denied = w.action & action::DENIED != 0;
@@ -264,8 +269,7 @@ fn piece<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next, S
             fragments::park(p, t, w)?;
             return Ok(Next::Parked);
         }
-        let homes = flow_record::approach(t, w);
-        if !is_known(t, w, &homes)? {
+        if !is_known(t, w)? {
             return Ok(Next::First);
         }
     } else {

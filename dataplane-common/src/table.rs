@@ -5,7 +5,7 @@
 //! A set of records is written for one *version* of the site and never changed
 //! while that version is in force (see [`crate::tables`]).
 
-use self::index::Entry;
+use self::{index::Entry, secret::Secret};
 use crate::addr::{Addr, Mac};
 
 pub mod classifier;
@@ -17,6 +17,7 @@ pub mod index;
 pub mod lpm;
 pub mod meter;
 pub mod next_hop;
+pub mod owner;
 pub mod policy;
 pub mod root;
 pub mod route;
@@ -65,6 +66,7 @@ lent!(
     zone::FloodPort,
     next_hop::NextHop,
     next_hop::Output,
+    owner::Owner,
     route::Route,
     root::Root,
     root::More,
@@ -106,8 +108,8 @@ record!(AttachmentEntry, 32);
 impl Entry for AttachmentEntry {
     type Key = AttachmentKey;
     #[inline(always)]
-    fn words(key: &AttachmentKey) -> [u64; 3] {
-        [u64::from(key.ifindex) << 32 | u64::from(key.vlan), 0, 0]
+    fn hash(key: &AttachmentKey, secret: &Secret) -> u64 {
+        secret.hash(&[u64::from(key.ifindex) << 32 | u64::from(key.vlan)])
     }
     #[inline(always)]
     fn is(&self, key: &AttachmentKey) -> bool {
@@ -190,8 +192,8 @@ record!(StationEntry, 32);
 impl Entry for StationEntry {
     type Key = StationKey;
     #[inline(always)]
-    fn words(key: &StationKey) -> [u64; 3] {
-        [key.attachment.into(), key.mac.word(), 0]
+    fn hash(key: &StationKey, secret: &Secret) -> u64 {
+        secret.hash(&[key.attachment.into(), key.mac.word()])
     }
     #[inline(always)]
     fn is(&self, key: &StationKey) -> bool {
@@ -231,8 +233,8 @@ record!(PermitsEntry, 64);
 impl Entry for PermitsEntry {
     type Key = PermitKey;
     #[inline(always)]
-    fn words(key: &PermitKey) -> [u64; 3] {
-        [key.endpoint.into(), key.mac.word(), 0]
+    fn hash(key: &PermitKey, secret: &Secret) -> u64 {
+        secret.hash(&[key.endpoint.into(), key.mac.word()])
     }
     #[inline(always)]
     fn is(&self, key: &PermitKey) -> bool {
@@ -269,9 +271,9 @@ record!(LocationEntry, 64);
 impl Entry for LocationEntry {
     type Key = LocationKey;
     #[inline(always)]
-    fn words(key: &LocationKey) -> [u64; 3] {
+    fn hash(key: &LocationKey, secret: &Secret) -> u64 {
         let [high, low] = key.addr.words();
-        [high, low, key.zone.into()]
+        secret.hash(&[high, low, key.zone.into()])
     }
     #[inline(always)]
     fn is(&self, key: &LocationKey) -> bool {

@@ -26,6 +26,7 @@ use crate::table::{
     lpm,
     meter::{Load, Meter},
     next_hop::{NextHop, Output},
+    owner::Owner,
     policy::{self, Policy, Rule},
     root::{More, Root},
     route::Route,
@@ -70,6 +71,11 @@ pub trait Tables: Heap {
         let found = self.root()?.stations.find::<StationEntry, _>(self, key, secret)?;
         Some(&found.station)
     }
+    /// The record of an owner of flows.
+    #[inline(always)]
+    fn owner(&self, number: u32) -> Option<&Owner> {
+        self.root()?.owners.get(self, number)
+    }
     /// May this endpoint use this MAC with this source?
     #[inline(always)]
     fn is_permitted(&self, key: &PermitKey) -> bool {
@@ -84,7 +90,7 @@ pub trait Tables: Heap {
     #[inline(always)]
     fn location(&self, key: &LocationKey) -> Option<&Location> {
         let secret = self.secret();
-        let found = self.root()?.locations.find::<LocationEntry, _>(self, key, secret)?;
+        let found = self.more()?.locations.find::<LocationEntry, _>(self, key, secret)?;
         Some(&found.location)
     }
     /// Which endpoint has a live session with this address on the access?
@@ -180,9 +186,14 @@ pub trait Tables: Heap {
     fn flow_cold(&self, index: u32) -> Option<&FlowCold>;
     /// The rest of it.
     fn flow_more(&self, index: u32) -> Option<&FlowMore>;
+    /// How many half-flows are in their second [bucket](crate::table::flow::bucket_of), of those
+    /// of which this one is the first.
+    fn flows_away(&self, bucket: u32) -> Option<&Word64>;
     /// The line that a half-flow with this key may have: [`crate::stage::flow_record::room`]. In
     /// the kernel it is a function of its own, which is verified once.
     fn flow_room(&self, words: &[u64; 5]) -> u64;
+    /// [`crate::stage::flow_record::go_away`], likewise.
+    fn flow_goes_away(&self, words: &[u64; 5]);
     /// The only line of a half-flow with this key: [`crate::stage::flow_record::sole`]. In the
     /// kernel a function of its own, too.
     fn flow_sole(&self, words: &[u64; 5]) -> u64;

@@ -253,6 +253,15 @@ impl Work {
         }
     }
 
+    /// May it be a packet of a known flow? Frames to a group, fragments without a transport
+    /// header, errors and what we answer are none.
+    #[inline(always)]
+    #[must_use]
+    pub const fn may_be_known(&self) -> bool {
+        let others = flags::GROUP_FRAME | flags::LATER | flags::ICMP_ERROR;
+        self.flags & others == 0 && self.job == job::NONE
+    }
+
     /// Bytes of the tags that the frame carries itself.
     #[inline(always)]
     #[must_use]

@@ -16,7 +16,7 @@ use dataplane_common::{
     stop::STOPS_STRIDE,
     table::{
         datagram::{Datagram, PARKED_BYTES_MAX, Parked},
-        flow::{FlowCold, FlowLine, FlowMore},
+        flow::{BUCKET_LINES, FlowCold, FlowLine, FlowMore},
         heap::Line,
         meter::Meter,
         secret::Secret,
@@ -37,13 +37,17 @@ pub static ROOT: Array<Word64> = Array::with_max_entries(1, MAPPED);
 #[map]
 pub static HEAP: Array<Line> = Array::with_max_entries(1, MAPPED);
 
-/// All sized by the loader to [`FLOW_LINES`].
+/// All sized by the loader for [`FLOW_LINES`].
 #[map]
 pub static FLOWS: Array<FlowLine> = Array::with_max_entries(limits::FLOW_LINES, MAPPED);
 #[map]
 pub static FLOWS_COLD: Array<FlowCold> = Array::with_max_entries(limits::FLOW_LINES, MAPPED);
 #[map]
 pub static FLOWS_MORE: Array<FlowMore> = Array::with_max_entries(limits::FLOW_LINES, MAPPED);
+/// How many half-flows of each bucket are in their second one.
+#[map]
+pub static FLOWS_AWAY: Array<Word64> =
+    Array::with_max_entries(limits::FLOW_LINES / BUCKET_LINES, MAPPED);
 /// Half-flows that each tenant has.
 #[map]
 pub static FLOWS_OF_TENANT: Array<Word64> = Array::with_max_entries(limits::TENANTS_MAX, MAPPED);

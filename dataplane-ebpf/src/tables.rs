@@ -23,9 +23,9 @@ use dataplane_common::{
 use crate::{
     heap::{KernelHeap, first_rule, sekisho_longest},
     maps::{
-        AGAIN, CLAIMS, COPIES, COUNTS, DATAGRAMS, FLOW_LINES, FLOWS, FLOWS_COLD, FLOWS_MORE,
-        FLOWS_OF_TENANT, HEARD, HEARD_AT, METERS, NOTES, REPORTS, ROOT, SECRET, SHARES_OF_TENANT,
-        STOPS, TICK_NS, TRACE, work,
+        AGAIN, CLAIMS, COPIES, COUNTS, DATAGRAMS, FLOW_LINES, FLOWS, FLOWS_AWAY, FLOWS_COLD,
+        FLOWS_MORE, FLOWS_OF_TENANT, HEARD, HEARD_AT, METERS, NOTES, REPORTS, ROOT, SECRET,
+        SHARES_OF_TENANT, STOPS, TICK_NS, TRACE, work,
     },
     words::{add, add32, each, known, swap, swap32},
 };
@@ -108,6 +108,16 @@ pub fn now_ticks() -> u32 {
 extern "C" fn sekisho_flow_room(a: u64, b: u64, c: u64, d: u64, e: u64) -> u64 {
     let (Some(work), Some(tables)) = (work(), KernelTables::in_force()) else { return 0 };
     flow_record::room(&tables, &[a, b, c, d, e], work.zero)
+}
+
+/// [`flow_record::go_away`], likewise.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sekisho_flow_goes_away(a: u64, b: u64, c: u64, d: u64, e: u64) -> u32 {
+    if let Some(tables) = KernelTables::in_force() {
+        flow_record::go_away(&tables, &[a, b, c, d, e]);
+    }
+    0
 }
 
 /// [`flow_record::sole`], likewise.
@@ -210,8 +220,18 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn flows_away(&self, bucket: u32) -> Option<&Word64> {
+        FLOWS_AWAY.get(bucket)
+    }
+
+    #[inline(always)]
     fn flow_room(&self, &[a, b, c, d, e]: &[u64; 5]) -> u64 {
         sekisho_flow_room(a, b, c, d, e)
+    }
+
+    #[inline(always)]
+    fn flow_goes_away(&self, &[a, b, c, d, e]: &[u64; 5]) {
+        sekisho_flow_goes_away(a, b, c, d, e);
     }
 
     #[inline(always)]

@@ -166,7 +166,9 @@ pub struct Dataplane {
     flows: Mapping<FlowLine>,
     flows_cold: Mapping<FlowCold>,
     flows_more: Mapping<FlowMore>,
+    flows_away: Mapping<Word64>,
     flows_of_tenant: Mapping<Word64>,
+    secret: Secret,
     counters: Counters,
     totals: Mapping<Total>,
     intent: Mapping<Intent>,
@@ -282,10 +284,12 @@ impl Dataplane {
         let clock = Clock::of(&ebpf)?;
         let mut take = |name| ebpf.take_map(name).ok_or(Error::MapMissing { name });
         let grace = Grace::of(barrier, take(grace::SLOT)?)?;
-        let tables = VersionedTables::new(Secret::of(state.secret), &mut take)?;
+        let secret = Secret::of(state.secret);
+        let tables = VersionedTables::new(secret, &mut take)?;
         let flows: Mapping<FlowLine> = mapped("FLOWS", &take("FLOWS")?)?;
         let flows_cold: Mapping<FlowCold> = mapped("FLOWS_COLD", &take("FLOWS_COLD")?)?;
         let flows_more: Mapping<FlowMore> = mapped("FLOWS_MORE", &take("FLOWS_MORE")?)?;
+        let flows_away = mapped("FLOWS_AWAY", &take("FLOWS_AWAY")?)?;
         let flows_of_tenant = mapped("FLOWS_OF_TENANT", &take("FLOWS_OF_TENANT")?)?;
         let totals: Mapping<Total> = mapped("TOTALS", &take("TOTALS")?)?;
         let intent: Mapping<Intent> = mapped("INTENT", &take("INTENT")?)?;
@@ -322,7 +326,9 @@ impl Dataplane {
             flows,
             flows_cold,
             flows_more,
+            flows_away,
             flows_of_tenant,
+            secret,
             counters,
             totals,
             intent,

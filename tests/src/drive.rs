@@ -10,7 +10,7 @@ use dataplane_common::{
     stage::fragment::Again,
     table::{
         datagram,
-        flow::{FlowKey, Judged, action, status},
+        flow::{FlowKey, Judged, action, bucket_of, status},
         next_hop::Output,
         root::InForce,
     },
@@ -157,6 +157,9 @@ pub fn forget(tables: &HostTables) {
     for index in 0..tables.flow_lines() {
         if let Some(line) = tables.flow(index) {
             line.status.store(status::EMPTY);
+        }
+        if let Some(away) = tables.flows_away(bucket_of(index)) {
+            away.store(0);
         }
     }
     for tenant in 0..TENANTS {

@@ -188,7 +188,7 @@ impl Pair {
     pub fn empty_flows(&mut self) -> Result<()> {
         let table = self.kernel.flow_table();
         table::halves(table).chain(table::host_halves(&self.host)).for_each(table::clear);
-        table.of_tenant.iter().for_each(|count| count.store(0));
+        table.of_tenant.iter().chain(table.away).for_each(|count| count.store(0));
         self.read_parked()?;
         let datagrams = self.kernel.datagram_table();
         datagrams.shares.iter().for_each(|count| count.store(0));

@@ -1,9 +1,10 @@
 //! Where did the frame come in, and whose MAC sent it?
 
 use super::host;
+use crate::addr::Mac;
 use crate::packet::Packet;
 use crate::stop::Stop;
-use crate::table::{AttachmentKey, StationKey, attachment_kind};
+use crate::table::{AttachmentKey, StationKey, attachment_kind, owner::Owner};
 use crate::tables::{Counter, Note, Tables, note};
 use crate::wire::ethernet::{self, ETHERNET_BYTES, Ethernet, TAG_BYTES, Tag, VLAN_MASK, vlans};
 use crate::work::{Work, flags};
@@ -38,9 +39,9 @@ pub fn attach<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<[u
     Ok(ethertype)
 }
 
-/// Which station sent the frame, on tenant ports, and is it addressed to us?
+/// Is it addressed to us? That tells in which zone it arrives.
 #[inline(always)]
-pub fn sender<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
+pub fn arrive<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
     let link = t.zone(w.link).ok_or(Stop::TableMissing)?;
     if w.dst_mac.is_multicast() {
         w.flags |= flags::GROUP_FRAME;
@@ -48,7 +49,6 @@ pub fn sender<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
         w.flags |= flags::ROUTED;
     }
     if w.attachment_kind == attachment_kind::PORTS {
-        station(t, w)?;
         w.key = w.key.in_zone(if w.is(flags::ROUTED) { link.router } else { w.link });
     } else {
         // On a NIC everything is routed; a frame for another station of the link is not ours.
@@ -56,11 +56,54 @@ pub fn sender<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
             return Err(Stop::NotForUs);
         }
         w.key = w.key.in_zone(w.link);
-        if w.sender != 0 {
-            w.owner = t.endpoint(w.sender).ok_or(Stop::TableMissing)?.owner;
-        }
     }
     Ok(())
+}
+
+/// Who sent it: a station of the port's, or the uplink. On an access the session tells
+/// (`admit`).
+#[inline(always)]
+pub fn sender<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
+    if w.attachment_kind == attachment_kind::PORTS {
+        return station(t, w);
+    }
+    if w.sender != 0 {
+        w.owner = t.endpoint(w.sender).ok_or(Stop::TableMissing)?.owner;
+    }
+    Ok(())
+}
+
+/// The owner of a flow that the packet is of, if it is the packet's sender.
+///
+/// A station shows its MAC. What comes in by a NIC is a line's or an uplink's by its zone and
+/// source, which are in the flow's key: the answer counts only while nothing of that changed since
+/// the flow was judged (`generations`).
+#[inline(always)]
+pub fn as_owner<'t, T: Tables>(t: &'t T, w: &mut Work, number: u32) -> Option<&'t Owner> {
+    let owner = t.owner(number)?;
+    let is_ports = w.attachment_kind == attachment_kind::PORTS;
+    if is_ports && owner.mac == Mac::default() {
+        // Any MAC that no other station has: it is looked for.
+        station(t, w).ok()?;
+    }
+    let is_it = if w.owner != 0 {
+        w.owner == number
+    } else if is_ports {
+        owner.at == w.attachment && owner.mac == w.src_mac
+    } else {
+        owner.at == w.link
+    };
+    (is_it || cfg!(feature = "control-flow-owner")).then_some(owner)
+}
+
+/// It is this owner's packet.
+#[inline(always)]
+pub fn adopt(w: &mut Work, number: u32, owner: &Owner) {
+    w.owner = number;
+    w.sender = owner.endpoint;
+    w.tenant = owner.tenant;
+    w.meters.sender = owner.meter;
+    w.meters.router = owner.router_meter;
 }
 
 /// Reads the tag, wherever the hook has it, and where the network header begins.
@@ -120,7 +163,7 @@ fn untag_both<P: Packet>(
 fn station<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
     let mut key = StationKey { attachment: w.attachment, mac: w.src_mac, zero: [0; 6] };
     let found = t.station(&key).or_else(|| {
-        key.mac = crate::addr::Mac::default();
+        key.mac = Mac::default();
         if w.src_mac.is_multicast() { None } else { t.station(&key) }
     });
     let station = found.ok_or(Stop::UnknownStation)?;

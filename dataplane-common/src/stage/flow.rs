@@ -1,6 +1,6 @@
 //! Is the packet part of a flow that was already judged, and does the judgement hold?
 
-use super::{conntrack, flow_record, generations, window};
+use super::{attach, conntrack, flow_record, generations, window};
 use crate::stop::Stop;
 use crate::table::flow::{FlowLine, Judged, action, packed, status};
 use crate::tables::{Note, Tables, note};
@@ -20,21 +20,21 @@ pub enum Found {
 
 /// Looks for the packet's half-flow and tells whether its action may be executed.
 #[inline(always)]
-pub fn look_up<T: Tables>(t: &T, w: &mut Work, homes: &[u32; 2]) -> Found {
-    let Some(line) = flow_record::find_at(t, w, homes) else {
+pub fn look_up<T: Tables>(t: &T, w: &mut Work) -> Found {
+    let Some(line) = flow_record::find_known(t, w) else {
         t.note(Note { what: note::NO_FLOW, ..Note::default() });
         return Found::Nothing;
     };
     // The owner is written before what was judged, and read after it.
     let judged = Judged::from_word(line.judged.load());
-    let is_own = cfg!(feature = "control-flow-owner") || line.owner.load() == w.owner;
+    let number = line.owner.load();
     let is_each = judged.action & action::EACH != 0;
     let detail = note::flow_detail(w.flow_status, judged.action);
     t.note(Note { what: note::FLOW, id: w.flow, detail, zero: 0 });
-    if !is_own
-        || is_each
+    let Some(owner) = attach::as_owner(t, w, number) else { return Found::Doubtful };
+    if is_each
         || conntrack::is_opening(w)
-        || !generations::is_of_now(t, w, judged) && !is_current(t, line, w.flow, judged)
+        || !generations::is_of_now(t, owner.tenant, judged) && !is_current(t, line, w.flow, judged)
     {
         return Found::Doubtful;
     }
@@ -44,6 +44,7 @@ pub fn look_up<T: Tables>(t: &T, w: &mut Work, homes: &[u32; 2]) -> Found {
     if line.status.load() & !status::STATE != w.flow_status & !status::STATE {
         return Found::Doubtful;
     }
+    attach::adopt(w, number, owner);
     Found::Current
 }
 

@@ -5,46 +5,56 @@
 
 use super::conntrack;
 use crate::stop::Stop;
-use crate::table::flow::{BUCKET_LINES, FlowKey, FlowLine, PLACES, action, homes, line_at, status};
+use crate::table::flow::{FlowKey, FlowLine, action, bucket_of, homes, lines_of, status};
 use crate::tables::Tables;
 use crate::wire::protocol;
 use crate::work::{Work, flags};
 
-/// Where the packet's key is at home. That line is asked for, so that it is on its way while
-/// others are looked at: memory is far away.
-#[inline(always)]
-pub fn approach<T: Tables>(t: &T, w: &Work) -> [u32; 2] {
-    let homes = homes(&w.key.words(), t.secret(), t.flow_lines());
-    t.flow(homes[0]).map(|line| line.status.load());
-    homes
-}
-
 /// Finds the live line of the packet's key: its index and status go into the work.
 #[inline(always)]
 pub fn find<T: Tables>(t: &T, w: &mut Work) -> bool {
-    let homes = approach(t, w);
-    find_at(t, w, &homes).is_some()
+    (w.flow, w.flow_status) = (0, 0);
+    own_line(t, w, &w.key.words()).is_some()
 }
 
-/// The same where it was [approached](approach).
+/// The same for packets of which most have one.
 #[inline(always)]
-pub fn find_at<'t, T: Tables>(t: &'t T, w: &mut Work, homes: &[u32; 2]) -> Option<&'t FlowLine> {
+pub fn find_known<'t, T: Tables>(t: &'t T, w: &mut Work) -> Option<&'t FlowLine> {
     (w.flow, w.flow_status) = (0, 0);
     let words = w.key.words();
-    for step in 0..PLACES {
-        let index = line_at(homes, step);
+    let homes = homes(&words, t.secret(), t.flow_lines());
+    for index in lines_of(homes[0]) {
         let line = t.flow(index)?;
         let status = line.status.load();
         if status & status::LIFE == status::LIVE && line.has(&words) {
-            // Whoever finds an expired flow leaves it to the sweeper, or rewrites it.
-            if is_expired(t, index, line, status, w.key.protocol) {
-                return None;
-            }
-            (w.flow, w.flow_status) = (index, status);
-            return Some(line);
+            return unless_expired(t, w, (index, status), line);
         }
     }
-    None
+    if t.flows_away(bucket_of(homes[0]))?.load() == 0 {
+        return None;
+    }
+    own_line(t, w, &words)
+}
+
+#[inline(always)]
+fn own_line<'t, T: Tables>(t: &'t T, w: &mut Work, words: &[u64; 5]) -> Option<&'t FlowLine> {
+    let Room { index, status, .. } = Room::from_word(t.flow_room(words)).filter(|of| of.is_own)?;
+    unless_expired(t, w, (index, status), t.flow(index)?)
+}
+
+/// Whoever finds an expired flow leaves it to the sweeper, or rewrites it.
+#[inline(always)]
+fn unless_expired<'t, T: Tables>(
+    t: &'t T,
+    w: &mut Work,
+    (index, status): (u32, u32),
+    line: &'t FlowLine,
+) -> Option<&'t FlowLine> {
+    if is_expired(t, index, line, status, w.key.protocol) {
+        return None;
+    }
+    (w.flow, w.flow_status) = (index, status);
+    Some(line)
 }
 
 /// Has neither half seen a packet for as long as its state allows?
@@ -224,24 +234,32 @@ pub(crate) fn inverse(key: &FlowKey, is_v6: bool) -> FlowKey {
 /// it; `zero` is what the verifier does not know to be that.
 #[inline(always)]
 pub fn room<T: Tables>(t: &T, words: &[u64; 5], zero: u32) -> u64 {
-    /// So many free lines are plenty. With fewer the second bucket would hardly be used, and
-    /// more keys find both full; with more, half the keys would lie where they are looked for
-    /// last.
-    const PLENTY: u32 = 3;
+    /// So many free lines are plenty. With fewer the second bucket would be used too late: of
+    /// 2^21 lines, the first key that finds both full comes when 50 of 100 are taken, with this
+    /// when 64 are (and with five 67). With more, half the keys would soon lie where they are
+    /// looked for last, and hardly a bucket had none of its keys away.
+    const PLENTY: u32 = 4;
     let homes = homes(words, t.secret(), t.flow_lines());
     let first = look(t, words, homes[0], zero);
+    let Some(away) = t.flows_away(bucket_of(homes[0])) else { return 0 };
+    if first.own != 0 {
+        return first.own;
+    }
+    if first.room >= PLENTY && away.load() == 0 {
+        return first.free;
+    }
     let second = look(t, words, homes[1], zero);
-    // It has one in both for the moment in which two CPUs placed it.
-    let own = if first.own == 0 { second.own } else { first.own };
     let is_second = first.room < PLENTY && second.room > first.room;
-    let free = if is_second { second.free } else { first.free };
-    if own == 0 { free } else { own }
+    let free = if is_second { second.free | Room::AWAY } else { first.free };
+    if second.own == 0 { free } else { second.own }
 }
 
 /// What there is of a bucket: words of a [`Room`].
 struct Bucket {
     /// The key's own line.
     own: u64,
+    /// Another one of its own.
+    other: u64,
     /// The first free line.
     free: u64,
     /// Free lines.
@@ -250,47 +268,48 @@ struct Bucket {
 
 #[inline(always)]
 fn look<T: Tables>(t: &T, words: &[u64; 5], home: u32, zero: u32) -> Bucket {
-    let mut bucket = Bucket { own: 0, free: 0, room: 0 };
-    for way in (0..BUCKET_LINES).rev() {
-        let index = home ^ way;
+    // Zeroes, of which the verifier does not know that they are: else it would follow each line
+    // once for all that those before it may have been.
+    let none = u64::from(zero) << 32 | u64::from(zero);
+    let mut bucket = Bucket { own: none, other: none, free: none, room: zero };
+    for index in lines_of(home).rev() {
         let Some(line) = t.flow(index) else { break };
         let status = line.status.load();
         let found = Room::FOUND | u64::from(index) << 32 | u64::from(status);
         if status & status::LIFE == status::EMPTY {
             bucket.free = found;
-            bucket.room += 1;
+            bucket.room += 1 ^ zero;
         } else if status & status::LIFE == status::LIVE && line.has(words) {
+            bucket.other = bucket.own;
             bucket.own = found | Room::OWN;
         }
     }
-    // From here on the verifier knows no longer which of them it is, and follows all as one.
-    let Bucket { own, free, room } = bucket;
-    Bucket { own: own ^ u64::from(zero), free: free ^ u64::from(zero), room: room ^ zero }
+    bucket
 }
 
 /// The line in which the key is found, as [`room`] tells it. Where two CPUs have placed the key at
-/// once, whoever looks last sees both lines: all but this one are given up.
+/// once, whoever looks last sees both lines: the one that is found later is given up. Of three,
+/// each that looks gives up one.
 #[inline(always)]
 pub fn sole<T: Tables>(t: &T, words: &[u64; 5], zero: u32) -> u64 {
     let homes = homes(words, t.secret(), t.flow_lines());
-    let (mut sole, mut at) = (u64::from(zero), zero);
-    for step in 0..PLACES {
-        let index = line_at(&homes, step);
-        let Some(line) = t.flow(index) else { break };
-        let status = line.status.load();
-        if status & status::LIFE != status::LIVE || !line.has(words) {
-            continue;
-        }
-        if sole == 0 {
-            sole = Room::FOUND | Room::OWN | u64::from(index) << 32 | u64::from(status);
-            at = index;
-        } else if index != at && !t.is_tracing() {
-            // Both homes may be in one bucket: then each line comes twice.
-            // The other CPU writes the flow's state into it at most twice, while it makes it.
-            let _ = give_up(t, line) || give_up(t, line) || give_up(t, line);
+    let Some(away) = t.flows_away(bucket_of(homes[0])) else { return 0 };
+    let Bucket { mut own, mut other, .. } = look(t, words, homes[0], zero);
+    if away.load() != 0 && bucket_of(homes[0]) != bucket_of(homes[1]) {
+        let second = look(t, words, homes[1], zero);
+        if own == 0 {
+            (own, other) = (second.own, second.other);
+        } else if second.own != 0 {
+            other = second.own;
         }
     }
-    sole
+    if let Some(line) = Room::from_word(other).and_then(|room| t.flow(room.index))
+        && !t.is_tracing()
+    {
+        // The other CPU writes the flow's state into it at most twice, while it makes it.
+        let _ = give_up(t, line) || give_up(t, line) || give_up(t, line);
+    }
+    own
 }
 
 /// A line that a key may have, and its status when it was looked at.
@@ -298,6 +317,7 @@ struct Room {
     index: u32,
     status: u32,
     is_own: bool,
+    is_away: bool,
 }
 
 impl Room {
@@ -305,15 +325,18 @@ impl Room {
     const FOUND: u64 = 1 << 63;
     /// It is the key's already.
     const OWN: u64 = 1 << 62;
+    /// It is free, and in the second bucket.
+    const AWAY: u64 = 1 << 61;
 
     #[inline(always)]
     fn from_word(word: u64) -> Option<Self> {
-        let index = (word & !(Self::FOUND | Self::OWN)) >> 32;
-        let is_own = word & Self::OWN != 0;
+        let index = (word & !(Self::FOUND | Self::OWN | Self::AWAY)) >> 32;
+        let (is_own, is_away) = (word & Self::OWN != 0, word & Self::AWAY != 0);
         (word & Self::FOUND != 0).then_some(Self {
             index: index as u32,
             status: word as u32,
             is_own,
+            is_away,
         })
     }
 }
@@ -323,6 +346,15 @@ impl Room {
 fn take<T: Tables>(t: &T, room: &Room) -> bool {
     let busy = sequence_after(room.status) | status::BUSY;
     t.flow(room.index).is_some_and(|line| t.swap32(&line.status, room.status, busy))
+}
+
+/// The first bucket of a key with these words has one more that is away. The sweeper takes it
+/// back with the line.
+#[inline(always)]
+pub fn go_away<T: Tables>(t: &T, words: &[u64; 5]) {
+    if let Some(away) = t.flows_away(bucket_of(homes(words, t.secret(), t.flow_lines())[0])) {
+        t.add(away, 1);
+    }
 }
 
 /// The next sequence, alone.
@@ -344,7 +376,11 @@ fn place<T: Tables>(t: &T, w: &Work, key: &FlowKey, payer: u32, half: u32) -> Op
         room = Room::from_word(t.flow_room(&words))?;
         is_taken = take(t, &room);
     }
-    let Room { index, status: old, is_own } = room;
+    let Room { index, status: old, is_own, is_away } = room;
+    if is_away && is_taken {
+        // Before anybody looks for it.
+        t.flow_goes_away(&words);
+    }
     let line = t.flow(index)?;
     let (cold, more) = (t.flow_cold(index)?, t.flow_more(index)?);
     if is_own {

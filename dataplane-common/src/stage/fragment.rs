@@ -11,9 +11,10 @@ use crate::packet::Packet;
 use crate::stop::Stop;
 use crate::table::attachment_kind;
 use crate::table::datagram::{
-    Datagram, PARKED_BYTES_MAX, Parked, Progress, UNITS_PER_WORD, status,
+    BUCKET_SLOTS, Datagram, PARKED_BYTES_MAX, PLACES, Parked, Progress, UNITS_PER_WORD, slot_at,
+    status,
 };
-use crate::table::flow::{BUCKET_LINES, FlowKey, PLACES, homes, line_at, status as flow_status};
+use crate::table::flow::{FlowKey, homes, status as flow_status};
 use crate::table::secret::Secret;
 use crate::tables::{Counter, Note, Share, Tables, note};
 use crate::wire::protocol;
@@ -238,7 +239,7 @@ fn find<T: Tables>(t: &T, w: &Work, words: &[u64; 5]) -> Option<Found> {
     let homes = homes(words, t.secret(), DATAGRAMS);
     let mut found = Found { index: DATAGRAMS, status: 0 };
     t.each(PLACES, |step| {
-        let index = line_at(&homes, step);
+        let index = slot_at(&homes, step);
         let Some(datagram) = t.datagram(index) else { return false };
         let status = datagram.status.load();
         if status & status::LIFE < status::LIVE || !datagram.has(words, w.owner) {
@@ -313,8 +314,8 @@ fn room<T: Tables>(t: &T, w: &Work, words: &[u64; 5]) -> Found {
     let mut best = Found { index: DATAGRAMS, status: 0 };
     let mut rank = u32::MAX;
     t.each(PLACES, |step| {
-        let index = line_at(&homes, step);
-        if is_inbound(w) && index.is_multiple_of(BUCKET_LINES) {
+        let index = slot_at(&homes, step);
+        if is_inbound(w) && index.is_multiple_of(BUCKET_SLOTS) {
             return true;
         }
         let Some(datagram) = t.datagram(index) else { return false };

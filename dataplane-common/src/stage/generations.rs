@@ -7,17 +7,17 @@
 use crate::table::endpoint::Endpoint;
 use crate::table::flow::{FlowCold, FlowLine, Judged, action};
 use crate::tables::Tables;
-use crate::work::{Leg, Work};
+use crate::work::Leg;
 
-/// Was it last found to hold in the epoch that is now, between the packet's sender and
+/// Was it last found to hold in the epoch that is now, between the sender's `tenant` and that of
 /// whoever the action leads to? Nothing of the flow's cold part is asked.
 #[inline(always)]
-pub fn is_of_now<T: Tables>(t: &T, w: &Work, judged: Judged) -> bool {
+pub fn is_of_now<T: Tables>(t: &T, tenant: u32, judged: Judged) -> bool {
     if judged.action & action::DENIED != 0 {
         return false;
     }
     let Some(hop) = t.next_hop(judged.action & action::NEXT_HOP) else { return false };
-    judged.epoch == sum(t, w.tenant, hop.tenant.into())
+    judged.epoch == sum(t, tenant, hop.tenant.into())
 }
 
 /// Does the judgement still hold? Equal epochs say so at once; equal stamps after

@@ -176,6 +176,19 @@ pub struct Parked {
 }
 record!(Parked, 64);
 
+/// Slots of a bucket: a key lives in one of its two [`homes`](super::flow::homes)' buckets.
+pub const BUCKET_SLOTS: u32 = 4;
+/// Slots that a key may have.
+pub const PLACES: u32 = 2 * BUCKET_SLOTS;
+
+/// The slot that a key may have at `step`, below [`PLACES`].
+#[inline(always)]
+#[must_use]
+pub const fn slot_at(homes: &[u32; 2], step: u32) -> u32 {
+    let home = if step < BUCKET_SLOTS { homes[0] } else { homes[1] };
+    home ^ (step % BUCKET_SLOTS)
+}
+
 /// The longest frame that is parked, bytes: a power of two, so that a mask bounds it.
 pub const PARKED_BYTES_MAX: u32 = 2048;
 

@@ -29,8 +29,8 @@ pub const REACH: u32 = 4;
 pub trait Entry: Record {
     /// What it is found by.
     type Key;
-    /// The key's words, for hashing.
-    fn words(key: &Self::Key) -> [u64; 3];
+    /// The hash of a key.
+    fn hash(key: &Self::Key, secret: &Secret) -> u64;
     /// Is it the key's?
     fn is(&self, key: &Self::Key) -> bool;
 }
@@ -44,7 +44,7 @@ impl Index {
         key: &E::Key,
         secret: &Secret,
     ) -> Option<&'h E> {
-        let home = secret.hash(&E::words(key)) as u32;
+        let home = E::hash(key, secret) as u32;
         let mut step = 0;
         while step < REACH {
             // An index without lines has the empty line 0.

@@ -27,8 +27,8 @@ pub struct Root {
     pub next_hops: List,
     /// [`super::next_hop::Output`].
     pub outputs: List,
-    /// [`super::LocationEntry`].
-    pub locations: Index,
+    /// [`super::owner::Owner`].
+    pub owners: List,
 }
 record!(Root, 64);
 
@@ -47,10 +47,12 @@ pub struct More {
     pub extents: List,
     /// [`super::policy::Policy`].
     pub policies: List,
+    /// [`super::LocationEntry`].
+    pub locations: Index,
     /// The highest number that a rule of the version has.
     pub rule_max: u32,
     /// Zero.
-    pub zero: [u32; 5],
+    pub zero: [u32; 3],
 }
 record!(More, 64);
 const _: () = assert!(size_of::<Root>() == LINE_BYTES && size_of::<More>() == LINE_BYTES);

@@ -101,7 +101,9 @@ impl Dataplane {
             lines: self.flows.shared(),
             cold: self.flows_cold.shared(),
             more: self.flows_more.shared(),
+            away: self.flows_away.shared(),
             of_tenant: self.flows_of_tenant.shared(),
+            secret: &self.secret,
         }
     }
 
@@ -129,7 +131,9 @@ impl Dataplane {
             lines: self.flows.shared(),
             cold: self.flows_cold.shared(),
             more: self.flows_more.shared(),
+            away: self.flows_away.shared(),
             of_tenant: self.flows_of_tenant.shared(),
+            secret: &self.secret,
         };
         let now_ticks = self.now_ticks();
         self.datagram_table().sweep(|tenant| quota(tenant).is_some(), now_ticks);

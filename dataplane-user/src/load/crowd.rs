@@ -95,7 +95,10 @@ fn dispensable(table: FlowTable<'_>, index: usize) -> Option<(usize, u32)> {
 mod tests {
     use dataplane_common::{
         stage::conntrack::state,
-        table::flow::{FlowCold, FlowLine, FlowMore},
+        table::{
+            flow::{FlowCold, FlowLine, FlowMore},
+            secret::Secret,
+        },
     };
 
     use super::*;
@@ -153,7 +156,14 @@ mod tests {
                 more[index].partner.store(partner as u32);
             }
         }
-        let table = FlowTable { lines: &lines, cold: &cold, more: &more, of_tenant: &of_tenant };
+        let table = FlowTable {
+            lines: &lines,
+            cold: &cold,
+            more: &more,
+            away: &[],
+            of_tenant: &of_tenant,
+            secret: &Secret::of([1, 2]),
+        };
         // More than three quarters of 14: it is to have 7.
         let mut crowd = Crowd::of(&of_tenant, 1000, |_| Some(14));
         for (at, (_, idle)) in states.into_iter().enumerate() {

@@ -4,8 +4,8 @@ use dataplane_common::{
     limits::DATAGRAMS,
     stage::fragment::{is_over, paid},
     table::{
-        datagram::{Datagram, status},
-        flow::{PLACES, homes, line_at},
+        datagram::{Datagram, PLACES, slot_at, status},
+        flow::homes,
         secret::Secret,
     },
     word::Word64,
@@ -33,7 +33,7 @@ impl DatagramTable<'_> {
     pub fn is_known(self, key: &[u64; 5], owner: u32, secret: &Secret, now_ticks: u32) -> bool {
         let homes = homes(key, secret, DATAGRAMS);
         (0..PLACES).any(|step| {
-            self.slots.get(line_at(&homes, step) as usize).is_some_and(|slot| {
+            self.slots.get(slot_at(&homes, step) as usize).is_some_and(|slot| {
                 let seen = slot.status.load();
                 seen & status::LIFE >= status::LIVE
                     && slot.has(key, owner)
@@ -84,7 +84,7 @@ mod tests {
         let slots: Vec<_> = (0..DATAGRAMS).map(|_| Datagram::default()).collect();
         let shares: Vec<_> = (0..16).map(|_| Word64::default()).collect();
         let table = DatagramTable { slots: &slots, shares: &shares };
-        let slot = &slots[line_at(&homes(&KEY, SECRET, DATAGRAMS), PLACES - 1) as usize];
+        let slot = &slots[slot_at(&homes(&KEY, SECRET, DATAGRAMS), PLACES - 1) as usize];
         slot.key.iter().zip(KEY).for_each(|(word, key)| word.store(key));
         slot.owner.store(9);
         slot.tenant.store(2);

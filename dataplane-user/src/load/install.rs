@@ -254,7 +254,7 @@ impl VersionedTables {
                 .map(|entry| (entry.key, entry.station))
                 .collect(),
             locations: self
-                .entries::<LocationEntry>(root.locations)
+                .entries::<LocationEntry>(more.locations)
                 .filter(|entry| entry.key != LocationKey::default())
                 .map(|entry| (entry.key, entry.location))
                 .collect(),

@@ -7,7 +7,7 @@ use dataplane_common::{
     stop::STOPS_STRIDE,
     table::{
         datagram::Datagram,
-        flow::{FlowCold, FlowLine, FlowMore},
+        flow::{BUCKET_LINES, FlowCold, FlowLine, FlowMore},
         heap::Line,
         meter::Meter,
         total::{Intent, TOTALS_MAX, Total},
@@ -39,13 +39,14 @@ const fn whole<V>(name: &'static str, records: u32) -> Shape {
 
 /// Every shared map, of these sizes.
 #[must_use]
-pub const fn shared(Sizes { flow_lines, heap_lines }: Sizes) -> [Shape; 23] {
+pub const fn shared(Sizes { flow_lines, heap_lines }: Sizes) -> [Shape; 24] {
     [
         array::<u64>("ROOT", 1),
         whole::<Line>(HEAP, heap_lines),
         array::<FlowLine>("FLOWS", flow_lines),
         array::<FlowCold>("FLOWS_COLD", flow_lines),
         array::<FlowMore>("FLOWS_MORE", flow_lines),
+        array::<u64>("FLOWS_AWAY", flow_lines / BUCKET_LINES),
         array::<u64>("FLOWS_OF_TENANT", limits::TENANTS_MAX),
         array::<Datagram>("DATAGRAMS", limits::DATAGRAMS),
         array::<u64>("AGAIN", limits::AGAIN),

@@ -158,7 +158,8 @@ pub fn load(
         .override_global("AYA_LOG_LEVEL", &log, false)
         .map_max_entries("FLOWS", flow_lines)
         .map_max_entries("FLOWS_COLD", flow_lines)
-        .map_max_entries("FLOWS_MORE", flow_lines);
+        .map_max_entries("FLOWS_MORE", flow_lines)
+        .map_max_entries("FLOWS_AWAY", flow_lines / BUCKET_LINES);
     for map in &shared {
         if map.name == maps::HEAP {
             maps::make(place, map)?;

@@ -12,7 +12,10 @@
 
 use dataplane_common::{
     stage::conntrack,
-    table::flow::{FlowCold, FlowLine, FlowMore, status},
+    table::{
+        flow::{FlowCold, FlowLine, FlowMore, bucket_of, homes, status},
+        secret::Secret,
+    },
     word::Word64,
 };
 
@@ -31,8 +34,12 @@ pub struct FlowTable<'t> {
     pub cold: &'t [FlowCold],
     /// The rest, by the same index.
     pub more: &'t [FlowMore],
+    /// By bucket: half-flows that are in their second one.
+    pub away: &'t [Word64],
     /// By tenant.
     pub of_tenant: &'t [Word64],
+    /// What keys are hashed with.
+    pub secret: &'t Secret,
 }
 
 /// What a pass found.
@@ -142,14 +149,21 @@ fn empty<P: Pen>(table: FlowTable<'_>, index: usize, totals: &mut Totals<'_, P>)
         return false;
     }
     totals.clear(table.lines, table.cold, index);
+    let one_less = |count: &Word64| {
+        if count.load() > 0 {
+            totals.pen.add(count, u64::MAX);
+        }
+    };
     // Dying here gives the quota back twice: a tenant may then have a half-flow more. The other
     // way round it would have one less for ever.
-    if let Some(count) = table.of_tenant.get(cold.tenant.load() as usize)
-        && count.load() > 0
-    {
-        totals.pen.add(count, u64::MAX); // one less
-    }
+    table.of_tenant.get(cold.tenant.load() as usize).map(one_less);
+    let home = homes(&line.key().words(), table.secret, table.lines.len() as u32)[0];
     totals.pen.put32(&line.status, line.status.load() & !(status::SEQUENCE - 1));
+    // Only now: dying before, a bucket may be taken to have a half-flow away that is no more. The
+    // other way round, one that is away would not be found.
+    if bucket_of(home) != bucket_of(index as u32) {
+        table.away.get(bucket_of(home) as usize).map(one_less);
+    }
     true
 }
 
@@ -183,7 +197,9 @@ mod tests {
         lines: Vec<FlowLine>,
         cold: Vec<FlowCold>,
         more: Vec<FlowMore>,
+        away: Vec<Word64>,
         of_tenant: Vec<Word64>,
+        secret: Secret,
         books: Books,
     }
 
@@ -269,24 +285,24 @@ mod tests {
         let mut strokes = 0;
         loop {
             let mut memory = begin();
-            let (lines, cold, of_tenant) = (&memory.lines, &memory.cold, &memory.of_tenant);
-            let table = FlowTable { lines, cold, more: &memory.more, of_tenant };
+            let Memory { lines, cold, more, away, of_tenant, secret, books } = &mut memory;
+            let table = FlowTable { lines, cold, more, away, of_tenant, secret };
             let grace = || Ok::<_, Infallible>(());
             let pen = Dying(Cell::new(strokes));
-            sweep(table, &mut memory.books.with(&pen), anybody, UNREPLIED_TICKS, grace).unwrap();
+            sweep(table, &mut books.with(&pen), anybody, UNREPLIED_TICKS, grace).unwrap();
             let is_whole = pen.0.get() > 0;
 
             // Packets go on; another process finds what is there.
-            memory.lines[2].seen_ticks.store(UNREPLIED_TICKS);
+            lines[2].seen_ticks.store(UNREPLIED_TICKS);
             cold[2].packets.add(1);
             cold[2].bytes.add(60);
-            memory.books.index = Index::of(&memory.books.totals);
-            memory.books.with(&Ink).recover(lines, cold);
+            books.index = Index::of(&books.totals);
+            books.with(&Ink).recover(lines, cold);
             for _ in 0..2 {
-                let totals = &mut memory.books.with(&Ink);
+                let totals = &mut books.with(&Ink);
                 sweep(table, totals, anybody, UNREPLIED_TICKS, grace).unwrap();
             }
-            let Books { totals, index, .. } = &memory.books;
+            let Books { totals, index, .. } = books;
             let when = format!("killed after {strokes} strokes");
             assert_eq!(index.of_tenant(totals, TENANT), tally(40), "{when}");
             assert_eq!(index.of_rule(totals, 11), tally(40 + 13), "{when}");
@@ -354,6 +370,20 @@ mod tests {
         assert_eq!((cold.packets.load(), cold.bytes.load()), (0, 0));
         assert_eq!((cold.folded_packets.load(), cold.folded_bytes.load()), (0, 0));
         assert_eq!(memory.books.of_tenant(), Tally { packets: 7, bytes: 700 });
+    }
+
+    #[test]
+    fn a_bucket_has_no_key_away_any_more_when_its_line_is_free() {
+        let mut memory = Memory::new(64);
+        memory.open(0, 63, state::UNREPLIED, 0);
+        let home = homes(&memory.lines[0].key().words(), &memory.secret, 64)[0];
+        let away = |memory: &Memory| memory.away[bucket_of(home) as usize].load();
+        assert!(bucket_of(home) != 0 && bucket_of(home) != 7, "both are away");
+        memory.away[bucket_of(home) as usize].store(3);
+        memory.sweep(UNREPLIED_TICKS - 1);
+        assert_eq!(away(&memory), 3);
+        memory.sweep(UNREPLIED_TICKS);
+        assert_eq!(away(&memory), 1);
     }
 
     #[test]
@@ -428,9 +458,9 @@ mod tests {
         let mut memory = Memory::new(4);
         memory.open(0, 1, state::UNREPLIED, 0);
         memory.forward(0, 1, 100);
-        let (lines, cold, of_tenant) = (&memory.lines, &memory.cold, &memory.of_tenant);
-        let table = FlowTable { lines, cold, more: &memory.more, of_tenant };
-        let totals = &mut memory.books.with(&Ink);
+        let Memory { lines, cold, more, away, of_tenant, secret, books } = &mut memory;
+        let table = FlowTable { lines, cold, more, away, of_tenant, secret };
+        let totals = &mut books.with(&Ink);
         let swept = sweep(table, totals, anybody, UNREPLIED_TICKS, || {
             cold[0].packets.add(2);
             cold[0].bytes.add(200);
@@ -533,7 +563,9 @@ mod tests {
                 lines: (0..lines).map(|_| FlowLine::default()).collect(),
                 cold: (0..lines).map(|_| FlowCold::default()).collect(),
                 more: (0..lines).map(|_| FlowMore::default()).collect(),
+                away: (0..lines).map(|_| Word64::default()).collect(),
                 of_tenant: (0..8).map(|_| Word64::default()).collect(),
+                secret: Secret::of([1, 2]),
                 books: Books::new(),
             }
         }
@@ -543,13 +575,15 @@ mod tests {
                 lines: &self.lines,
                 cold: &self.cold,
                 more: &self.more,
+                away: &self.away,
                 of_tenant: &self.of_tenant,
+                secret: &self.secret,
             }
         }
 
         fn sweep(&mut self, now_ticks: u32) -> Swept {
-            let Self { lines, cold, more, of_tenant, books } = self;
-            let table = FlowTable { lines, cold, more, of_tenant };
+            let Self { lines, cold, more, away, of_tenant, secret, books } = self;
+            let table = FlowTable { lines, cold, more, away, of_tenant, secret };
             let totals = &mut books.with(&Ink);
             sweep(table, totals, anybody, now_ticks, || Ok::<_, Infallible>(())).unwrap()
         }

@@ -38,6 +38,7 @@ pub struct HostTables {
     lines: Vec<FlowLine>,
     cold: Vec<FlowCold>,
     more_of_flows: Vec<FlowMore>,
+    away: Vec<Word64>,
     secret: Secret,
     /// Made when the first fragment comes.
     datagrams: OnceCell<Vec<Datagram>>,
@@ -79,6 +80,7 @@ impl HostTables {
             lines: (0..flow_lines).map(|_| FlowLine::default()).collect(),
             cold: (0..flow_lines).map(|_| FlowCold::default()).collect(),
             more_of_flows: (0..flow_lines).map(|_| FlowMore::default()).collect(),
+            away: (0..flow_lines / BUCKET_LINES).map(|_| Word64::default()).collect(),
             datagrams: OnceCell::new(),
             again: (0..limits::AGAIN).map(|_| Word64::default()).collect(),
             shares: RefCell::default(),
@@ -220,6 +222,10 @@ impl Tables for HostTables {
         flow_record::room(self, words, 0)
     }
 
+    fn flow_goes_away(&self, words: &[u64; 5]) {
+        flow_record::go_away(self, words);
+    }
+
     fn flow_sole(&self, words: &[u64; 5]) -> u64 {
         flow_record::sole(self, words, 0)
     }
@@ -238,6 +244,10 @@ impl Tables for HostTables {
 
     fn flow_more(&self, index: u32) -> Option<&FlowMore> {
         self.more_of_flows.get(index as usize)
+    }
+
+    fn flows_away(&self, bucket: u32) -> Option<&Word64> {
+        self.away.get(bucket as usize)
     }
 
     fn flow_reserve(&self, tenant: u32, halves: u32, max: u32) -> bool {
@@ -390,7 +400,7 @@ mod tests {
             ],
             ..Image::default()
         };
-        let tables = HostTables::new(image, 4);
+        let tables = HostTables::new(image, 8);
         let id = |zone, addr| tables.route(zone, &Addr::v4(addr)).map(|route| route.id);
         assert_eq!(id(1, [10, 1, 2, 3]), Some(2));
         assert_eq!(id(1, [10, 1, 3, 3]), Some(3));

@@ -37,7 +37,7 @@ fn lay<E: Entry>(entries: &[(E::Key, E)], secret: &Secret, count: usize) -> Opti
     let mut lines = vec![Line::default(); count];
     let mut used = vec![0_usize; count];
     for (key, entry) in entries {
-        let home = secret.hash(&E::words(key)) as u32 as usize;
+        let home = E::hash(key, secret) as u32 as usize;
         let at = (0..REACH as usize)
             .map(|step| (home + step) & (count - 1))
             .find(|&at| used[at] < per_line)?;
@@ -87,7 +87,7 @@ mod tests {
         // Found by trying: keys whose home is one line of 64.
         let crowd: Vec<_> = (1..)
             .map(|ifindex| AttachmentKey { ifindex, vlan: 0 })
-            .filter(|key| secret.hash(&AttachmentEntry::words(key)) & 63 == 9)
+            .filter(|key| AttachmentEntry::hash(key, &secret) & 63 == 9)
             .take(20)
             .map(|key| (key, AttachmentEntry { key, ..AttachmentEntry::default() }))
             .collect();

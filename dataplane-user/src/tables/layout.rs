@@ -9,8 +9,10 @@ use dataplane_common::{
     addr::{Addr, Mac},
     table::{
         AttachmentEntry, AttachmentKey, LocationEntry, LocationKey, PermitKey, PermitsEntry,
-        Record, StationEntry, StationKey,
+        Record, Station, StationEntry, StationKey,
+        endpoint::{Endpoint, kind},
         heap::{Line, List},
+        owner::Owner,
         policy::{self, Rule, family},
         root::{More, Root},
         secret::Secret,
@@ -63,13 +65,14 @@ pub fn lay(image: &Image, secret: &Secret, space: &mut impl Space) -> Result<(Ro
         tenants: numbered(&image.tenants, space)?,
         next_hops: numbered(&image.next_hops, space)?,
         outputs: numbered(&image.outputs, space)?,
-        locations: index::place(&locations(image), secret, space)?,
+        owners: numbered(&owners(image), space)?,
     };
     let more = More {
         permits: index::place(&permits(image, space)?, secret, space)?,
         routes: space.list(&records)?,
         flood_ports: space.list(&image.flood_ports)?,
         policies: numbered(&policies(image, &memberships, space)?, space)?,
+        locations: index::place(&locations(image), secret, space)?,
         rule_max: image.rules.iter().map(|rule| rule.id).max().unwrap_or(0),
         ..More::default()
     };
@@ -148,6 +151,29 @@ fn stations(image: &Image) -> Vec<(StationKey, StationEntry)> {
         .collect();
     all.sort_unstable_by_key(|(key, _)| (key.attachment, key.mac));
     all
+}
+
+/// Stations, lines and uplinks by their owner numbers.
+fn owners(image: &Image) -> Vec<Owner> {
+    let mut owners = Vec::new();
+    let mut put = |number: u32, owner| {
+        let number = number as usize;
+        owners.resize(owners.len().max(number + 1), Owner::default());
+        owners[number] = owner;
+    };
+    for (key, station) in &image.stations {
+        let Station { endpoint, owner, meter, router_meter } = *station;
+        let tenant = image.endpoints.get(endpoint as usize).map_or(0, |of| of.tenant);
+        let (at, mac) = (key.attachment, key.mac);
+        put(owner, Owner { at, endpoint, tenant, meter, router_meter, mac, zero: [0; 6] });
+    }
+    for (id, end) in (0..).zip(&image.endpoints) {
+        if matches!(end.kind, kind::LINE | kind::UPLINK) {
+            let Endpoint { arrival: at, tenant, router_meter, .. } = *end;
+            put(end.owner, Owner { at, endpoint: id, tenant, router_meter, ..Owner::default() });
+        }
+    }
+    owners
 }
 
 fn locations(image: &Image) -> Vec<(LocationKey, LocationEntry)> {

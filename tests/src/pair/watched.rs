@@ -82,6 +82,10 @@ impl Tables for Watched<'_> {
         self.tables.flow_room(words)
     }
 
+    fn flow_goes_away(&self, words: &[u64; 5]) {
+        self.tables.flow_goes_away(words);
+    }
+
     fn flow_sole(&self, words: &[u64; 5]) -> u64 {
         self.tables.flow_sole(words)
     }
@@ -100,6 +104,10 @@ impl Tables for Watched<'_> {
 
     fn flow_more(&self, index: u32) -> Option<&FlowMore> {
         self.tables.flow_more(index)
+    }
+
+    fn flows_away(&self, bucket: u32) -> Option<&Word64> {
+        self.tables.flows_away(bucket)
     }
 
     fn flow_reserve(&self, tenant: u32, halves: u32, max: u32) -> bool {

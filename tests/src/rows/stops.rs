@@ -10,7 +10,7 @@ use crate::{
 };
 use dataplane_common::{
     Stop,
-    table::{AttachmentKey, policy::remote},
+    table::{AttachmentKey, flow::BUCKET_LINES, policy::remote},
 };
 use dataplane_user::tables::HostTables;
 
@@ -191,8 +191,8 @@ fn states(s: &Site) -> Vec<Row> {
         .stopped(s.blue, Stop::FlowOwner),
         row("no room for another flow", s.a, dns.clone())
             .after(|s| {
-                s.tables = HostTables::new(s.world.image.clone(), 4);
-                for port in 1..3 {
+                s.tables = HostTables::new(s.world.image.clone(), BUCKET_LINES);
+                for port in 1..5 {
                     s.passes(
                         s.a,
                         &s.switched(s.a, s.free).ip("10.1.0.10", "10.1.0.30").udp(port, 53),

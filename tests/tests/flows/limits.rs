@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use dataplane_common::{
     Stop, Tables,
-    table::flow::{BUCKET_LINES, homes, line_at},
+    table::flow::{BUCKET_LINES, bucket_of, homes, lines_of, status},
+    word::Word64,
 };
 use dataplane_user::tables::HostTables;
 use sekisho_tests::{
@@ -41,12 +42,13 @@ fn what_the_uplink_opens_the_receivers_tenant_pays() {
 #[test]
 fn a_full_table_evicts_nobody() {
     let mut s = Site::new();
-    s.tables = HostTables::new(s.world.image.clone(), 4);
-    s.passes(s.a, &ask(&s, 1), s.b);
-    s.passes(s.a, &ask(&s, 2), s.b);
-    s.stops(s.a, &ask(&s, 3), Stop::FlowTableFull);
-    assert_eq!(s.halves_of(s.blue), 4, "what was not opened is not paid");
-    for port in 1..=2 {
+    s.tables = HostTables::new(s.world.image.clone(), BUCKET_LINES);
+    for port in 1..=4 {
+        s.passes(s.a, &ask(&s, port), s.b);
+    }
+    s.stops(s.a, &ask(&s, 5), Stop::FlowTableFull);
+    assert_eq!(s.halves_of(s.blue), 8, "what was not opened is not paid");
+    for port in 1..=4 {
         s.passes(s.a, &ask(&s, port), s.b);
     }
 }
@@ -54,12 +56,12 @@ fn a_full_table_evicts_nobody() {
 #[test]
 fn a_table_with_room_for_one_half_opens_nothing() {
     let mut s = Site::new();
-    s.tables = HostTables::new(s.world.image.clone(), 4);
+    s.tables = HostTables::new(s.world.image.clone(), BUCKET_LINES);
     s.passes(s.a, &ask(&s, 1), s.b);
-    // One of the two lines that are left is somebody else's.
-    let taken =
-        (0..4).filter_map(|index| s.tables.flow(index)).find(|line| line.status.load() == 0);
-    taken.expect("a free line").status.store(dataplane_common::table::flow::status::DEAD);
+    // All but one of the lines that are left are somebody else's.
+    let lines = lines_of(0).filter_map(|index| s.tables.flow(index));
+    let free = lines.filter(|line| line.status.load() == status::EMPTY);
+    free.skip(1).for_each(|line| line.status.store(status::DEAD));
     s.stops(s.a, &ask(&s, 2), Stop::FlowTableFull);
     assert_eq!(drive::halves(&s.tables).len(), 2);
     // The half that was made is paid until the sweeper frees it.
@@ -95,12 +97,50 @@ fn of_a_key_that_two_cpus_placed_one_line_is_taken() {
     let words = line.key().words();
     let homes = homes(&words, s.tables.secret(), s.tables.flow_lines());
     // Another CPU has just placed it in its other bucket.
-    let twin = s.tables.flow(line_at(&homes, BUCKET_LINES)).expect("a line");
+    let twin = s.tables.flow(homes[1]).expect("a line");
     assert!(!std::ptr::eq(line, twin) && twin.status.load() == 0);
     twin.set_key(&words);
     twin.status.store(line.status.load());
+    s.tables.flows_away(bucket_of(homes[0])).expect("a count").store(1);
     s.tables.pass(Duration::from_secs(60));
     s.passes(s.a, &question(&s), s.b);
+}
+
+#[test]
+fn a_key_whose_first_bucket_is_nearly_full_lies_in_the_second_and_is_found_there() {
+    let s = Site::new();
+    s.passes(s.a, &question(&s), s.b);
+    let bucket = |line: u32| -> (u32, u32) {
+        let words = s.tables.flow(line).expect("a line").key().words();
+        let [first, second] = homes(&words, s.tables.secret(), s.tables.flow_lines());
+        (bucket_of(first), bucket_of(second))
+    };
+    let live =
+        |line: &u32| s.tables.flow(*line).is_some_and(|of| of.status.load() & 0x300 == 0x200);
+    let halves: Vec<_> = (0..s.tables.flow_lines()).filter(live).collect();
+    let places: Vec<_> = halves.iter().map(|&line| bucket(line)).collect();
+    drive::forget(&s.tables);
+    // Others take all but three lines of each first bucket.
+    for (first, _) in &places {
+        for line in lines_of(first * BUCKET_LINES).skip(3) {
+            s.tables.flow(line).expect("a line").status.store(status::DEAD);
+        }
+    }
+    s.passes(s.a, &question(&s), s.b);
+    s.passes(s.b, &answer(&s), s.a);
+    let moved: Vec<_> = (0..s.tables.flow_lines()).filter(live).collect();
+    assert_eq!(moved.len(), 2);
+    for line in moved {
+        let (first, second) = bucket(line);
+        assert_eq!(bucket_of(line), second);
+        assert_eq!(s.tables.flows_away(first).map(Word64::load), Some(1));
+    }
+    assert_eq!(s.send(s.a, &question(&s)).programs, 1, "it is known");
+    // Were it not said that one is away, it would be a new one.
+    for (first, _) in places {
+        s.tables.flows_away(first).expect("a count").store(0);
+    }
+    assert_eq!(s.send(s.a, &question(&s)).programs, 2);
 }
 
 #[test]

@@ -23,7 +23,7 @@ use cpu::{Cpu, FLOOD_PORTS, Seen, on_both};
 use flow::Ends;
 use table::{age, look_through, sweep};
 
-const FLOW_LINES: u32 = 1 << 17;
+const FLOW_LINES: u32 = 1 << 15;
 /// What a tenant may have, but for a flood: then it has what it has, and so many more.
 const QUOTA: u32 = 1 << 16;
 const QUOTA_LEFT: u32 = 3000;

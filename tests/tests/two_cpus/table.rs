@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use anyhow::{Result, bail, ensure};
 use dataplane_common::{
     stage::conntrack::is_dispensable,
-    table::flow::{FlowKey, status},
+    table::flow::{FlowKey, bucket_of, homes, status},
     wire::protocol::{TCP, UDP},
 };
 use dataplane_user::{
@@ -43,6 +43,7 @@ pub fn look_through(dataplane: &mut Dataplane, image: &Image, ends: Ends) -> Res
     let table = dataplane.flow_table();
     let mut found = HashMap::new();
     let mut paid = vec![0; table.of_tenant.len()];
+    let mut away = vec![0; table.away.len()];
     for (index, line) in (0..).zip(table.lines) {
         let seen = line.status.load();
         match seen & status::LIFE {
@@ -54,6 +55,8 @@ pub fn look_through(dataplane: &mut Dataplane, image: &Image, ends: Ends) -> Res
         if let Some(before) = found.insert(key, (index, seen & status::STATE)) {
             bail!("lines {before:?} and {index} are of one half-flow: {key:?}");
         }
+        let home = homes(&key.words(), table.secret, table.lines.len() as u32)[0];
+        away[bucket_of(home) as usize] += u64::from(bucket_of(home) != bucket_of(index));
         let tenant = table.cold[index as usize].tenant.load();
         paid[tenant as usize] += 1;
         let at = more.partner.load();
@@ -74,6 +77,10 @@ pub fn look_through(dataplane: &mut Dataplane, image: &Image, ends: Ends) -> Res
         let count = count.load();
         ensure!(count == paid, "tenant {tenant} pays for {count} half-flows and has {paid}");
     }
+    for (bucket, (count, away)) in table.away.iter().zip(&away).enumerate() {
+        let count = count.load();
+        ensure!(count == *away, "bucket {bucket} takes {count} half-flows for away, not {away}");
+    }
     let states: HashMap<_, _> = found
         .iter()
         .map(|(key, (_, state))| ((key.zone(), key.protocol, key.src_port), *state))
@@ -86,6 +93,6 @@ pub fn look_through(dataplane: &mut Dataplane, image: &Image, ends: Ends) -> Res
             ensure!(state.is_some_and(|state| !is_dispensable(*state)), "{flow:?}: {state:?}");
         }
     }
-    println!("{} half-flows", found.len());
+    println!("{} half-flows, {} away", found.len(), away.iter().sum::<u64>());
     Ok(())
 }
