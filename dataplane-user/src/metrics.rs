@@ -44,10 +44,17 @@ type Count<L> = Family<L, Counter<u64, AtomicU64>>;
 
 /// The metrics as text, read from the tables at this moment.
 pub fn text(daemon: &Daemon) -> anyhow::Result<String> {
+    written(&daemon.drops()?, &daemon.counters()?, &daemon.status()?)
+}
+
+fn written(
+    dropped: &[view::Drop],
+    counters: &view::Counters,
+    status: &view::Status,
+) -> anyhow::Result<String> {
     let mut registry = Registry::with_prefix("sekisho");
-    drops(&mut registry, &daemon.drops()?);
-    attachments(&mut registry, &daemon.counters()?);
-    let status = daemon.status()?;
+    drops(&mut registry, dropped);
+    attachments(&mut registry, counters);
     next_hops(&mut registry, &status.next_hops);
     tables(&mut registry, &status.tables);
     let version = Gauge::<i64>::default();
@@ -155,7 +162,56 @@ fn tables(registry: &mut Registry, fills: &[view::Fill]) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{from_value, json};
+
     use super::*;
+
+    /// Somebody's dashboards and alarms go by them.
+    #[test]
+    fn names_stay_as_they_are_and_stand_in_the_readme() {
+        let names = [
+            "sekisho_drops_total",
+            "sekisho_packets_total",
+            "sekisho_bytes_total",
+            "sekisho_next_hops",
+            "sekisho_table_entries",
+            "sekisho_table_entries_max",
+            "sekisho_site_version",
+            "sekisho_sweeps_total",
+            "sekisho_flows_crowded_out_total",
+        ];
+        // Of each a row: a name without any is not told.
+        let none = json!({"packets": 0, "bytes": 0});
+        let at = json!({"object": "o", "interface": "nic", "received": none, "sent": none,
+            "answered": none, "reported": none, "heard": none, "flooded": none, "copied": none,
+            "parked": none});
+        let hop = json!({"object": "o", "address": "192.0.2.1", "state": "failed"});
+        let dropped =
+            json!([{"tenant": "blue", "reason": "over_limit", "sentence": "", "packets": 7}]);
+        let status = json!({"program": "", "site_version": 3, "config": "", "applied": "",
+            "uptime_s": 0, "sweeps": 5, "flows_crowded_out": 11, "attachments": [],
+            "next_hops": [hop], "tables": [{"table": "meters", "used": 1, "max": 2}]});
+        let dropped: Vec<view::Drop> = from_value(dropped).expect("drops");
+        let counters = from_value(json!({"attachments": [at], "rules": []})).expect("counters");
+        let status = from_value(status).expect("a status");
+        let text = written(&dropped, &counters, &status).expect("it is text");
+        let suffix = |kind: &str| if kind == "counter" { "_total" } else { "" };
+        let told = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+        let told: Vec<_> = told.map(|(name, kind)| format!("{name}{}", suffix(kind))).collect();
+        assert_eq!(told, names);
+        for line in [
+            "sekisho_drops_total{tenant=\"blue\",reason=\"over_limit\"} 7",
+            "sekisho_site_version 3",
+            "sekisho_sweeps_total 5",
+            "sekisho_flows_crowded_out_total 11",
+        ] {
+            assert!(text.lines().any(|told| told == line), "{line} is not in {text}");
+        }
+        let readme = include_str!("../../README.md");
+        for name in names {
+            assert!(readme.contains(&format!("`{name}`")), "README.md does not tell of {name}");
+        }
+    }
 
     #[test]
     fn next_hops_are_told_by_state() {

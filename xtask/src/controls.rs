@@ -65,7 +65,7 @@ const ISOLATION: &str = "isolation::tenants_with_the_same_addresses_reach_only_t
 const REPLAY: &str = "replay::a_port_that_replays_an_established_connection_is_stopped";
 const CUT: &str = "cut::a_removed_rule_cuts_connections_and_the_rule_back_revives_them";
 
-const CONTROLS: [Control; 12] = [
+const CONTROLS: [Control; 13] = [
     Control {
         feature: "control-allow-all",
         fail: &[
@@ -128,6 +128,15 @@ const CONTROLS: [Control; 12] = [
         fail: &[
             "refused::what_a_port_does_not_take_is_counted",
             "refused::what_a_nic_does_not_take_is_counted",
+        ],
+        pass: &[ISOLATION, REPLAY],
+    },
+    Control {
+        feature: "control-unlimited",
+        fail: &[
+            "limits::a_port_sends_as_much_as_its_limit_lets_pass",
+            "limits::a_router_has_one_limit_for_all_of_its_ports",
+            "limits::a_large_packet_counts_as_its_segments",
         ],
         pass: &[ISOLATION, REPLAY],
     },

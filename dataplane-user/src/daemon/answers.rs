@@ -108,6 +108,7 @@ impl Daemon {
             numbered("zones", Kind::Zone, limits::ZONES_MAX),
             numbered("next_hops", Kind::NextHop, limits::NEXT_HOPS_MAX),
             numbered("policies", Kind::Policy, limits::POLICIES_MAX),
+            numbered("meters", Kind::Meter, limits::METERS_MAX),
             fill("rules", image.rules.len(), limits::RULES_MAX),
         ])
     }

@@ -108,6 +108,14 @@ fn a_port_sends_as_much_as_its_limit_lets_pass() -> Result<()> {
     let whose = "port blue/a egress, 1 packets/s (50 packets at once): ";
     ensure!(told.starts_with(whose), "{told}");
 
+    // It is shown as it was written, and counted among the tables.
+    let shown = sekisho.cli(&["get", "tenants/blue/ports/a/limits", "-o", "json"])?.ok()?;
+    let shown: serde_json::Value = serde_json::from_str(&shown)?;
+    let written = serde_json::json!({"egress": {"packets_per_second": 1, "burst_packets": 50}});
+    ensure!(shown == written, "{shown}");
+    let fill = sekisho.status()?.tables.into_iter().find(|fill| fill.table == "meters");
+    ensure!(fill.as_ref().is_some_and(|fill| fill.used == 1), "{fill:?}");
+
     // Neither another change nor another daemon fills it.
     let others = passed(&tally)? - passed_by_a(&tally)?;
     let unrelated = limited(LIMIT).without(&["red-tcp-v6"]);
@@ -153,6 +161,8 @@ fn a_router_has_one_limit_for_all_of_its_ports() -> Result<()> {
     let tally = send(&sekisho, &town.blue_c, &from_c, 300)?;
     let forwarded = tally.at("blue-b")?.sent.packets;
     within(forwarded, BURST, begin)?;
+    let shown = sekisho.cli(&["get", "tenants/blue/routers/r/limits"])?.ok()?;
+    ensure!(shown.contains("packets_per_second"), "{shown}");
     // What b sends to them is the same router's.
     let back = Frame::new(crate::town::B, ROUTER).ip(B_ADDRESSES[0], A_ADDRESSES[0]);
     let back = back.udp(7001, 4000).payload(b"an answer").build();

@@ -328,6 +328,55 @@ fn many_prefixes_are_found_while_they_change() {
     }
 }
 
+/// A route comes, goes or leads elsewhere, and that is in force before the next does; what is
+/// held in the end is what a table made at once holds.
+#[test]
+fn each_change_is_found_at_once_and_leaves_nothing_behind() {
+    let [prefixes, _, updates] = MANY;
+    for is_v4 in [true, false] {
+        let mut chance = Chance(6);
+        let mut pair = Pair::new();
+        let mut there = Vec::new();
+        for _ in 0..prefixes {
+            let (number, bits) = chance.prefix(is_v4);
+            pair.insert(number, bits, 1 + chance.below(50) as u32);
+            there.push((number, bits));
+        }
+        pair.store();
+        for _ in 0..updates {
+            let at = chance.below(there.len() as u64) as usize;
+            let (number, bits) = match chance.below(3) {
+                0 => {
+                    there.push(chance.prefix(is_v4));
+                    there[there.len() - 1]
+                }
+                1 => there[at],
+                _ => there.swap_remove(at),
+            };
+            if there.contains(&(number, bits)) {
+                pair.insert(number, bits, 1 + chance.below(50) as u32);
+            } else {
+                pair.remove(number, bits);
+            }
+            pair.store();
+            let last = number | !prefixes::mask(bits.into());
+            let first = number & prefixes::mask(bits.into());
+            for at in [first, last, first.wrapping_sub(1), last.wrapping_add(1)] {
+                pair.ask(at);
+            }
+            for _ in 0..20 {
+                pair.ask(chance.prefix(is_v4).0);
+            }
+        }
+        let (mut anew, mut room) = (Lpm::new(), Room::new());
+        for (&(number, bits), &value) in &pair.plain {
+            anew.insert(addr(number), bits, value);
+        }
+        anew.store(&mut room).expect("room");
+        assert_eq!(pair.room.held(), room.held());
+    }
+}
+
 #[test]
 fn a_change_places_few_lines() {
     let mut chance = Chance(4);
