@@ -39,7 +39,7 @@ use crate::{
 };
 
 /// What the compiler is told about the machine.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Facts {
     /// Interfaces of the site that are there.
     pub interfaces: HashMap<String, Interface>,

@@ -26,7 +26,7 @@ impl Put<'_> {
     /// done to them is answered.
     pub fn in_force(
         self,
-        before: &Compiled,
+        (before, attached): (&Compiled, &[Attached]),
         site: Site,
         file: File,
         refused: &BTreeMap<String, String>,
@@ -34,7 +34,8 @@ impl Put<'_> {
     ) -> anyhow::Result<(InForce, Vec<String>)> {
         let Self { options, dataplane, neighbours } = self;
         // What does not fit is refused before anything is touched.
-        let tried = compile::compile(&site, &neighbours.facts(options, &[]), before);
+        let facts = neighbours.facts(options, &site, attached);
+        let tried = compile::compile(&site, &facts, before);
         prepare(dataplane, &tried)?;
         // What was refused belongs to whose interfaces they were.
         dataplane.fold_refused(|ifindex| before.tenant_at(ifindex))?;
@@ -44,7 +45,7 @@ impl Put<'_> {
         let asked = neighbours.watch.clone();
         neighbours.watch.follow(needs::questions(&site, &attached), &asked.known());
         let put = Put { options, dataplane: &mut *dataplane, neighbours: &mut *neighbours };
-        let version = put.version(&site, &attached, before);
+        let version = put.version(&site, &attached, before, Some((facts, tried)));
         let compiled = match version {
             Ok(compiled) => compiled,
             Err(error) => {
@@ -95,12 +96,13 @@ impl Put<'_> {
     }
 
     /// Puts the next version in force. Objects that are new under their number begin to be
-    /// counted from zero.
+    /// counted from zero. What was `tried` is of use if the machine is as it was then.
     pub fn version(
         self,
         site: &Site,
         attached: &[Attached],
         before: &Compiled,
+        tried: Option<(Facts, Compiled)>,
     ) -> anyhow::Result<Compiled> {
         let Self { options, dataplane, neighbours } = self;
         let in_force = dataplane.version();
@@ -108,14 +110,17 @@ impl Put<'_> {
             // Numbers and epochs would be given away twice.
             bail!("version {in_force} is in force, not {}: start the daemon anew", before.version);
         }
-        let held = neighbours.claims.held_in(site);
-        let facts = Facts { claims: held.clone(), ..neighbours.facts(options, attached) };
-        let mut compiled = compile::compile(site, &facts, before);
+        let facts = neighbours.facts(options, site, attached);
+        let tried = tried.filter(|(then, _)| *then == facts);
+        let mut compiled = match tried {
+            Some((_, compiled)) => compiled,
+            None => compile::compile(site, &facts, before),
+        };
         let is_same = prepare(dataplane, &compiled)?;
         if is_same {
             compiled.version = in_force;
         }
-        let known = neighbours.watch.known();
+        let Facts { neighbours: known, claims: held, .. } = facts;
         numbers::write(&options.place, compiled.version, &compiled.ids, &known, &held)?;
         let tenants: Vec<_> = compiled.ids.new_since(&before.ids, Kind::Tenant).collect();
         let new = compiled.new_attachments(before);
@@ -156,12 +161,12 @@ fn named(error: load::Error, compiled: &Compiled) -> anyhow::Error {
 
 impl Neighbourhood {
     /// What the compiler is told.
-    pub fn facts(&self, options: &Options, attached: &[Attached]) -> Facts {
+    pub fn facts(&self, options: &Options, site: &Site, attached: &[Attached]) -> Facts {
         let interfaces = attached.iter().map(|at| (at.interface.name.clone(), fact(at)));
         Facts {
             interfaces: interfaces.collect(),
             neighbours: self.watch.known(),
-            claims: self.claims.held().clone(),
+            claims: self.claims.held_in(site),
             flows_per_tenant: options.flows_per_tenant,
             tick_ns: load::tick_ns(),
         }
