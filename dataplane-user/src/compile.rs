@@ -98,6 +98,7 @@ impl Compiled {
     /// Interfaces all of whose attachments are among these.
     #[must_use]
     pub fn interfaces_of(&self, attachments: &[u32]) -> Vec<String> {
+        let attachments: HashSet<_> = attachments.iter().collect();
         let all = || self.ids.all(Kind::Attachment).map(|(name, id)| (interface(name), id));
         let others: HashSet<_> =
             all().filter(|(_, id)| !attachments.contains(id)).map(|(name, _)| name).collect();

@@ -20,6 +20,13 @@ pub struct Put<'d> {
     pub neighbours: &'d mut Neighbourhood,
 }
 
+/// A version that was laid out before anything was touched.
+pub struct Tried {
+    facts: Facts,
+    compiled: Compiled,
+    is_same: bool,
+}
+
 impl Put<'_> {
     /// New interfaces are attached first: the version in force knows nothing of them, so
     /// nothing passes there. Those that are no longer named are given back last; what is
@@ -35,8 +42,9 @@ impl Put<'_> {
         let Self { options, dataplane, neighbours } = self;
         // What does not fit is refused before anything is touched.
         let facts = neighbours.facts(options, &site, attached);
-        let tried = compile::compile(&site, &facts, before);
-        prepare(dataplane, &tried)?;
+        let compiled = compile::compile(&site, &facts, before);
+        let is_same = prepare(dataplane, &compiled)?;
+        let tried = Tried { facts, compiled, is_same };
         // What was refused belongs to whose interfaces they were.
         dataplane.fold_refused(|ifindex| before.tenant_at(ifindex))?;
         let known: Vec<_> = dataplane.attached().map(str::to_owned).collect();
@@ -45,7 +53,7 @@ impl Put<'_> {
         let asked = neighbours.watch.clone();
         neighbours.watch.follow(needs::questions(&site, &attached), &asked.known());
         let put = Put { options, dataplane: &mut *dataplane, neighbours: &mut *neighbours };
-        let version = put.version(&site, &attached, before, Some((facts, tried)));
+        let version = put.version(&site, &attached, before, Some(tried));
         let compiled = match version {
             Ok(compiled) => compiled,
             Err(error) => {
@@ -102,7 +110,7 @@ impl Put<'_> {
         site: &Site,
         attached: &[Attached],
         before: &Compiled,
-        tried: Option<(Facts, Compiled)>,
+        tried: Option<Tried>,
     ) -> anyhow::Result<Compiled> {
         let Self { options, dataplane, neighbours } = self;
         let in_force = dataplane.version();
@@ -111,12 +119,15 @@ impl Put<'_> {
             bail!("version {in_force} is in force, not {}: start the daemon anew", before.version);
         }
         let facts = neighbours.facts(options, site, attached);
-        let tried = tried.filter(|(then, _)| *then == facts);
-        let mut compiled = match tried {
-            Some((_, compiled)) => compiled,
-            None => compile::compile(site, &facts, before),
+        let tried = tried.filter(|tried| tried.facts == facts && dataplane.is_prepared());
+        let (mut compiled, is_same) = match tried {
+            Some(Tried { compiled, is_same, .. }) => (compiled, is_same),
+            None => {
+                let compiled = compile::compile(site, &facts, before);
+                let is_same = prepare(dataplane, &compiled)?;
+                (compiled, is_same)
+            }
         };
-        let is_same = prepare(dataplane, &compiled)?;
         if is_same {
             compiled.version = in_force;
         }
