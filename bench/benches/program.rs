@@ -5,21 +5,29 @@
 //! case. The kernel does not restore a packet between repetitions, so a packet that leaves
 //! changed (routed, answered) is run once a call: that includes what the call before left of
 //! the caches, and is dearer for it.
+//!
+//! What a flow takes once after a change that has nothing to do with it is measured on the path,
+//! beside known packets: one pass through many flows after a change, one after the same site was
+//! put in force again, in turns.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::hint::black_box;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use criterion::Criterion;
-use dataplane_common::Stop;
+use dataplane_common::{Stop, limits};
 use dataplane_user::{
     frame::Payload,
     load::{Hooked, Place},
     trace::Sender,
 };
 use sekisho_bench::{
-    report::{self, Line},
+    ours::{self, Kind, Ours, Way, with_ours},
+    report,
+    results::{Results, Row},
+    scene::Size,
     site::{self, Loaded, Question, goes_on},
 };
 use sekisho_tests::{build::Frame, plug::Hosts, program::Program};
@@ -34,14 +42,25 @@ const REPEAT: u32 = 20_000;
 /// doubles them until its warm-up is over, count beyond 64 bits.
 const FIRST_MAX: u64 = 2000;
 
+/// Flows that are found to hold still, and how often.
+const FLOWS: u32 = 1 << 14;
+const PASSES: u8 = 15;
+const SIZE: Size = Size { rules: 10, routes: 1 };
+
 fn main() -> Result<()> {
     if !site::may_load() {
         return Ok(());
     }
-    site::in_lab("bench", SITE, &[], measure)
+    let mut results = Results::of("program");
+    let done = site::in_lab("bench", SITE, &[], |place, hosts| measure(place, hosts, &mut results))
+        .and_then(|()| {
+            with_ours("readmission", SIZE, limits::FLOW_LINES, |ours| readmit(ours, &mut results))
+        });
+    // What was measured until something failed is of use, too.
+    results.write().and(done)
 }
 
-struct Row {
+struct Packets {
     name: &'static str,
     question: Question,
     repeat: u32,
@@ -49,23 +68,62 @@ struct Row {
     is_first: bool,
 }
 
-fn measure(place: Place, hosts: &Hosts) -> Result<()> {
+fn measure(place: Place, hosts: &Hosts, results: &mut Results) -> Result<()> {
     let loaded = Loaded::new(SITE, place, hosts)?;
     let mut criterion = report::criterion();
     let rows = rows(&loaded)?;
     let empty = [Program::empty_xdp()?, Program::empty_tc()?];
-    let mut lines = Vec::new();
-    for row in rows {
+    for packets in rows {
         let samples = RefCell::new(Vec::new());
-        bench(&mut criterion, &loaded, &empty, &row, &samples);
-        lines.extend(Line::of(row.name, samples.into_inner()));
+        bench(&mut criterion, &loaded, &empty, &packets, &samples);
+        let samples = samples.into_inner();
+        // There are none of what was not asked for.
+        if !samples.is_empty() {
+            results.add(Row::ns(ours::NAME, packets.name).samples(samples));
+        }
     }
-    report::print("loaded program, net of an empty one", &lines);
     criterion.final_summary();
     Ok(())
 }
 
-fn rows(loaded: &Loaded) -> Result<Vec<Row>> {
+/// Passes through known flows, each of them the first after a change or not.
+fn readmit(ours: &mut Ours<'_>, results: &mut Results) -> Result<()> {
+    let course = ours.course(Way::AccessToUplink, Kind::Udp)?;
+    course.open(FLOWS)?;
+    let flows = course.known(FLOWS)?;
+    let mut pass = |number| -> Result<f64> {
+        ours.change_beside(number)?;
+        course.ns(&flows, FLOWS)
+    };
+    let mut ns = [const { Vec::new() }; 2];
+    for number in 1..=if report::is_trial() { 1 } else { PASSES } {
+        // What putting it in force does to caches is the same for both.
+        ns[0].push(pass(number)?);
+        ns[1].push(pass(number)?);
+    }
+    for (number, expected) in [(0, FLOWS as usize), (0, 0)] {
+        let before = epochs(ours);
+        ours.change_beside(number)?;
+        course.ns(&flows, FLOWS)?;
+        let renewed = epochs(ours).iter().filter(|(at, now)| before[at] != **now).count();
+        ensure!(renewed == expected, "{renewed} flows were looked at again, not {expected}");
+    }
+    let net = ns[0].iter().zip(&ns[1]).map(|(renewed, known)| renewed - known).collect();
+    let row = |case| Row::ns(ours::NAME, case).of(FLOWS, SIZE.rules, SIZE.routes);
+    results.add(row("re-admission, net of a known packet").samples(net));
+    let [renewed, known] = ns;
+    results.add(row("re-admission, path").samples(renewed));
+    results.add(row("known packet after the same site, path").samples(known));
+    Ok(())
+}
+
+/// The epochs in which flows were last found to hold, of those halves that open them.
+fn epochs(ours: &Ours<'_>) -> HashMap<u32, u32> {
+    let halves = ours.loaded.dataplane.flows().filter(|half| !half.is_reply);
+    halves.map(|half| (half.index, half.epoch)).collect()
+}
+
+fn rows(loaded: &Loaded) -> Result<Vec<Packets>> {
     let udp = |src, dst| Payload::Udp { src, dst };
     let port = |name: &str| Sender::Port(name.to_owned());
     let internet = || Sender::Uplink("internet".to_owned());
@@ -76,11 +134,11 @@ fn rows(loaded: &Loaded) -> Result<Vec<Row>> {
     let web_v6 = |payload| loaded.frame(port("blue/pc"), None, "2001:db8:1::2", payload);
     let from_nic = |payload| loaded.frame(internet(), outside, "192.0.2.2", payload);
 
-    let known = |name, question: Question, repeat| -> Result<Row> {
+    let known = |name, question: Question, repeat| -> Result<Packets> {
         ensure!(goes_on(&question, &loaded.run(&question, 1)?), "{name}: it does not go on");
-        Ok(Row { name, question, repeat, is_first: false })
+        Ok(Packets { name, question, repeat, is_first: false })
     };
-    let stopped = |name, question: Question, stop: Stop| -> Result<Row> {
+    let stopped = |name, question: Question, stop: Stop| -> Result<Packets> {
         let count = || -> Result<u64> {
             let stops = loaded.dataplane.stops(16)?;
             Ok(stops.iter().filter(|of| of.stop == stop).map(|of| of.packets).sum())
@@ -88,9 +146,9 @@ fn rows(loaded: &Loaded) -> Result<Vec<Row>> {
         let before = count()?;
         loaded.run(&question, 2)?;
         ensure!(count()? == before + 2, "{name}: not stopped as {stop:?}");
-        Ok(Row { name, question, repeat: REPEAT, is_first: false })
+        Ok(Packets { name, question, repeat: REPEAT, is_first: false })
     };
-    let first = |name, question| Row { name, question, repeat: 1, is_first: true };
+    let first = |name, question| Packets { name, question, repeat: 1, is_first: true };
 
     let arp = {
         let frame = web(udp(1, 53))?;
@@ -126,7 +184,7 @@ fn bench(
     criterion: &mut Criterion,
     loaded: &Loaded,
     [empty_xdp, empty_tc]: &[Program; 2],
-    row: &Row,
+    row: &Packets,
     samples: &RefCell<Vec<f64>>,
 ) {
     let empty = if row.question.hooked == Hooked::Xdp { empty_xdp } else { empty_tc };

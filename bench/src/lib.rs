@@ -1,6 +1,7 @@
 //! How long does a packet take? What the benchmarks share.
 
 pub mod course;
+pub mod large;
 pub mod object;
 pub mod ours;
 pub mod peers;

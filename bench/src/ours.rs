@@ -4,7 +4,11 @@ use std::net::IpAddr;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use dataplane_user::{frame::Payload, load::Place, trace::Sender};
+use dataplane_user::{
+    frame::Payload,
+    load::{Place, Sizes},
+    trace::Sender,
+};
 use sekisho_tests::{
     Host,
     build::tcp::{ACK, SYN},
@@ -78,7 +82,8 @@ impl<'lab> Ours<'lab> {
     fn new(size: Size, place: Place, hosts: &'lab Hosts, flow_lines: u32) -> Result<Self> {
         // A veth takes frames that a program sends only so; servers send others.
         set_gro("on")?;
-        let loaded = Loaded::sized(&scene::site(size), place, hosts, flow_lines)?;
+        let sizes = Sizes { flow_lines, ..Sizes::default() };
+        let loaded = Loaded::sized(&scene::site(size), place, hosts, sizes)?;
         let sinks = ["mobile", "internet", "front", "back"].map(|name| {
             let host = hosts.get(name).with_context(|| format!("no host {name}"))?;
             if matches!(name, "front" | "back") { tenant_sink(host) } else { sink(host) }
@@ -92,6 +97,11 @@ impl<'lab> Ours<'lab> {
         self.loaded.put(&scene::site(size), self.hosts)?;
         self.size = size;
         Ok(())
+    }
+
+    /// Changes something of the tenant's that no packet here has to do with.
+    pub fn change_beside(&mut self, number: u8) -> Result<()> {
+        self.loaded.put(&scene::site_beside(self.size, number), self.hosts)
     }
 
     /// Its hosts take what they get, and all offloads are as the kernel has them by itself. To be

@@ -152,6 +152,16 @@ uplinks:
     )
 }
 
+/// The same with one more port of the tenant's, whose MAC has this number.
+#[must_use]
+pub fn site_beside(size: Size, number: u8) -> String {
+    let port = format!(
+        "      - {{name: beside, network: back, interface: beside, mac: '02:00:00:00:03:{number:02x}'}}\n"
+    );
+    let routers = "    routers:\n";
+    site(size).replacen(routers, &(port + routers), 1)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

@@ -54,13 +54,13 @@ pub struct Loaded {
 impl Loaded {
     /// Puts the site in force. To be called in the lab's device under test.
     pub fn new(site_yaml: &str, place: Place, hosts: &Hosts) -> Result<Self> {
-        Self::sized(site_yaml, place, hosts, FLOW_LINES)
+        let sizes = load::Sizes { flow_lines: FLOW_LINES, ..load::Sizes::default() };
+        Self::sized(site_yaml, place, hosts, sizes)
     }
 
-    /// The same with room for so many half-flows, all of which one tenant may have.
-    pub fn sized(site_yaml: &str, place: Place, hosts: &Hosts, flow_lines: u32) -> Result<Self> {
+    /// The same with so much room; one tenant may have all half-flows.
+    pub fn sized(site_yaml: &str, place: Place, hosts: &Hosts, sizes: load::Sizes) -> Result<Self> {
         let site = checked(site_yaml)?;
-        let sizes = load::Sizes { flow_lines, ..load::Sizes::default() };
         let options = load::Options { place, sizes, ..load::Options::named("bench") };
         let mut dataplane = Dataplane::load(&options)?;
         let attached = dataplane.attach(&interfaces(&site))?;

@@ -5,7 +5,7 @@
 pub const HEAP_LINES: u32 = 1 << 20;
 
 /// Attachments, their outputs and counters.
-pub const ATTACHMENTS_MAX: u32 = 8192;
+pub const ATTACHMENTS_MAX: u32 = 1 << 14;
 /// Ports, lines with sessions, uplinks.
 pub const ENDPOINTS_MAX: u32 = 1 << 22;
 /// Networks, routers, uplinks, accesses.

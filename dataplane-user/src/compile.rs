@@ -39,7 +39,7 @@ use crate::{
 };
 
 /// What the compiler is told about the machine.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Facts {
     /// Interfaces of the site that are there.
     pub interfaces: HashMap<String, Interface>,
@@ -98,6 +98,7 @@ impl Compiled {
     /// Interfaces all of whose attachments are among these.
     #[must_use]
     pub fn interfaces_of(&self, attachments: &[u32]) -> Vec<String> {
+        let attachments: HashSet<_> = attachments.iter().collect();
         let all = || self.ids.all(Kind::Attachment).map(|(name, id)| (interface(name), id));
         let others: HashSet<_> =
             all().filter(|(_, id)| !attachments.contains(id)).map(|(name, _)| name).collect();

@@ -16,7 +16,8 @@ use std::{
 };
 
 use crate::{
-    address, check,
+    address,
+    check::{self, Checked},
     claims::Claims,
     compile::{self, Compiled, ids::Kind},
     config::{self, diagnostic::render},
@@ -118,8 +119,10 @@ impl Daemon {
     /// had nothing of ours has nothing of ours again.
     pub fn start(options: Options) -> anyhow::Result<Self> {
         let file = own_file(&options)?;
-        let (site, warnings) = read(&file)?;
-        warnings.iter().for_each(warn);
+        let (site, checked) = read(&file)?;
+        warnings(&file, &checked).for_each(warn);
+        // It is as large as the file.
+        drop(checked);
         let mut dataplane = Dataplane::load(&load::Options {
             place: options.place.clone(),
             sizes: options.sizes,
@@ -162,7 +165,8 @@ impl Daemon {
             sender: Sender::default(),
         };
         let put = Put { options: &options, dataplane: &mut dataplane, neighbours: &mut neighbours };
-        match put.in_force(&compiled, site, file, &BTreeMap::new(), options.asker.clone()) {
+        let asker = options.asker.clone();
+        match put.in_force((&compiled, &[]), site, file, &BTreeMap::new(), asker) {
             Ok((in_force, _)) => {
                 needs::absent(&in_force.site, &Interfaces::look()?, &[]).iter().for_each(warn);
                 let mut daemon = Self {
@@ -212,8 +216,10 @@ impl Daemon {
     ) -> anyhow::Result<Applied> {
         let asker = Asker { force: asker.force || self.options.asker.force, ..asker };
         let file = file.map_or_else(|| own_file(&self.options), Ok)?;
-        let (site, mut warnings) = read(&file)?;
-        let changes = plan::changes(&json(&self.in_force.file), &json(&file));
+        let (site, checked) = read(&file)?;
+        let mut warnings: Vec<_> = warnings(&file, &checked).collect();
+        let changes = plan::changes(&json(&self.in_force.file), &checked.json());
+        drop(checked);
         // What went or came a moment ago is no reason to refuse anything.
         if let Err(error) = self.look_at_interfaces() {
             warnings.push(message::of(&error));
@@ -221,7 +227,7 @@ impl Daemon {
         let waited = self.waiting();
         let refused = self.in_force.refused.clone();
         let released = if dry_run {
-            let facts = self.neighbours.facts(&self.options, &self.in_force.attached);
+            let facts = self.neighbours.facts(&self.options, &site, &self.in_force.attached);
             let compiled = compile::compile(&site, &facts, &self.in_force.compiled);
             let now = Interfaces::look()?;
             let wanted = needs::now(&self.options, &site, &now, &refused);
@@ -233,7 +239,8 @@ impl Daemon {
         } else {
             let Self { options, dataplane, neighbours, in_force, .. } = self;
             let put = Put { options, dataplane, neighbours };
-            match put.in_force(&in_force.compiled, site, file, &refused, asker) {
+            let before = (&in_force.compiled, in_force.attached.as_slice());
+            match put.in_force(before, site, file, &refused, asker) {
                 Ok((now, released)) => {
                     *in_force = now;
                     let absent = needs::absent(&in_force.site, &Interfaces::look()?, &waited);
@@ -390,7 +397,8 @@ impl Daemon {
     fn renew(&mut self) -> anyhow::Result<()> {
         let Self { options, dataplane, neighbours, in_force, .. } = self;
         let put = Put { options, dataplane, neighbours };
-        in_force.compiled = put.version(&in_force.site, &in_force.attached, &in_force.compiled)?;
+        let InForce { site, attached, compiled: before, .. } = &*in_force;
+        in_force.compiled = put.version(site, attached, before, None)?;
         self.is_behind = false;
         Ok(())
     }
@@ -415,17 +423,22 @@ fn own_file(options: &Options) -> anyhow::Result<File> {
     Ok(File { name, text })
 }
 
-/// Checks a site file; answers what it means, and what was probably not meant.
-fn read(file: &File) -> anyhow::Result<(Site, Vec<String>)> {
+/// Checks a site file; answers what it means, and what else there is to say about it.
+fn read(file: &File) -> anyhow::Result<(Site, Checked)> {
     let File { name, text } = file;
-    let checked = check::check(text);
-    match checked.site {
-        Some(site) => Ok((site, checked.diagnostics.iter().map(|one| one.in_line(name)).collect())),
+    let mut checked = check::check(text);
+    match checked.site.take() {
+        Some(site) => Ok((site, checked)),
         None => bail!(
             "the site file has errors; nothing was changed\n{}",
             anstream::adapter::strip_str(&render(name, text, &checked.diagnostics))
         ),
     }
+}
+
+/// What was probably not meant.
+fn warnings(file: &File, checked: &Checked) -> impl Iterator<Item = String> {
+    checked.diagnostics.iter().map(|one| one.in_line(&file.name))
 }
 
 /// The site file as `get` shows it.

@@ -360,6 +360,12 @@ impl Dataplane {
         self.tables.prepare(image, &mut self.grace)
     }
 
+    /// Is there what [`commit`](Self::commit) would put in force? Interfaces that go take it away.
+    #[must_use]
+    pub const fn is_prepared(&self) -> bool {
+        self.tables.is_prepared()
+    }
+
     /// Puts in force what was prepared last.
     pub fn commit(&mut self) -> Result<Installed, Error> {
         self.tables.commit(&mut self.grace)

@@ -24,7 +24,7 @@ mod tests;
 use crate::config::diagnostic::Lines;
 use crate::config::file::File;
 use crate::config::tree::{NodeId, Tree};
-use crate::config::{At, Diagnostic, Findings, NumberText, Placed, Reader};
+use crate::config::{At, Diagnostic, Findings, NumberText, Placed, Reader, json};
 use crate::model::{Ix, Number, NumberError, PortIx, Security, Site, Tenant};
 use attachment::Attachments;
 use names::{Lists, Names};
@@ -38,6 +38,16 @@ pub struct Checked {
     pub diagnostics: Vec<Diagnostic>,
     /// The site, if there is no error.
     pub site: Option<Site>,
+    tree: Tree,
+    root: Option<NodeId>,
+}
+
+impl Checked {
+    /// What the file says, as it is shown; `null` if nothing of it could be made out.
+    #[must_use]
+    pub fn json(&self) -> serde_json::Value {
+        self.root.map_or(serde_json::Value::Null, |root| json::of(&self.tree, root))
+    }
 }
 
 /// Checks a site file, YAML or JSON.
@@ -50,7 +60,7 @@ pub fn check(text: &str) -> Checked {
         site(&mut Context { tree: &tree, lines: Lines::new(text), out: &mut out, country }, &file)
     });
     let site = site.filter(|_| !out.any_error());
-    Checked { diagnostics: out.locate(text, &tree), site }
+    Checked { diagnostics: out.locate(text, &tree), site, tree, root }
 }
 
 fn site(cx: &mut Context<'_>, file: &File) -> Option<Site> {

@@ -12,8 +12,8 @@ use granit_parser::{Event, Parser, ScalarStyle, Span};
 
 use super::{Findings, Place};
 
-/// The longest site file that is read: about 200,000 ports.
-pub const TEXT_BYTES_MAX: usize = 64 << 20;
+/// The longest site file that is read: a million lines with their sessions take 160 MB.
+pub const TEXT_BYTES_MAX: usize = 256 << 20;
 /// How deep lists and maps may nest; the site file itself needs eight levels.
 pub const DEPTH_MAX: usize = 32;
 
@@ -70,8 +70,12 @@ pub struct Tree {
 struct Open {
     node: NodeId,
     key: Option<Key>,
+    /// Those of a map that has many; those of others are in the tree.
     keys: HashSet<String>,
 }
+
+/// With so many keys a map has many.
+const KEYS_MANY: usize = 16;
 
 impl Tree {
     /// Parses the text; no root if its structure cannot be made out, and then
@@ -175,7 +179,7 @@ impl Tree {
         };
         if let Some(key) = &key
             && let Some(outer) = open.last_mut()
-            && !outer.keys.insert(key.text.clone())
+            && self.has_key(outer, &key.text)
         {
             out.error(Place::Key(id), format!("`{}` is given twice", quote(&key.text)));
         }
@@ -189,6 +193,19 @@ impl Tree {
             open.push(Open { node: id, key: None, keys: HashSet::new() });
         }
         self.nodes.push(Node { parent, key, span, value });
+    }
+
+    /// Has the open map this key already? If not, it has it now.
+    fn has_key(&self, map: &mut Open, key: &str) -> bool {
+        let Value::Map(children) = &self.node(map.node).value else { return false };
+        let keys = children.iter().filter_map(|child| self.node(*child).key.as_ref());
+        if children.len() < KEYS_MANY {
+            return keys.map(|other| &other.text).any(|other| other == key);
+        }
+        if map.keys.is_empty() {
+            map.keys.extend(keys.map(|other| other.text.clone()));
+        }
+        !map.keys.insert(key.to_owned())
     }
 
     /// The node itself.
@@ -264,4 +281,22 @@ fn visible(c: char) -> impl Iterator<Item = char> {
     let escaped = c.is_control().then(|| c.escape_default());
     let plain = escaped.is_none().then_some(c);
     escaped.into_iter().flatten().chain(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_given_once_in_a_map_of_any_size() {
+        for (keys, twice) in [(3, [0, 2]), (KEYS_MANY, [0, KEYS_MANY - 1]), (60, [3, 50])] {
+            let all = (0..keys).chain(twice).map(|key| format!("k{key}: {{a: 1, b: 2}}"));
+            let text = format!("{{{}}}", all.collect::<Vec<_>>().join(", "));
+            let mut out = Findings::default();
+            let (tree, root) = Tree::parse(&text, &mut out);
+            assert!(root.is_some());
+            let found: Vec<_> = out.locate(&text, &tree).into_iter().map(|of| of.path).collect();
+            assert_eq!(found, twice.map(|key| format!("k{key}")), "{keys} keys");
+        }
+    }
 }

@@ -20,13 +20,20 @@ pub struct Put<'d> {
     pub neighbours: &'d mut Neighbourhood,
 }
 
+/// A version that was laid out before anything was touched.
+pub struct Tried {
+    facts: Facts,
+    compiled: Compiled,
+    is_same: bool,
+}
+
 impl Put<'_> {
     /// New interfaces are attached first: the version in force knows nothing of them, so
     /// nothing passes there. Those that are no longer named are given back last; what is
     /// done to them is answered.
     pub fn in_force(
         self,
-        before: &Compiled,
+        (before, attached): (&Compiled, &[Attached]),
         site: Site,
         file: File,
         refused: &BTreeMap<String, String>,
@@ -34,8 +41,10 @@ impl Put<'_> {
     ) -> anyhow::Result<(InForce, Vec<String>)> {
         let Self { options, dataplane, neighbours } = self;
         // What does not fit is refused before anything is touched.
-        let tried = compile::compile(&site, &neighbours.facts(options, &[]), before);
-        prepare(dataplane, &tried)?;
+        let facts = neighbours.facts(options, &site, attached);
+        let compiled = compile::compile(&site, &facts, before);
+        let is_same = prepare(dataplane, &compiled)?;
+        let tried = Tried { facts, compiled, is_same };
         // What was refused belongs to whose interfaces they were.
         dataplane.fold_refused(|ifindex| before.tenant_at(ifindex))?;
         let known: Vec<_> = dataplane.attached().map(str::to_owned).collect();
@@ -44,7 +53,7 @@ impl Put<'_> {
         let asked = neighbours.watch.clone();
         neighbours.watch.follow(needs::questions(&site, &attached), &asked.known());
         let put = Put { options, dataplane: &mut *dataplane, neighbours: &mut *neighbours };
-        let version = put.version(&site, &attached, before);
+        let version = put.version(&site, &attached, before, Some(tried));
         let compiled = match version {
             Ok(compiled) => compiled,
             Err(error) => {
@@ -95,12 +104,13 @@ impl Put<'_> {
     }
 
     /// Puts the next version in force. Objects that are new under their number begin to be
-    /// counted from zero.
+    /// counted from zero. What was `tried` is of use if the machine is as it was then.
     pub fn version(
         self,
         site: &Site,
         attached: &[Attached],
         before: &Compiled,
+        tried: Option<Tried>,
     ) -> anyhow::Result<Compiled> {
         let Self { options, dataplane, neighbours } = self;
         let in_force = dataplane.version();
@@ -108,14 +118,20 @@ impl Put<'_> {
             // Numbers and epochs would be given away twice.
             bail!("version {in_force} is in force, not {}: start the daemon anew", before.version);
         }
-        let held = neighbours.claims.held_in(site);
-        let facts = Facts { claims: held.clone(), ..neighbours.facts(options, attached) };
-        let mut compiled = compile::compile(site, &facts, before);
-        let is_same = prepare(dataplane, &compiled)?;
+        let facts = neighbours.facts(options, site, attached);
+        let tried = tried.filter(|tried| tried.facts == facts && dataplane.is_prepared());
+        let (mut compiled, is_same) = match tried {
+            Some(Tried { compiled, is_same, .. }) => (compiled, is_same),
+            None => {
+                let compiled = compile::compile(site, &facts, before);
+                let is_same = prepare(dataplane, &compiled)?;
+                (compiled, is_same)
+            }
+        };
         if is_same {
             compiled.version = in_force;
         }
-        let known = neighbours.watch.known();
+        let Facts { neighbours: known, claims: held, .. } = facts;
         numbers::write(&options.place, compiled.version, &compiled.ids, &known, &held)?;
         let tenants: Vec<_> = compiled.ids.new_since(&before.ids, Kind::Tenant).collect();
         let new = compiled.new_attachments(before);
@@ -156,12 +172,12 @@ fn named(error: load::Error, compiled: &Compiled) -> anyhow::Error {
 
 impl Neighbourhood {
     /// What the compiler is told.
-    pub fn facts(&self, options: &Options, attached: &[Attached]) -> Facts {
+    pub fn facts(&self, options: &Options, site: &Site, attached: &[Attached]) -> Facts {
         let interfaces = attached.iter().map(|at| (at.interface.name.clone(), fact(at)));
         Facts {
             interfaces: interfaces.collect(),
             neighbours: self.watch.known(),
-            claims: self.claims.held().clone(),
+            claims: self.claims.held_in(site),
             flows_per_tenant: options.flows_per_tenant,
             tick_ns: load::tick_ns(),
         }

@@ -23,6 +23,8 @@ pub struct HalfFlow {
     pub denied: Option<Stop>,
     /// The next hop of its packets, if they are forwarded.
     pub next_hop: u32,
+    /// The epoch in which that was last found to hold; 0: it was not asked yet.
+    pub epoch: u32,
     /// Whose packets it stands for; 0: nobody has sent yet.
     pub owner: u32,
     /// Who opened the flow, and to whom.
@@ -71,7 +73,7 @@ fn read(
         if before & status::LIFE != status::LIVE {
             return None;
         }
-        let outcome = Judged::from_word(line.judged.load()).action;
+        let Judged { action: outcome, epoch } = Judged::from_word(line.judged.load());
         let is_denied = outcome & action::DENIED != 0;
         let (packets, bytes) = cold.forwarded(line);
         let half = HalfFlow {
@@ -82,6 +84,7 @@ fn read(
             is_reply: before & status::REPLY != 0,
             denied: is_denied.then(|| Stop::from_number(outcome)),
             next_hop: if is_denied { 0 } else { outcome & action::NEXT_HOP },
+            epoch,
             owner: line.owner.load(),
             opener: cold.opener.load(),
             responder: cold.responder.load(),

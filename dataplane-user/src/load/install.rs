@@ -120,6 +120,11 @@ impl VersionedTables {
         Ok(in_force.version != 0 && self.is_whole() && in_force.root == root && is_agreed)
     }
 
+    /// Is there a version to put in force?
+    pub const fn is_prepared(&self) -> bool {
+        self.prepared.is_some()
+    }
+
     /// Puts in force what was prepared.
     pub fn commit(&mut self, grace: &mut Grace) -> Result<Installed, Error> {
         let Some(prepared) = self.prepared.take() else { return Err(Error::NotPrepared) };
@@ -172,6 +177,8 @@ impl VersionedTables {
             return Ok(());
         }
         let (root, _) = self.heap.root(root).ok_or(Error::HeapDamaged)?;
+        // It may share what is changed here.
+        self.prepared = None;
         let Index { first, lines } = root.attachments;
         // A key that no packet has: the record stays where it is, and is nobody's.
         let nobodys = AttachmentKey { ifindex: 0, vlan: u32::MAX };

@@ -18,10 +18,12 @@ pub fn place<E: Entry>(
         return Ok(Index::default());
     }
     let per_line = LINE_BYTES / size_of::<E>();
+    let home = |(key, entry): &(E::Key, E)| (E::hash(key, secret) as u32 as usize, *entry);
+    let mut entries: Vec<_> = entries.iter().map(home).collect();
     // Half of it is empty, or more where keys crowd.
     let mut count = (2 * entries.len()).div_ceil(per_line).next_power_of_two();
     loop {
-        if let Some(lines) = lay(entries, secret, count) {
+        if let Some(lines) = lay(&mut entries, count) {
             return Ok(Index { first: space.place(lines)?, lines: count as u32 });
         }
         count *= 2;
@@ -31,15 +33,17 @@ pub fn place<E: Entry>(
     }
 }
 
-/// So many lines with all entries, if none has to lie out of reach.
-fn lay<E: Entry>(entries: &[(E::Key, E)], secret: &Secret, count: usize) -> Option<Vec<Line>> {
+/// So many lines with all entries, if none has to lie out of reach. Whoever is at home first is
+/// placed first: in any other order some lie farther away, and the index is many times as large
+/// until none is out of reach.
+fn lay<E: Entry>(entries: &mut [(usize, E)], count: usize) -> Option<Vec<Line>> {
     let per_line = LINE_BYTES / size_of::<E>();
     let mut lines = vec![Line::default(); count];
     let mut used = vec![0_usize; count];
-    for (key, entry) in entries {
-        let home = E::hash(key, secret) as u32 as usize;
+    entries.sort_by_key(|(home, _)| home & (count - 1));
+    for (home, entry) in entries {
         let at = (0..REACH as usize)
-            .map(|step| (home + step) & (count - 1))
+            .map(|step| (*home + step) & (count - 1))
             .find(|&at| used[at] < per_line)?;
         lines[at].put(used[at] as u32, *entry);
         used[at] += 1;
@@ -49,7 +53,10 @@ fn lay<E: Entry>(entries: &[(E::Key, E)], secret: &Secret, count: usize) -> Opti
 
 #[cfg(test)]
 mod tests {
-    use dataplane_common::table::{Attachment, AttachmentEntry, AttachmentKey};
+    use dataplane_common::{
+        addr::Addr,
+        table::{Attachment, AttachmentEntry, AttachmentKey, LocationEntry, LocationKey},
+    };
 
     use super::*;
     use crate::tables::heap::HostHeap;
@@ -79,6 +86,23 @@ mod tests {
             Index::default().find::<AttachmentEntry, _>(&HostHeap::new(), &key, &secret),
             None
         );
+    }
+
+    #[test]
+    fn many_records_of_a_line_each_take_few_lines() {
+        let secret = Secret::of([3, 4]);
+        let entries: Vec<_> = (0..30_000_u32)
+            .map(|number| {
+                let addr = Addr::v4(number.to_be_bytes());
+                let key = LocationKey { addr, zone: 1 + number % 1000, zero: 0 };
+                (key, LocationEntry { key, ..LocationEntry::default() })
+            })
+            .collect();
+        let mut heap = HostHeap::new();
+        let index = place(&entries, &secret, &mut heap).expect("room");
+        assert!(index.lines <= 1 << 19, "{index:?}");
+        let is_found = |(key, entry)| index.find(&heap, key, &secret) == Some(entry);
+        assert!(entries.iter().all(|(key, entry)| is_found((key, entry))));
     }
 
     #[test]

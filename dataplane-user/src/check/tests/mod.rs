@@ -608,5 +608,5 @@ fn findings(text: &str) -> Vec<String> {
 /// The same file as JSON.
 fn json(text: &str) -> serde_json::Value {
     let (tree, root) = Tree::parse(text, &mut Findings::default());
-    crate::config::json::of(&tree, root.unwrap())
+    json::of(&tree, root.unwrap())
 }
