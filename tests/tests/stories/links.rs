@@ -79,7 +79,7 @@ fn next_hops_move_die_and_are_added() -> Result<()> {
         .with("interface: nic\n", "interface: nic\n    hook: tcx\n")
         .with("tenants:\n", &crowd());
     let answer = sekisho.apply(&refused.0)?;
-    ensure!(answer.status.code() == Some(1) && answer.stderr.contains("8191 fit"), "{answer:?}");
+    ensure!(answer.status.code() == Some(1) && answer.stderr.contains("16383 fit"), "{answer:?}");
     let hooks = sekisho.status()?.attachments;
     ensure!(hooks.iter().any(|at| at.interface == "nic" && at.hook == "xdp"), "{hooks:?}");
     sekisho.write(&site(&["198.51.100.1", "2001:db8:ff::1"]).0)?;

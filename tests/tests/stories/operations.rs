@@ -3,7 +3,10 @@
 
 use anyhow::{Context, Result, ensure};
 use aya::maps::{Array, Map, MapData};
-use dataplane_common::table::{heap::Line, index::Index, root::Root};
+use dataplane_common::{
+    limits,
+    table::{heap::Line, index::Index, root::Root},
+};
 use dataplane_user::load::Mapping;
 use nix::sys::signal::Signal;
 use sekisho_tests::build::{Frame, ip};
@@ -26,7 +29,7 @@ fn with_uplink(site: &Site, name: &str, hook: &str) -> Site {
 pub fn crowd() -> String {
     let mut crowd =
         String::from("tenants:\n  - name: crowd\n    networks:\n      - {name: n}\n    ports:\n");
-    for number in 1..=8192_u32 {
+    for number in 1..=limits::ATTACHMENTS_MAX {
         let [.., high, low] = number.to_be_bytes();
         crowd += &format!(
             "      - {{name: p{number}, network: n, interface: none{number}, \
@@ -70,7 +73,7 @@ fn what_is_refused_changes_nothing() -> Result<()> {
         ("three errors", &errors, &["outwards", "10.1.0.0/33", "pubilc", "public"][..]),
         ("another XDP program", &in_use, &["busy", "uplink outside", "another XDP program"]),
         ("one of two", &half, &["busy", "uplink second", "another XDP program"]),
-        ("too many ways, with a new interface", &full, &["attachments: ", " records, 8191 fit"]),
+        ("too many ways, with a new interface", &full, &["attachments: ", " records, 16383 fit"]),
     ] {
         let refused = sekisho.apply(&wrong.0)?;
         assert_eq!(refused.status.code(), Some(1), "{what}: {refused:?}");
