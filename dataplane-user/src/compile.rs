@@ -352,14 +352,14 @@ impl Builder<'_> {
     /// of the same number had before.
     fn tenants(&mut self, previous: &Compiled) {
         let flows_max = self.facts.flows_per_tenant;
-        // On limits no flow rests.
-        let is_smaller = self.numbering.removed().iter().any(|(kind, _)| *kind != Kind::Meter);
         let mut ids = vec![(0, true)];
         for (ix, tenant) in self.site.tenants.iter() {
             let id = self.tenant(ix);
             let before = previous.ids.number(Kind::Tenant, tenant.name.as_str());
             ids.push((id, before == Some(id)));
         }
+        // On limits no flow rests. Whoever has nothing was not numbered until now.
+        let is_smaller = self.numbering.removed().iter().any(|(kind, _)| *kind != Kind::Meter);
         for (id, is_known) in ids {
             let before = previous.image.tenants.get(id as usize).filter(|_| is_known);
             let before = before.map_or(0, |tenant| tenant.epoch);
@@ -427,6 +427,15 @@ pub const FLOWS_PER_TENANT: u32 = limits::FLOWS_PER_TENANT;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::check::check;
+
+    #[test]
+    fn a_tenant_that_has_nothing_is_not_taken_for_one_that_is_gone() {
+        let site = check("version: 1\ntenants: [{name: blue}]").site.expect("without an error");
+        let first = compile(&site, &Facts::default(), &Compiled::default());
+        let second = compile(&site, &Facts::default(), &first);
+        assert_eq!(second.image.tenants, first.image.tenants);
+    }
 
     #[test]
     fn two_tags_do_not_go_into_a_peer_as_they_are() {
