@@ -33,7 +33,7 @@ pub const FLOOD_PORTS: std::ops::Range<u16> = 20_000..52_000;
 /// Ports of clients that never ask.
 const STRANGE_PORT: u16 = 60_000;
 /// Packets of each CPU in the flood.
-const STORM: u32 = 60_000;
+const STORM: u32 = 30_000;
 /// A worker that has waited so long for the other one does not come.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -270,6 +270,8 @@ pub fn on_both(
         let mut looked = Ok(());
         while workers.iter().any(|worker| !worker.is_finished()) {
             looked = looked.and_then(|()| meanwhile());
+            // It has none of the two CPUs for itself.
+            thread::sleep(Duration::from_millis(5));
         }
         let (mut all, mut wrong) = (Seen::default(), Vec::new());
         for worker in workers {

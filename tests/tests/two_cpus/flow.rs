@@ -9,7 +9,7 @@ use sekisho_tests::{
 };
 
 /// Flows that are begun and used by both CPUs at once: a quarter of each [`Kind`].
-const FLOWS: u16 = 4000;
+const FLOWS: u16 = 2000;
 /// Their clients' ports.
 const FIRST_PORT: u16 = 2000;
 
