@@ -10,6 +10,8 @@ const BURST_PART: u64 = 20;
 /// … but these bytes or packets at least.
 const BURST_BYTES_MIN: u64 = 131_072;
 const BURST_PACKETS_MIN: u64 = 64;
+/// The largest packet that a virtual machine hands over at once.
+const LARGE_BYTES: u64 = 65_536;
 /// What a burst may take at its rate, seconds.
 const BURST_SECONDS_MAX: u64 = 24 * 60 * 60;
 
@@ -48,6 +50,13 @@ pub(super) fn limit(cx: &mut Context<'_>, limit: &Field<file::Limit>) -> Option<
         per_rate: 1,
         min: BURST_PACKETS_MIN,
     };
+    if !of.bits_per_second.is_absent()
+        && let Some(at) = of.burst_bytes.given().filter(|at| at.value.0 < LARGE_BYTES)
+    {
+        let message = format!("{} is less than one large packet of TCP has", at.value.0);
+        let help = "TCP gets little of the rate with less than 65536, or what a round trip carries";
+        cx.out.warning(at.node, message).help(help);
+    }
     let bits = bits.rate(cx, &of.bits_per_second, &of.burst_bytes);
     let packets = packets.rate(cx, &of.packets_per_second, &of.burst_packets);
     Some(Some(Limit { bits: bits?, packets: packets? }))
