@@ -234,6 +234,7 @@ impl Daemon {
             check_lifeline(&site, &wanted, &now, &asker)?;
             self.dataplane.may_attach(&wanted)?;
             put::prepare(&mut self.dataplane, &compiled)?;
+            self.dataplane.give_up();
             warnings.extend(needs::absent(&site, &now, &waited));
             Vec::new()
         } else {

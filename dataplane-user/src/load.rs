@@ -366,6 +366,11 @@ impl Dataplane {
         self.tables.is_prepared()
     }
 
+    /// Frees what was prepared: it was only to be seen whether it fits.
+    pub fn give_up(&mut self) {
+        self.tables.give_up();
+    }
+
     /// Puts in force what was prepared last.
     pub fn commit(&mut self) -> Result<Installed, Error> {
         self.tables.commit(&mut self.grace)

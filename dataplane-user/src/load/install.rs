@@ -125,6 +125,12 @@ impl VersionedTables {
         self.prepared.is_some()
     }
 
+    /// Frees what was prepared.
+    pub fn give_up(&mut self) {
+        self.prepared = None;
+        self.heap.give_up();
+    }
+
     /// Puts in force what was prepared.
     pub fn commit(&mut self, grace: &mut Grace) -> Result<Installed, Error> {
         let Some(prepared) = self.prepared.take() else { return Err(Error::NotPrepared) };

@@ -57,6 +57,11 @@ fn an_image_is_read_back_as_it_was_installed() -> Result<()> {
         // Nothing is left of the versions before, nor of what did not come into force.
         assert!(dataplane.prepare(&image)?);
         assert_eq!(dataplane.room().used, alone);
+        // What was only tried takes no room.
+        dataplane.prepare(&any_image(seed + 1, size + 1))?;
+        dataplane.give_up();
+        assert_eq!(dataplane.room().used, alone);
+        assert!(matches!(dataplane.commit(), Err(Error::NotPrepared)));
     }
     Ok(())
 }
