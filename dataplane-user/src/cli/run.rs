@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use clap::Args;
+use clap::{Args, value_parser};
 use dataplane_common::limits;
 use rustix::event::{PollFd, PollFlags, poll};
 use tokio::{
@@ -53,7 +53,7 @@ pub struct Options {
     #[arg(long, value_enum, default_value_t = LogLevel::Off)]
     program_log: LogLevel,
     /// Half-flows that one tenant may have [default: a quarter of --flows]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(2..))]
     flows_per_tenant: Option<u32>,
     /// Take interfaces, too, that carry the host's default route or your own login
     #[arg(long)]

@@ -134,8 +134,9 @@ pub enum Error {
     #[error("flow table: {lines} half-flows; it has to be a power of two from {min} to {max}")]
     FlowLines { lines: u32, min: u32, max: u32 },
     #[error(
-        "a heap of {lines} lines of 64 bytes: it has to be a power of two from {min} to {max} \
-         (512 MiB)"
+        "a heap of {} MiB ({lines} lines of 64 bytes): it has to be a power of two, from {min} to \
+         {max} lines (512 MiB)",
+        lines >> 14
     )]
     HeapLines { lines: u32, min: u32, max: u32 },
     #[error("the packet programs: {source}")]
