@@ -607,6 +607,5 @@ fn findings(text: &str) -> Vec<String> {
 
 /// The same file as JSON.
 fn json(text: &str) -> serde_json::Value {
-    let (tree, root) = Tree::parse(text, &mut Findings::default());
-    json::of(&tree, root.unwrap())
+    check(text).json()
 }
