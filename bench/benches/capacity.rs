@@ -80,8 +80,7 @@ fn main() -> Result<()> {
     let done = site::in_lab("capacity", &large::lines(0, 0), &[], |place, hosts| {
         fill(&scale, place, hosts, &mut results)
     });
-    // What was measured until something failed is of use, too.
-    results.write().and(done)
+    results.end(done)
 }
 
 fn fill(scale: &Scale, place: Place, hosts: &Hosts, results: &mut Results) -> Result<()> {

@@ -48,7 +48,7 @@ fn main() -> Result<()> {
     let mut results = Results::of("lookup");
     let done =
         sizes.iter().try_for_each(|(is_v4, count)| table(&bytes, *is_v4, *count, &mut results));
-    results.write().and(done)
+    results.end(done)
 }
 
 fn table(bytes: &[u8], is_v4: bool, count: usize, results: &mut Results) -> Result<()> {

@@ -63,8 +63,13 @@ pub fn page(results: &[(Run, Vec<Row>)]) -> (String, Vec<(&'static str, String)>
     let mut page = "# Figures\n\n".to_owned();
     page += "| benchmark | machine | Linux | commit |\n|---|---|---|---|\n";
     for (run, _) in results {
-        let Run { bench, machine, kernel, commit } = run;
+        let Run { bench, machine, kernel, commit, .. } = run;
         page += &format!("| {bench} | {machine} | {kernel} | {commit} |\n");
+    }
+    for (run, _) in results {
+        if let Some(why) = &run.cut_short {
+            page += &format!("\n{} is not whole: {why}\n", run.bench);
+        }
     }
     page += "\n## Targets\n\n";
     page += "| # | measure | must | aim | measured | result | |\n|---|---|---|---|---|---|---|\n";
@@ -118,6 +123,22 @@ pub fn page(results: &[(Run, Vec<Row>)]) -> (String, Vec<(&'static str, String)>
         }
     }
     (page, plots)
+}
+
+/// Which targets have no figure, by the reason.
+#[must_use]
+pub fn missing(results: &[(Run, Vec<Row>)]) -> Vec<String> {
+    let mut targets: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for target in targets::ALL {
+        if let Outcome::Missing(why) = target.outcome(results) {
+            targets.entry(why).or_default().push(target.id);
+        }
+    }
+    let line = |(why, mut ids): (String, Vec<&str>)| {
+        ids.dedup();
+        format!("{}: {why}", ids.join(", "))
+    };
+    targets.into_iter().map(line).collect()
 }
 
 impl Curves {
@@ -178,6 +199,7 @@ mod tests {
             machine: "2 × a processor".into(),
             kernel: "6.18".into(),
             commit: "abc".into(),
+            cut_short: None,
         };
         let case = "known, access to uplink, IPv4";
         let row =

@@ -1,10 +1,11 @@
 //! How are figures kept, until a report is made of them?
 //!
 //! A benchmark writes `target/bench/<its name>.json`: a line that tells of the run, then one for
-//! each row. What could not be measured is a row, too, and says why.
+//! each row. What could not be measured is a row, too, and says why. A run that fails, or is asked
+//! for some of its rows alone, leaves what it has in `<its name>.part` and nothing else changed.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -23,7 +24,14 @@ pub struct Run {
     pub kernel: String,
     /// Of this repository.
     pub commit: String,
+    /// Why it is not a whole run.
+    #[serde(default)]
+    pub cut_short: Option<String>,
 }
+
+/// How files of whole runs end, and of others.
+const WHOLE: &str = "json";
+const PART: &str = "part";
 
 /// One figure.
 #[derive(Serialize, Deserialize, Clone, Default, PartialEq, Debug)]
@@ -124,21 +132,55 @@ impl Results {
         self.rows.push(row);
     }
 
-    /// Writes them, unless it is a trial: then only that they can be read again is seen.
-    pub fn write(&self) -> Result<()> {
+    /// Takes the samples of a row, unless there are none: then it was not asked for, and the run
+    /// is a part of one.
+    pub fn add_asked(&mut self, row: Row, samples: Vec<f64>) {
+        if samples.is_empty() {
+            self.cut_short("not every row was asked for");
+        } else {
+            self.add(row.samples(samples));
+        }
+    }
+
+    /// The run will not be whole.
+    pub fn cut_short(&mut self, why: impl ToString) {
+        self.run.cut_short = Some(why.to_string());
+    }
+
+    /// The end of the run. The rows of a whole one take the place of those of the run before;
+    /// what was measured until something failed is of use, too, and is written beside them. In a
+    /// trial nothing is written: then only that it can be read again is seen.
+    pub fn end(mut self, done: Result<()>) -> Result<()> {
+        if let Err(error) = &done {
+            self.cut_short(format!("{error:#}"));
+        }
+        let kept = if report::is_trial() {
+            self.text().and_then(|text| read(&text)).map(drop)
+        } else {
+            self.write(&folder()).map(|path| println!("written to {}", path.display()))
+        };
+        // What failed first is what has to be told.
+        done.and(kept)
+    }
+
+    fn text(&self) -> Result<String> {
         let mut text = serde_json::to_string(&self.run)? + "\n";
         for row in &self.rows {
             text += &(serde_json::to_string(row)? + "\n");
         }
-        if report::is_trial() {
-            return read(&text).map(drop);
+        Ok(text)
+    }
+
+    fn write(&self, folder: &Path) -> Result<PathBuf> {
+        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        let part = folder.join(format!("{}.{PART}", self.run.bench));
+        fs::write(&part, self.text()?).with_context(|| part.display().to_string())?;
+        if self.run.cut_short.is_some() {
+            return Ok(part);
         }
-        let folder = folder();
-        fs::create_dir_all(&folder)?;
-        let path = folder.join(format!("{}.json", self.run.bench));
-        fs::write(&path, text).with_context(|| path.display().to_string())?;
-        println!("written to {}", path.display());
-        Ok(())
+        let whole = part.with_extension(WHOLE);
+        fs::rename(&part, &whole).with_context(|| whole.display().to_string())?;
+        Ok(whole)
     }
 }
 
@@ -163,22 +205,38 @@ impl Run {
             machine: format!("{} × {model}{guest}", models.len().max(1)),
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             commit: commit.unwrap_or_default(),
+            cut_short: None,
         }
     }
 }
 
-/// What the benchmarks left.
+/// What the benchmarks left; of a run that was cut short only where there is no whole one.
 pub fn all() -> Result<Vec<(Run, Vec<Row>)>> {
-    let folder = folder();
-    let Ok(entries) = fs::read_dir(&folder) else { return Ok(Vec::new()) };
+    all_in(&folder())
+}
+
+fn all_in(folder: &Path) -> Result<Vec<(Run, Vec<Row>)>> {
+    let Ok(entries) = fs::read_dir(folder) else { return Ok(Vec::new()) };
     let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    let has = |path: &PathBuf, wanted| path.extension().is_some_and(|found| found == wanted);
+    files.retain(|path| {
+        has(path, WHOLE) || has(path, PART) && !path.with_extension(WHOLE).exists()
+    });
     files.sort();
     let text = |path: &PathBuf| fs::read_to_string(path);
     files
         .iter()
         .map(|path| read(&text(path)?).with_context(|| path.display().to_string()))
         .collect()
+}
+
+/// The command that measures what this benchmark does.
+#[must_use]
+pub fn command(bench: &str) -> &'static str {
+    match bench {
+        "path" | "ports" => "cargo xtask bench path",
+        _ => "cargo xtask bench",
+    }
 }
 
 /// Where they are.
@@ -202,19 +260,54 @@ fn read(text: &str) -> Result<(Run, Vec<Row>)> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn rows_survive_their_file() {
-        let run = Run::here("a test");
-        let rows = [
-            Row::ns("sekisho", "one").of(1, 2, 3).samples(vec![3.0, 1.0, 2.0]),
+    const DEVICE: &str = "sekisho";
+
+    fn results(ns: f64) -> Results {
+        let rows = vec![
+            Row::ns(DEVICE, "one").of(1, 2, 3).samples(vec![ns + 1.0, ns - 1.0, ns]),
             Row::ns("nftables", "two").missing("nft is not installed"),
         ];
-        let mut text = serde_json::to_string(&run).expect("plain data") + "\n";
-        for row in &rows {
-            text += &(serde_json::to_string(row).expect("plain data") + "\n");
-        }
-        let (read_run, read_rows) = read(&text).expect("as it was written");
-        assert_eq!((read_run, read_rows.as_slice()), (run, rows.as_slice()));
+        Results { run: Run::here("a-test"), rows }
+    }
+
+    #[test]
+    fn rows_survive_their_file() {
+        let results = results(2.0);
+        let (run, rows) = read(&results.text().expect("plain data")).expect("as it was written");
+        assert_eq!((&run, &rows), (&results.run, &results.rows));
         assert_eq!(rows[0].figure, Some([2.0, 1.0, 3.0]));
+    }
+
+    #[test]
+    fn only_a_whole_run_takes_the_place_of_another() {
+        let folder = folder().join(format!("test-{}", std::process::id()));
+        let medians = || -> Vec<_> {
+            let all = all_in(&folder).expect("files that were written");
+            all.iter().map(|(run, rows)| (run.cut_short.clone(), rows[0].figure)).collect()
+        };
+        let cut = |ns| {
+            let mut part = results(ns);
+            part.run.cut_short = Some("frames were lost".to_owned());
+            part.write(&folder).expect("a folder of ours")
+        };
+        assert_eq!(medians(), []);
+        // While there is nothing better, a part is shown as one.
+        cut(2.0);
+        assert_eq!(medians(), [(Some("frames were lost".into()), Some([2.0, 1.0, 3.0]))]);
+        let whole = results(5.0).write(&folder).expect("a folder of ours");
+        let part = cut(8.0);
+        assert!(part != whole && part.exists());
+        assert_eq!(medians(), [(None, Some([5.0, 4.0, 6.0]))]);
+        fs::remove_dir_all(&folder).expect("it is ours");
+    }
+
+    #[test]
+    fn what_was_not_asked_for_makes_a_part() {
+        let mut results = results(2.0);
+        results.add_asked(Row::ns(DEVICE, "three"), vec![1.0]);
+        assert_eq!((results.rows.len(), &results.run.cut_short), (3, &None));
+        results.add_asked(Row::ns(DEVICE, "four"), Vec::new());
+        assert_eq!(results.rows.len(), 3);
+        assert!(results.run.cut_short.is_some());
     }
 }

@@ -5,7 +5,7 @@
 
 use Bound::{AtLeast, AtMost};
 
-use crate::results::{Row, Run};
+use crate::results::{self, Row, Run};
 
 /// A target.
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +92,7 @@ impl Pick {
     fn find(self, results: &[(Run, Vec<Row>)]) -> Result<(f64, &str), String> {
         let Self(bench, device, case, wanted) = self;
         let Some((_, rows)) = results.iter().find(|(run, _)| run.bench == bench) else {
-            return Err(format!("no run of {bench}"));
+            return Err(format!("no run of {bench}, which `{}` makes", results::command(bench)));
         };
         let is_it = |row: &&Row| {
             let has = [row.flows, row.rules, row.routes];
@@ -427,6 +427,7 @@ mod tests {
             machine: String::new(),
             kernel: String::new(),
             commit: String::new(),
+            cut_short: None,
         };
         let case = "known, access to uplink, IPv4";
         let row =
