@@ -9,7 +9,6 @@
 //! the first of its flow. What a peer or the loader does not take is a row that says so.
 
 use std::cell::RefCell;
-use std::fs;
 
 use anyhow::Result;
 use dataplane_common::limits;
@@ -228,20 +227,29 @@ fn far(course: Course<'_>) -> Course<'_> {
 /// Packets of a million known flows.
 fn million(ours: &mut Ours<'_>, results: &mut Results) -> Result<()> {
     let flows = if report::is_trial() { SOME } else { MILLION };
-    let kinds = [peers::Kind::Redirect, peers::Kind::Linux];
-    let peers = kinds
-        .into_iter()
-        .map(|kind| Peer::new(kind, Ends::Nics, SIZE.routes))
-        .collect::<Result<Vec<_>>>()?;
+    let filter = peers::Kind::Nftables(Filter::Intervals(SIZE_OF_MILLION.rules));
+    let kinds = [peers::Kind::Redirect, peers::Kind::Fib, peers::Kind::Linux, filter];
+    let row = |kind: peers::Kind| {
+        let row = Row::ns(kind.name(), "known, access to uplink, IPv4");
+        row.of(flows, SIZE_OF_MILLION.rules, SIZE.routes)
+    };
+    let mut peers = made(&kinds, Ends::Nics, SIZE.routes, |kind, why| {
+        results.add(row(kind).missing(format!("{why:#}")));
+    });
+    peers.retain(|peer| {
+        let refused = peer.make_room(flows).err();
+        if let Some(why) = &refused {
+            results.add(row(peer.kind).missing(format!("{why:#}")));
+        }
+        refused.is_none()
+    });
     for kind in [Kind::Udp, Kind::UdpV6, Kind::TcpBoth] {
         access_to_uplink(ours, kind, flows, &peers, results)?;
     }
-    let most = fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_max").unwrap_or_default();
-    let most: u32 = most.trim().parse().unwrap_or(0);
-    if most < MILLION {
-        let row = Row::ns("nft intervals", "known, access to uplink, IPv4");
-        let why = format!("nf_conntrack_max is {most}, and the machine's");
-        results.add(row.of(MILLION, SIZE_OF_MILLION.rules, SIZE.routes).missing(why));
+    if let Some(peer) = peers.iter().find(|peer| peer.kind == filter) {
+        let row = Row::ns(filter.name(), "buckets of connections").unit("buckets");
+        let buckets = peer.buckets()?.into();
+        results.add(row.of(flows, 0, 0).samples(vec![buckets]));
     }
     Ok(())
 }

@@ -95,6 +95,11 @@ impl Peer {
             host("east", "10.2.0.2/24", [10, 2, 0, 1], ends == Ends::Nics)?,
         ];
         let dut = lab.dut();
+        // In the seconds after a link came up IPv6 speaks. Whatever CPU that is on has the link's
+        // queue then, and until the queue is empty: of what is sent meanwhile most gets lost.
+        for namespace in [dut, &hosts[0], &hosts[1]] {
+            namespace.sysctl("ipv6/conf/all/disable_ipv6", "1")?;
+        }
         let run = |line: &str| -> Result<String> {
             dut.run(&line.split_whitespace().collect::<Vec<_>>())?.ok()
         };
@@ -169,6 +174,33 @@ impl Peer {
         let count = self.lab.dut().in_ns(|| fs::read_to_string(path))?;
         // Without the module there are none.
         Ok(count.map_or(Ok(0), |count| count.trim().parse())?)
+    }
+
+    /// Sees that it may know so many connections.
+    pub fn make_room(&self, connections: u32) -> Result<()> {
+        let Kind::Nftables(_) = self.kind else { return Ok(()) };
+        let path = "/proc/sys/net/netfilter/nf_conntrack_max";
+        let most = || -> Result<u32> { Ok(fs::read_to_string(path)?.trim().parse()?) };
+        self.lab.dut().in_ns(|| -> Result<()> {
+            if most()? < connections {
+                // Since Linux 5.12 nobody changes the machine's from a namespace:
+                // either it is the namespace's own, or it stays.
+                let written = fs::write(path, connections.to_string());
+                let most = most()?;
+                ensure!(
+                    most >= connections,
+                    "nf_conntrack_max is the machine's, {most}, and {connections} are needed \
+                     ({written:?})"
+                );
+            }
+            Ok(())
+        })?
+    }
+
+    /// Into how many lists Linux sorts connections: the machine's.
+    pub fn buckets(&self) -> Result<u32> {
+        let path = "/proc/sys/net/netfilter/nf_conntrack_buckets";
+        Ok(self.lab.dut().in_ns(|| fs::read_to_string(path))??.trim().parse()?)
     }
 
     /// It knows no flows any more.
