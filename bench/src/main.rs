@@ -1,6 +1,8 @@
-//! Writes the report of what the benchmarks measured: `cargo xtask bench report`.
+//! Writes the report of what the benchmarks measured: `cargo xtask bench report`. With `--docs`,
+//! README.md shows its curves from then on.
 
-use std::fs;
+use std::path::Path;
+use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
 use sekisho_bench::{page, results};
@@ -19,11 +21,21 @@ fn main() -> Result<()> {
         println!("not measured: {line}");
     }
     let (page, plots) = page::page(&measured);
-    fs::create_dir_all(&folder)?;
-    for (file, text) in plots.into_iter().chain([("report.md", page)]) {
-        let path = folder.join(file);
-        fs::write(&path, text).with_context(|| path.display().to_string())?;
-        println!("{}", path.display());
+    if env::args().any(|word| word == "--docs") {
+        let docs = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs"));
+        for (file, text) in plots.iter().filter(|(file, _)| page::IN_README.contains(file)) {
+            write(docs, file, text)?;
+        }
     }
+    for (file, text) in plots.iter().chain([&("report.md", page)]) {
+        write(&folder, file, text)?;
+    }
+    Ok(())
+}
+
+fn write(folder: &Path, file: &str, text: &str) -> Result<()> {
+    let path = folder.join(file);
+    fs::write(&path, text).with_context(|| path.display().to_string())?;
+    println!("{}", path.display());
     Ok(())
 }

@@ -15,6 +15,9 @@ struct Curves {
     x: &'static str,
 }
 
+/// Plots that README.md shows, out of `docs/`.
+pub const IN_README: [&str; 3] = ["rules.svg", "flows.svg", "lookup.svg"];
+
 const PLOTS: [Curves; 5] = [
     Curves {
         file: "rules.svg",
@@ -213,5 +216,10 @@ mod tests {
         assert!(page.contains("| 450, 300 | 1.50  | **fail** |"), "{page}");
         assert_eq!(plots.len(), 1);
         assert!(plots[0].1.contains(">sekisho</text>"));
+    }
+
+    #[test]
+    fn what_the_readme_shows_is_plotted() {
+        assert!(IN_README.iter().all(|file| PLOTS.iter().any(|plot| plot.file == *file)));
     }
 }

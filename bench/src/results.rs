@@ -219,9 +219,8 @@ fn all_in(folder: &Path) -> Result<Vec<(Run, Vec<Row>)>> {
     let Ok(entries) = fs::read_dir(folder) else { return Ok(Vec::new()) };
     let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
     let has = |path: &PathBuf, wanted| path.extension().is_some_and(|found| found == wanted);
-    files.retain(|path| {
-        has(path, WHOLE) || has(path, PART) && !path.with_extension(WHOLE).exists()
-    });
+    files
+        .retain(|path| has(path, WHOLE) || has(path, PART) && !path.with_extension(WHOLE).exists());
     files.sort();
     let text = |path: &PathBuf| fs::read_to_string(path);
     files

@@ -27,7 +27,8 @@ fn without_any_figure_there_is_no_report() {
 #[test]
 fn what_is_missing_is_told() {
     let run = r#"{"bench":"lookup","machine":"one","kernel":"6.18","commit":"abc"}"#;
-    let row = r#"{"device":"sekisho","case":"IPv4, load","routes":1000000,"unit":"ms","figure":[1,1,1]}"#;
+    let row =
+        r#"{"device":"sekisho","case":"IPv4, load","routes":1000000,"unit":"ms","figure":[1,1,1]}"#;
     let output = report("some", &[("lookup.json", &format!("{run}\n{row}\n"))]);
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{output:?}");

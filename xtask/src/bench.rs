@@ -30,7 +30,11 @@ enum Part {
         test: bool,
     },
     /// Write target/bench/report.md and its plots, of what was measured last
-    Report,
+    Report {
+        /// README.md shall show these curves: write them to docs/, too
+        #[arg(long)]
+        docs: bool,
+    },
 }
 
 pub fn run(options: &Options) -> Result<()> {
@@ -46,8 +50,10 @@ pub fn run(options: &Options) -> Result<()> {
             path.args(["--bench", "path", "--bench", "ports"]);
             exec::run(if test { path.args(["--", "--test"]) } else { &mut path })
         }
-        Some(Part::Report) => {
-            exec::run(exec::cargo("run").args(["--quiet", "--package", "sekisho-bench"]))
+        Some(Part::Report { docs }) => {
+            let mut report = exec::cargo("run");
+            report.args(["--quiet", "--package", "sekisho-bench"]);
+            exec::run(if docs { report.args(["--", "--docs"]) } else { &mut report })
         }
     }
 }
@@ -109,6 +115,7 @@ mod tests {
         }
         assert!(matches!(parsed(&["path", "--test"]).part, Some(Part::Path { test: true })));
         assert!(matches!(parsed(&["path"]).part, Some(Part::Path { test: false })));
-        assert!(matches!(parsed(&["report"]).part, Some(Part::Report)));
+        assert!(matches!(parsed(&["report"]).part, Some(Part::Report { docs: false })));
+        assert!(matches!(parsed(&["report", "--docs"]).part, Some(Part::Report { docs: true })));
     }
 }
