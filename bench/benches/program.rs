@@ -6,31 +6,42 @@
 //! changed (routed, answered) is run once a call: that includes what the call before left of
 //! the caches, and is dearer for it.
 //!
+//! Of many flows each packet is another's: a program in front writes the frame, of which nothing
+//! is left of the time before, and goes on with ours. The same with one that does nothing in
+//! place of ours is subtracted.
+//!
 //! What a flow takes once after a change that has nothing to do with it is measured on the path,
 //! beside known packets: one pass through many flows after a change, one after the same site was
 //! put in force again, in turns.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::hint::black_box;
-use std::time::Duration;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use criterion::Criterion;
+use criterion::{BenchmarkGroup, Throughput, measurement::WallTime};
 use dataplane_common::{Stop, limits};
 use dataplane_user::{
     frame::Payload,
-    load::{Hooked, Place},
+    load::{Hooked, Interface, Place},
     trace::Sender,
 };
 use sekisho_bench::{
+    course::Course,
     ours::{self, Kind, Ours, Way, with_ours},
     report,
     results::{Results, Row},
     scene::Size,
     site::{self, Loaded, Question, goes_on},
 };
-use sekisho_tests::{build::Frame, plug::Hosts, program::Program};
+use sekisho_tests::{
+    build::Frame,
+    packet::Hook,
+    plug::Hosts,
+    program::{Flows, Program},
+};
 
 /// The site whose tables are used.
 const SITE: &str = include_str!("../../examples/demo.yaml");
@@ -42,21 +53,40 @@ const REPEAT: u32 = 20_000;
 /// doubles them until its warm-up is over, count beyond 64 bits.
 const FIRST_MAX: u64 = 2000;
 
-/// Flows that are found to hold still, and how often.
+/// Flows of each family; how often they are found to hold still.
 const FLOWS: u32 = 1 << 14;
 const PASSES: u8 = 15;
 const SIZE: Size = Size { rules: 10, routes: 1 };
+/// Packets of known flows at a time.
+const RUN: u64 = 1 << 16;
+/// For the sweeper: four million lines, of which half are taken; so many ports are not enough to
+/// tell a million flows apart with few rules.
+const MILLION: u32 = 1 << 20;
+const LINES_OF_MILLION: u32 = 1 << 22;
+const SIZE_OF_MILLION: Size = Size { rules: 100, routes: 1 };
 
 fn main() -> Result<()> {
     if !site::may_load() {
         return Ok(());
     }
     let mut results = Results::of("program");
-    let done = site::in_lab("bench", SITE, &[], |place, hosts| measure(place, hosts, &mut results))
-        .and_then(|()| {
-            with_ours("readmission", SIZE, limits::FLOW_LINES, |ours| readmit(ours, &mut results))
-        });
+    let done = all(&mut results);
     results.end(done)
+}
+
+fn all(results: &mut Results) -> Result<()> {
+    site::in_lab("bench", SITE, &[], |place, hosts| measure(place, hosts, results))?;
+    with_ours("many", SIZE, limits::FLOW_LINES, |ours| {
+        many(ours, results)?;
+        readmit(ours, results)?;
+        if report::is_trial() { whole_table(ours, FLOWS, results) } else { Ok(()) }
+    })?;
+    if report::is_trial() {
+        return Ok(());
+    }
+    with_ours("whole-table", SIZE_OF_MILLION, LINES_OF_MILLION, |ours| {
+        whole_table(ours, MILLION, results)
+    })
 }
 
 struct Packets {
@@ -70,18 +100,120 @@ struct Packets {
 fn measure(place: Place, hosts: &Hosts, results: &mut Results) -> Result<()> {
     let loaded = Loaded::new(SITE, place, hosts)?;
     let mut criterion = report::criterion();
-    let rows = rows(&loaded)?;
+    let mut group = criterion.benchmark_group("program");
+    group.throughput(Throughput::Elements(1));
     let empty = [Program::empty_xdp()?, Program::empty_tc()?];
-    for packets in rows {
-        let samples = RefCell::new(Vec::new());
-        bench(&mut criterion, &loaded, &empty, &packets, &samples);
-        let samples = samples.into_inner();
-        // There are none of what was not asked for.
-        if !samples.is_empty() {
-            results.add(Row::ns(ours::NAME, packets.name).samples(samples));
-        }
+    for packets in rows(&loaded)? {
+        let samples = bench(&mut group, &loaded, &empty, &packets);
+        results.add_asked(Row::ns(ours::NAME, packets.name), samples);
     }
+    group.finish();
     criterion.final_summary();
+    Ok(())
+}
+
+/// Packets of many flows of both families in turn, known ones and first ones.
+fn many(ours: &mut Ours<'_>, results: &mut Results) -> Result<()> {
+    let mut criterion = report::criterion();
+    let mut group = criterion.benchmark_group("many flows");
+    group.throughput(Throughput::Elements(1));
+    for (way, hooked) in [(Way::AccessToUplink, Hooked::Xdp), (Way::PortToPort, Hooked::Tcx)] {
+        let case = |packets: &str| format!("{packets}, {}, IPv4 and IPv6", way.name());
+        let row = |case| Row::ns(ours::NAME, case).of(2 * FLOWS, SIZE.rules, SIZE.routes);
+        let (hook, nothing) = match hooked {
+            Hooked::Xdp => (Hook::Xdp, Program::empty_xdp()?),
+            Hooked::Tcx => (Hook::Tc, Program::empty_tc()?),
+        };
+        let entry = ours.loaded.entry(hooked)?.fd()?;
+        let both = [ours.course(way, Kind::Udp)?, ours.course(way, Kind::UdpV6)?];
+        let ifindex = Interface::find(both[0].ends[0].dut_interface(), "the benchmark")?.index;
+        let before = |flows| -> Result<_> {
+            let of = |program| Course::before(&both, program, hook, flows);
+            Ok([of(entry.as_fd())?, of(nothing.fd())?])
+        };
+        // The first of what its generator is asked for, and nothing in its place.
+        let net = |[own, none]: &[Flows; 2], frames: u32| -> Result<Duration> {
+            let took = own.run(ifindex, frames)?;
+            Ok(took.saturating_sub(none.run(ifindex, frames)?))
+        };
+
+        ours.loaded.forget_flows()?;
+        both.iter().try_for_each(|course| course.open(FLOWS))?;
+        let known = before(Some(FLOWS))?;
+        let found = State::of(ours)?;
+        net(&known, 2 * FLOWS)?;
+        ensure!(State::of(ours)? == found, "{}: known packets left traces", way.name());
+        let case_known = case("known");
+        let samples = report::samples(&mut group, &case_known, |packets| {
+            let runs = packets.div_ceil(RUN);
+            let each = packets.div_ceil(runs);
+            let nets = (0..runs).map(|_| net(&known, each as u32));
+            Ok(mean(nets, runs)?.mul_f64(packets as f64))
+        });
+        results.add_asked(row(&case_known), samples);
+
+        let new = before(None)?;
+        ours.loaded.forget_flows()?;
+        net(&new, 2 * FLOWS)?;
+        let opened = State { halves: 4 * FLOWS as usize, ..found };
+        ensure!(State::of(ours)? == opened, "{}: not every packet opens a flow", way.name());
+        let case_first = case("first");
+        let samples = report::samples(&mut group, &case_first, |packets| {
+            ours.loaded.forget_flows()?;
+            let packets_max = packets.min(u64::from(2 * FLOWS));
+            Ok(net(&new, packets_max as u32)?.mul_f64(packets as f64))
+        });
+        results.add_asked(row(&case_first), samples);
+    }
+    group.finish();
+    Ok(())
+}
+
+/// What packets may leave behind.
+#[derive(PartialEq, Eq, Debug)]
+struct State {
+    halves: usize,
+    stopped: u64,
+}
+
+impl State {
+    fn of(ours: &Ours<'_>) -> Result<Self> {
+        let dataplane = &ours.loaded.dataplane;
+        let stopped = dataplane.stops(2)?.iter().map(|of| of.packets).sum();
+        Ok(Self { halves: dataplane.flows().count(), stopped })
+    }
+}
+
+/// What userland does with every line of the flow table, through the kernel's mapping.
+fn whole_table(ours: &mut Ours<'_>, flows: u32, results: &mut Results) -> Result<()> {
+    ours.loaded.forget_flows()?;
+    ours.course(Way::AccessToUplink, Kind::Udp)?.open(flows)?;
+    let lines = ours.loaded.dataplane.sizes().flow_lines;
+    let mut criterion = report::criterion();
+    let mut group = criterion.benchmark_group(format!("flow table of {lines} lines"));
+    group.throughput(Throughput::Elements(lines.into())).sample_size(10);
+    let row = |case: &str| Row::ns(ours::NAME, case).unit("ms").of(flows, 0, 0);
+    let ms = |samples: Vec<f64>| samples.iter().map(|ns| ns / 1e6).collect();
+
+    let export = report::samples(&mut group, "export", |times| {
+        let start = Instant::now();
+        for _ in 0..times {
+            let halves = ours.loaded.dataplane.flows().map(black_box).count();
+            ensure!(halves == 2 * flows as usize, "{halves} halves of {flows} flows");
+        }
+        Ok(start.elapsed())
+    });
+    results.add_asked(row("every line read"), ms(export));
+    let sweep = report::samples(&mut group, "sweep", |times| {
+        let start = Instant::now();
+        for _ in 0..times {
+            let swept = ours.loaded.dataplane.sweep(|_| Some(u32::MAX))?;
+            ensure!(swept.live == 2 * flows as usize, "{swept:?} of {flows} flows");
+        }
+        Ok(start.elapsed())
+    });
+    results.add_asked(row("every line swept, none over"), ms(sweep));
+    group.finish();
     Ok(())
 }
 
@@ -179,13 +311,13 @@ fn line() -> Sender {
     Sender::Line("+819012345601".to_owned())
 }
 
+/// Nanoseconds a packet, net.
 fn bench(
-    criterion: &mut Criterion,
+    group: &mut BenchmarkGroup<'_, WallTime>,
     loaded: &Loaded,
     [empty_xdp, empty_tc]: &[Program; 2],
     row: &Packets,
-    samples: &RefCell<Vec<f64>>,
-) {
+) -> Vec<f64> {
     let empty = if row.question.hooked == Hooked::Xdp { empty_xdp } else { empty_tc };
     let number = Cell::new(0_u32);
     let once = |repeat| -> Result<Duration> {
@@ -198,19 +330,16 @@ fn bench(
         let nothing = empty.time(&question.bytes, repeat)?;
         Ok(verdict.duration.saturating_sub(nothing))
     };
-    criterion.bench_function(row.name, |bencher| {
-        bencher.iter_custom(|packets| {
-            let calls = packets.div_ceil(u64::from(row.repeat));
-            let calls = if row.is_first { calls.min(FIRST_MAX) } else { calls };
-            let sum: Result<Duration> = (0..calls).map(|_| once(row.repeat)).sum();
-            let mean = match sum {
-                Ok(sum) => sum.as_nanos() as f64 / calls as f64,
-                Err(error) => panic!("{}: {error:#}", row.name),
-            };
-            samples.borrow_mut().push(mean);
-            Duration::from_nanos((mean * packets as f64) as u64)
-        });
-    });
+    report::samples(group, row.name, |packets| {
+        let calls = packets.div_ceil(u64::from(row.repeat));
+        let calls = if row.is_first { calls.min(FIRST_MAX) } else { calls };
+        Ok(mean((0..calls).map(|_| once(row.repeat)), calls)?.mul_f64(packets as f64))
+    })
+}
+
+/// Of so many.
+fn mean(all: impl Iterator<Item = Result<Duration>>, count: u64) -> Result<Duration> {
+    Ok(all.sum::<Result<Duration>>()?.div_f64(count as f64))
 }
 
 /// Ports that no packet before had; all are permitted between these two.

@@ -3,12 +3,14 @@
 //! All of it is done by one CPU, one frame after the other, so that nothing may get lost and
 //! what the CPU was busy is what the frames took. The generator's share is in every figure.
 
+use std::os::fd::BorrowedFd;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use sekisho_tests::{
     Host,
+    packet::Hook,
     program::{Attached, Field, Flows, Program, Side, sink_tcx},
 };
 
@@ -57,6 +59,27 @@ impl<'host> Course<'host> {
     pub fn all_new(&self) -> Result<Flows> {
         let first = self.opening.first().context("nothing opens a flow")?;
         self.flows(std::slice::from_ref(first), self.asked * NEW)
+    }
+
+    /// What opens flows of all these courses in turn, for the program that it comes to first: of so
+    /// many flows each, or of one after the other.
+    pub fn before(
+        courses: &[Self],
+        program: BorrowedFd<'_>,
+        hook: Hook,
+        flows: Option<u32>,
+    ) -> Result<Flows> {
+        let first = courses.first().context("no course")?;
+        let opening = courses.iter().filter_map(|course| Some((course, course.opening.first()?)));
+        let bytes = opening.clone().map(|(_, (_, frame))| frame.len()).max().unwrap_or(0);
+        let side = |(course, (end, frame)): (&Self, &(usize, Vec<u8>))| {
+            let mut side = course.side(*end, frame);
+            // Behind the packet a frame may have anything.
+            side.frame.resize(bytes, 0);
+            side
+        };
+        let sides: Vec<_> = opening.map(side).collect();
+        Flows::before(program, hook, &sides, first.values(flows.unwrap_or(first.asked * NEW)))
     }
 
     /// Sends so many, sees that every one arrived, and returns nanoseconds a packet.
@@ -110,14 +133,19 @@ impl<'host> Course<'host> {
     }
 
     fn flows(&self, sides: &[(usize, Vec<u8>)], flows: u32) -> Result<Flows> {
-        let side = |(end, frame): &(usize, Vec<u8>)| -> Side<'host> {
-            let vary = if *end == 0 { self.vary } else { self.vary.map(Field::answer) };
-            Side { from: self.ends[*end], frame: frame.clone(), vary }
-        };
-        Flows::new(&sides.iter().map(side).collect::<Vec<_>>(), {
-            let low = flows.min(self.asked);
-            [low, flows / low]
-        })
+        let sides: Vec<_> = sides.iter().map(|(end, frame)| self.side(*end, frame)).collect();
+        Flows::new(&sides, self.values(flows))
+    }
+
+    fn side(&self, end: usize, frame: &[u8]) -> Side<'host> {
+        let vary = if end == 0 { self.vary } else { self.vary.map(Field::answer) };
+        Side { from: self.ends[end], frame: frame.to_vec(), vary }
+    }
+
+    /// How many values each of the fields has of so many flows.
+    fn values(&self, flows: u32) -> [u32; 2] {
+        let low = flows.min(self.asked);
+        [low, flows / low]
     }
 }
 

@@ -18,7 +18,7 @@ use sekisho_tests::{
 
 use crate::course::{Course, padded, sink, tenant_sink};
 use crate::scene::{self, OUTSIDE, PORT, Size};
-use crate::site;
+use crate::site::{self, silence};
 
 /// Labs so far: those that live at the same time have different names.
 static LABS: AtomicU32 = AtomicU32::new(0);
@@ -95,11 +95,7 @@ impl Peer {
             host("east", "10.2.0.2/24", [10, 2, 0, 1], ends == Ends::Nics)?,
         ];
         let dut = lab.dut();
-        // In the seconds after a link came up IPv6 speaks. Whatever CPU that is on has the link's
-        // queue then, and until the queue is empty: of what is sent meanwhile most gets lost.
-        for namespace in [dut, &hosts[0], &hosts[1]] {
-            namespace.sysctl("ipv6/conf/all/disable_ipv6", "1")?;
-        }
+        silence([dut, &hosts[0], &hosts[1]])?;
         let run = |line: &str| -> Result<String> {
             dut.run(&line.split_whitespace().collect::<Vec<_>>())?.ok()
         };

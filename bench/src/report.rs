@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use criterion::Criterion;
+use anyhow::Result;
+use criterion::{BenchmarkGroup, Criterion, measurement::WallTime};
 
 /// As short as such a machine allows: its noise does not shrink with patience.
 #[must_use]
@@ -13,6 +14,28 @@ pub fn criterion() -> Criterion {
         .warm_up_time(Duration::from_millis(200))
         .measurement_time(Duration::from_secs(1))
         .configure_from_args()
+}
+
+/// Lets criterion measure, as one of a group whose throughput is set; answers nanoseconds of an
+/// iteration by sample, none if it was filtered out. `work` is told how many iterations, and
+/// answers what they took.
+///
+/// # Panics
+/// If `work` fails: criterion cannot be told otherwise.
+pub fn samples(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    mut work: impl FnMut(u64) -> Result<Duration>,
+) -> Vec<f64> {
+    let mut samples = Vec::new();
+    group.bench_function(name, |bencher| {
+        bencher.iter_custom(|iterations| {
+            let took = work(iterations).unwrap_or_else(|error| panic!("{name}: {error:#}"));
+            samples.push(took.as_nanos() as f64 / iterations as f64);
+            took
+        });
+    });
+    samples
 }
 
 /// A line of a table; `None`: it was filtered out.

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
+use aya::programs::ProgramInfo;
 use dataplane_common::addr::Mac;
 use dataplane_user::{
     check,
@@ -19,7 +20,7 @@ use dataplane_user::{
     model::{AttachmentIx, Neighbour, Owner, Site},
     trace::{self, Described, Sender},
 };
-use sekisho_tests::{Lab, plug, plug::Hosts};
+use sekisho_tests::{Lab, lab::Namespace, plug, plug::Hosts, trial};
 
 /// Room for every first packet that is measured.
 const FLOW_LINES: u32 = 1 << 20;
@@ -45,6 +46,7 @@ pub fn is_installed(program: &str) -> bool {
 pub struct Loaded {
     /// Its programs and tables.
     pub dataplane: Dataplane,
+    place: Place,
     site: Site,
     compiled: Compiled,
     attached: Vec<Attached>,
@@ -61,12 +63,13 @@ impl Loaded {
     /// The same with so much room; one tenant may have all half-flows.
     pub fn sized(site_yaml: &str, place: Place, hosts: &Hosts, sizes: load::Sizes) -> Result<Self> {
         let site = checked(site_yaml)?;
-        let options = load::Options { place, sizes, ..load::Options::named("bench") };
+        let options =
+            load::Options { place: place.clone(), sizes, ..load::Options::named("bench") };
         let mut dataplane = Dataplane::load(&options)?;
         let attached = dataplane.attach(&interfaces(&site))?;
         let hooked = attached.iter().map(|at| (at.interface.index, at.hooked)).collect();
         let compiled = Compiled::default();
-        let mut loaded = Self { dataplane, site, compiled, attached, hooked };
+        let mut loaded = Self { dataplane, place, site, compiled, attached, hooked };
         loaded.compile(hosts)?;
         Ok(loaded)
     }
@@ -90,20 +93,19 @@ impl Loaded {
             };
             facts.interfaces.insert(at.interface.name.clone(), interface);
         }
-        for uplink in site.uplinks.values() {
-            for hop in &uplink.next_hops {
-                let mac = mac_of(site, hosts, uplink.attachment, hop)?;
-                facts.neighbours.insert(link(site, uplink.attachment, hop.address), mac);
-            }
-        }
-        for access in site.accesses.values() {
-            let mac = mac_of(site, hosts, access.attachment, &access.next_hop)?;
-            facts.neighbours.insert(link(site, access.attachment, access.next_hop.address), mac);
-        }
+        neighbours(&mut facts, site, |at, hop| mac_of(site, hosts, at, hop))?;
         let compiled = compile::compile(site, &facts, &self.compiled);
         self.dataplane.install(&compiled.image)?;
         self.compiled = compiled;
         Ok(())
+    }
+
+    /// The program at this hook that sees every packet first.
+    pub fn entry(&self, hooked: Hooked) -> Result<ProgramInfo> {
+        let own = self.place.generations()?.into_iter().max().context("no programs are pinned")?;
+        let name = if hooked == Hooked::Xdp { "sekisho_xdp" } else { "sekisho_tc" };
+        let path = self.place.programs(own).join(name);
+        ProgramInfo::from_pin(&path).with_context(|| path.display().to_string())
     }
 
     /// Every flow is over, and its place free again. How many half-flows were there?
@@ -182,6 +184,31 @@ fn mac_of(site: &Site, hosts: &Hosts, at: AttachmentIx, hop: &Neighbour) -> Resu
     Ok(Mac(bytes.try_into().unwrap_or_default()))
 }
 
+/// The site's records, compiled for no kernel: interfaces and MACs are made up.
+pub fn on_host(site_yaml: &str) -> Result<(Site, Compiled)> {
+    let (site, mut facts) = (checked(site_yaml)?, Facts::default());
+    facts.flows_per_tenant = u32::MAX;
+    trial::plug(&mut facts, &site);
+    neighbours(&mut facts, &site, |_, _| Ok(Mac([2, 0, 0, 0, 0, 1])))?;
+    let compiled = compile::compile(&site, &facts, &Compiled::default());
+    Ok((site, compiled))
+}
+
+/// Tells the compiler the MAC of each next hop.
+fn neighbours(
+    facts: &mut Facts,
+    site: &Site,
+    mac: impl Fn(AttachmentIx, &Neighbour) -> Result<Mac>,
+) -> Result<()> {
+    let uplinks = site.uplinks.values();
+    let uplinks = uplinks.flat_map(|of| of.next_hops.iter().map(|hop| (of.attachment, hop)));
+    let accesses = site.accesses.values().map(|of| (of.attachment, &of.next_hop));
+    for (at, hop) in uplinks.chain(accesses) {
+        facts.neighbours.insert(link(site, at, hop.address), mac(at, hop)?);
+    }
+    Ok(())
+}
+
 /// Each interface of the site.
 fn interfaces(site: &Site) -> Vec<Attach> {
     let attach = |at: &dataplane_user::model::Attachment| Attach {
@@ -214,8 +241,17 @@ pub fn in_lab<T: Send>(
     for nic in nics {
         hosts.insert((*nic).to_owned(), lab.nic(nic).build()?);
     }
+    silence(hosts.values().map(|host| &**host).chain([lab.dut()]))?;
     let place = Place { pin: lab.bpffs()?.join("bench"), state: lab.folder().join("bench") };
     lab.dut().in_ns(|| work(place, &hosts))?
+}
+
+/// Keeps a lab's kernels from speaking IPv6 of their own accord, as they do for seconds after a
+/// link came up. The CPU on which that happens has the link's queue then, until it is empty: of
+/// what another CPU sends meanwhile most gets lost.
+pub fn silence<'l>(namespaces: impl IntoIterator<Item = &'l Namespace>) -> Result<()> {
+    let set = |namespace: &Namespace| namespace.sysctl("ipv6/conf/all/disable_ipv6", "1");
+    namespaces.into_iter().try_for_each(set)
 }
 
 /// Where a next hop is, as the compiler asks for it.

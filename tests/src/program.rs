@@ -7,7 +7,7 @@ mod time;
 pub use flows::{FLOWS_MAX, Field, Flows, Side};
 pub use forward::{Forwarding, into_peer, sink_tcx};
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -95,6 +95,12 @@ impl Program {
     /// Attaches it, in the calling thread's namespace.
     pub fn attach(&self, interface: &str) -> Result<Attached> {
         Attached::new(&self.0, interface, Attach::Xdp)
+    }
+
+    /// For others that go on with it.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 
     /// How long one run takes, on the same frame again and again.

@@ -4,7 +4,7 @@
 //! the number of the flow, and right checksums. The numbers are reckoned and not read from a
 //! table, whose cache lines would be the device's.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -13,6 +13,7 @@ use nix::net::if_::if_nametoindex;
 use super::{DROP, REDIRECT_MAP, time};
 use crate::check;
 use crate::lab::Host;
+use crate::packet::Hook;
 use crate::sys::bpf::{self, Instruction, Kind};
 use crate::sys::{Map, MapKind};
 
@@ -20,6 +21,8 @@ use crate::sys::{Map, MapKind};
 pub const FLOWS_MAX: u32 = 1 << 24;
 /// Odd, so that every number of a power of two comes once; and far from its neighbours.
 const STRIDE: i32 = 0x5bd1_e995;
+/// Where on the stack the context is.
+const CONTEXT: i16 = -8;
 /// Frames that the kernel is asked for at a time.
 const FRAMES_MAX: u32 = 1 << 22;
 
@@ -77,33 +80,74 @@ impl Field {
 #[derive(Debug)]
 pub struct Flows {
     program: OwnedFd,
-    frame_bytes: usize,
+    kind: Kind,
+    first: Vec<u8>,
     _next: Map,
-    _devices: Map,
+    _ends: Map,
 }
 
 impl Flows {
     /// So many values of the first field that varies, times so many of the second: powers of
     /// two. Two sides take turns.
-    pub fn new(sides: &[Side<'_>], [low, high]: [u32; 2]) -> Result<Self> {
-        let flows = low.checked_mul(high).filter(|flows| *flows <= FLOWS_MAX).unwrap_or(0);
-        ensure!(flows.is_power_of_two(), "{low} times {high} flows");
-        ensure!(matches!(sides.len(), 1 | 2), "{} sides", sides.len());
-        let next = Map::new(MapKind::Array, 8, 1)?;
+    pub fn new(sides: &[Side<'_>], values: [u32; 2]) -> Result<Self> {
         let devices = Map::new(MapKind::Devices, 4, 2)?;
         for (number, side) in (0..).zip(sides) {
             side.from.in_ns(|| {
                 devices.set(number, &if_nametoindex(side.from.link())?.to_ne_bytes())
             })??;
         }
+        Self::ending(sides, values, (Kind::Xdp, devices), |devices, side| {
+            let [low, high] = bpf::map(bpf::R1, devices.fd());
+            let sent = [bpf::mov(bpf::R3, 0), bpf::call(REDIRECT_MAP), bpf::exit()];
+            [[low, high, bpf::mov(bpf::R2, side)].as_slice(), &sent].concat()
+        })
+    }
+
+    /// The same for a program at this hook, which goes on with them as if they had come in: they
+    /// are [run](Self::run) and not sent.
+    pub fn before(
+        program: BorrowedFd<'_>,
+        hook: Hook,
+        sides: &[Side<'_>],
+        values: [u32; 2],
+    ) -> Result<Self> {
+        let programs = Map::new(MapKind::Programs, 4, 1)?;
+        programs.set(0, &program.as_raw_fd().to_ne_bytes())?;
+        let kind = if hook == Hook::Xdp { Kind::Xdp } else { Kind::SchedCls };
+        Self::ending(sides, values, (kind, programs), |programs, _| {
+            let [low, high] = bpf::map(bpf::R2, programs.fd());
+            let context = bpf::load_double(bpf::R1, bpf::R10, CONTEXT);
+            let gone_on = [bpf::mov(bpf::R3, 0), bpf::call(bpf::TAIL_CALL)];
+            let not = [bpf::mov(bpf::R0, DROP), bpf::exit()];
+            [[context, low, high].as_slice(), &gone_on, &not].concat()
+        })
+    }
+
+    /// Frames with which becomes what `end` says, by the number of the side.
+    fn ending(
+        sides: &[Side<'_>],
+        [low, high]: [u32; 2],
+        (kind, ends): (Kind, Map),
+        end: impl Fn(&Map, i32) -> Vec<Instruction>,
+    ) -> Result<Self> {
+        let flows = low.checked_mul(high).filter(|flows| *flows <= FLOWS_MAX).unwrap_or(0);
+        ensure!(flows.is_power_of_two(), "{low} times {high} flows");
+        ensure!(matches!(sides.len(), 1 | 2), "{} sides", sides.len());
+        let next = Map::new(MapKind::Array, 8, 1)?;
         let (first, is_turns) = (sides.first().context("no side")?, sides.len() == 2);
         let frame_bytes = first.frame.len();
         ensure!(sides.iter().all(|side| side.frame.len() == frame_bytes), "frames of two sizes");
-        let first = Layout::of(first)?.program(0, [low, high], &devices)?;
+        let frame = first.frame.clone();
+        let first = Layout::of(first)?.program([low, high], &end(&ends, 0))?;
 
+        let (data, data_end) = match kind {
+            Kind::Xdp => (bpf::XDP_DATA, bpf::XDP_DATA_END),
+            Kind::SchedCls => (bpf::SKB_DATA, bpf::SKB_DATA_END),
+        };
         let mut program = vec![
-            bpf::load_word(bpf::R6, bpf::R1, bpf::XDP_DATA),
-            bpf::load_word(bpf::R3, bpf::R1, bpf::XDP_DATA_END),
+            bpf::store_double_of(bpf::R10, CONTEXT, bpf::R1),
+            bpf::load_word(bpf::R6, bpf::R1, data),
+            bpf::load_word(bpf::R3, bpf::R1, data_end),
             bpf::mov_register(bpf::R4, bpf::R6),
             bpf::add(bpf::R4, frame_bytes.try_into()?),
             bpf::mov(bpf::R0, DROP),
@@ -128,17 +172,17 @@ impl Flows {
         ]);
         program.extend(first);
         if let Some(second) = sides.get(1) {
-            program.extend(Layout::of(second)?.program(1, [low, high], &devices)?);
+            program.extend(Layout::of(second)?.program([low, high], &end(&ends, 1))?);
         } else {
             program.extend([bpf::mov(bpf::R0, DROP), bpf::exit()]);
         }
-        let program = bpf::load(Kind::Xdp, &program)?;
-        Ok(Self { program, frame_bytes, _next: next, _devices: devices })
+        let program = bpf::load(kind, &program)?;
+        Ok(Self { program, kind, first: frame, _next: next, _ends: ends })
     }
 
     /// The next frame, which is not sent.
     pub fn frame(&self) -> Result<Vec<u8>> {
-        bpf::changed(&self.program, &vec![0; self.frame_bytes])
+        bpf::changed(&self.program, &vec![0; self.first.len()])
     }
 
     /// Sends so many frames from one CPU; returns when all have gone where they go, and what
@@ -146,8 +190,15 @@ impl Flows {
     pub fn send(&self, frames: u32, cpu: usize) -> Result<Duration> {
         ensure!(frames <= FRAMES_MAX, "{frames} frames at a time");
         // What is in it is the program's.
-        let frame = vec![0; self.frame_bytes];
+        let frame = vec![0; self.first.len()];
         time::on_cpu(cpu, || bpf::live_run(&self.program, &frame, frames))
+    }
+
+    /// Lets the program that they are made for have so many, at this interface of the calling
+    /// thread's namespace; answers how long each took, what it takes to make it included.
+    pub fn run(&self, ifindex: u32, frames: u32) -> Result<Duration> {
+        // The kernel looks at its protocol, once.
+        bpf::test_run_at((&self.program, self.kind), ifindex, &self.first, frames)
     }
 }
 
@@ -175,7 +226,7 @@ impl<'side> Layout<'side> {
         Ok(Self { side, l3, l4, is_v4, is_udp: protocol == 17 })
     }
 
-    fn program(&self, number: i32, values: [u32; 2], devices: &Map) -> Result<Vec<Instruction>> {
+    fn program(&self, values: [u32; 2], end: &[Instruction]) -> Result<Vec<Instruction>> {
         let (words, _) = self.side.frame.as_chunks::<4>();
         let mut program: Vec<_> = (0..)
             .zip(words)
@@ -203,13 +254,7 @@ impl<'side> Layout<'side> {
                 varied.into_iter().filter(|(_, field)| is_address(*field)).collect();
             self.sum(&mut program, self.l3 + 10, &addresses)?;
         }
-        program.extend(bpf::map(bpf::R1, devices.fd()));
-        program.extend([
-            bpf::mov(bpf::R2, number),
-            bpf::mov(bpf::R3, 0),
-            bpf::call(REDIRECT_MAP),
-            bpf::exit(),
-        ]);
+        program.extend_from_slice(end);
         Ok(program)
     }
 

@@ -39,12 +39,16 @@ pub(crate) const SKB_VLAN_PRESENT: i16 = 20;
 pub(crate) const SKB_VLAN_TCI: i16 = 24;
 pub(crate) const SKB_VLAN_PROTO: i16 = 28;
 
+pub(crate) const SKB_DATA: i16 = 76;
+pub(crate) const SKB_DATA_END: i16 = 80;
+
 /// Offsets in `struct xdp_md`.
 pub(crate) const XDP_DATA: i16 = 0;
 pub(crate) const XDP_DATA_END: i16 = 4;
 pub(crate) const XDP_INGRESS: i16 = 12;
 
 /// Numbers of helpers.
+pub(crate) const TAIL_CALL: i32 = 12;
 pub(crate) const SKB_VLAN_PUSH: i32 = 18;
 pub(crate) const SKB_VLAN_POP: i32 = 19;
 
@@ -199,6 +203,9 @@ struct ProgLoad {
     count: u32,
     instructions: u64,
     license: u64,
+    /// Log, version of the kernel, flags, name, device.
+    zero: [u32; 11],
+    attach: u32,
 }
 
 /// The beginning of `union bpf_attr` for BPF_PROG_TEST_RUN.
@@ -253,6 +260,12 @@ pub(crate) fn load(kind: Kind, program: &[Instruction]) -> Result<OwnedFd> {
         count: program.len().try_into()?,
         instructions: program.as_ptr().expose_provenance() as u64,
         license: c"Dual MIT/GPL".as_ptr().expose_provenance() as u64,
+        zero: [0; 11],
+        // As those that it may go on with were loaded (Linux 6.18 compares them).
+        attach: match kind {
+            Kind::Xdp => Attach::Xdp as u32,
+            Kind::SchedCls => 0,
+        },
     };
     owned(bpf(PROG_LOAD, &mut load).context("loading a program")?)
 }
@@ -297,6 +310,40 @@ pub(crate) fn test_run(
         repeat,
         flags,
         batch,
+        ..TestRun::default()
+    };
+    bpf(PROG_TEST_RUN, &mut run).context("running a program")?;
+    Ok(Duration::from_nanos(run.duration_ns.into()))
+}
+
+/// The same at an interface of the calling thread's namespace.
+pub(crate) fn test_run_at(
+    (program, kind): (&OwnedFd, Kind),
+    ifindex: u32,
+    frame: &[u8],
+    repeat: u32,
+) -> Result<Duration> {
+    // Where `struct xdp_md` has the frame's end and the interface, `struct __sk_buff` the latter:
+    // both end behind their last field that is set here.
+    let mut context = [0_u32; 11];
+    let words = match kind {
+        Kind::Xdp => {
+            context[1] = frame.len().try_into()?;
+            context[3] = ifindex;
+            6
+        }
+        Kind::SchedCls => {
+            (context[9], context[10]) = (ifindex, ifindex);
+            context.len()
+        }
+    };
+    let mut run = TestRun {
+        program: program.as_raw_fd().try_into()?,
+        in_bytes: frame.len().try_into()?,
+        data_in: frame.as_ptr().expose_provenance() as u64,
+        context_in_bytes: (4 * words).try_into()?,
+        context_in: context.as_ptr().expose_provenance() as u64,
+        repeat,
         ..TestRun::default()
     };
     bpf(PROG_TEST_RUN, &mut run).context("running a program")?;

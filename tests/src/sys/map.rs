@@ -47,6 +47,8 @@ struct Create {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum MapKind {
     Array = 2,
+    /// Programs that others may go on with.
+    Programs = 3,
     /// Interfaces of the namespace of whoever writes them, by numbers of a program's own.
     Devices = 14,
 }
