@@ -175,7 +175,9 @@ impl Way {
         }
     }
 
-    fn senders(self) -> [Sender; 2] {
+    /// The same as the site has them.
+    #[must_use]
+    pub fn senders(self) -> [Sender; 2] {
         let port = |name: &str| Sender::Port(format!("blue/{name}"));
         let line = |name: &str| Sender::Line(format!("blue/{name}"));
         let uplink = || Sender::Uplink("internet".to_owned());
@@ -187,7 +189,9 @@ impl Way {
         }
     }
 
-    fn addresses(self, is_v6: bool) -> [&'static str; 2] {
+    /// Their addresses; what is outside has many more.
+    #[must_use]
+    pub fn addresses(self, is_v6: bool) -> [&'static str; 2] {
         debug_assert_eq!(OUTSIDE, IpAddr::from([16, 0, 0, 0]));
         match (self, is_v6) {
             (Self::AccessToUplink, false) => [MODEM, "16.0.0.0"],
