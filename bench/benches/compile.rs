@@ -2,12 +2,16 @@
 //! begin?
 //!
 //! A site is put in force as `sekisho apply` does it, in this process, in the place of one of
-//! nobody: all of it is new. What that consists of is measured by itself. A beginning is that of
-//! the `sekisho` command, on a machine that had nothing of it.
+//! nobody: all of it is new. What that consists of is measured by itself, by criterion and without
+//! root as far as the kernel is not needed. A beginning is that of the `sekisho` command, on a
+//! machine that had nothing of it.
 
+use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use criterion::{SamplingMode, Throughput};
+use dataplane_common::table::secret::Secret;
 use dataplane_user::{
     check,
     compile::{self, Compiled, FLOWS_PER_TENANT, Facts},
@@ -18,11 +22,12 @@ use dataplane_user::{
     daemon::{self, Asker, Daemon, File},
     load::{self, Dataplane, LogLevel, Place, Sizes},
     model::Site,
+    tables::{heap::HostHeap, layout},
 };
 use sekisho_bench::{
     large::Town,
     ours,
-    report::is_trial,
+    report::{self, is_trial},
     results::{Results, Row},
     site,
 };
@@ -37,9 +42,6 @@ const DEMO: &str = include_str!("../../examples/demo.yaml");
 const LINES_OF_MILLION: &str = "2097152";
 
 fn main() -> Result<()> {
-    if !site::may_load() {
-        return Ok(());
-    }
     let mut results = Results::of("compile");
     let done = all(&mut results);
     results.end(done)
@@ -49,9 +51,14 @@ fn all(results: &mut Results) -> Result<()> {
     let town = if is_trial() { Town { tenants: 10, ..TOWN } } else { TOWN };
     let texts = [Town::EMPTY.site(), town.site()];
     ensure!(texts[1].len() < TEXT_BYTES_MAX, "{} bytes of text", texts[1].len());
+    parts(&texts, town, results)?;
+    if !site::may_load() {
+        results.cut_short("the kernel was not asked");
+        return Ok(());
+    }
     site::in_lab("compile", &texts[0], &[], |place, _| {
         put_in_force(&texts, &place, town, results)?;
-        parts(&texts, &place, town, results)
+        publish(&texts, &place, town, results)
     })?;
     for (case, options) in
         [("cold start", &[][..]), ("cold start, 1M flows", &["--flows", LINES_OF_MILLION])]
@@ -99,28 +106,57 @@ fn put_in_force(texts: &[String], place: &Place, town: Town, results: &mut Resul
     Ok(())
 }
 
-/// The same, piece by piece.
-fn parts(texts: &[String], place: &Place, town: Town, results: &mut Results) -> Result<()> {
-    let options = load::Options { place: place.clone(), ..load::Options::named("bench") };
-    let mut dataplane = Dataplane::load(&options)?;
-    let facts = Facts { flows_per_tenant: FLOWS_PER_TENANT, ..Facts::default() };
+/// The same, piece by piece, as far as no kernel is needed.
+fn parts(texts: &[String], town: Town, results: &mut Results) -> Result<()> {
+    let facts = facts();
     let none = compile::compile(&checked(&texts[0])?, &facts, &Compiled::default());
-    let names = ["parse", "check", "compile", "lay out", "publish"];
+    let site = checked(&texts[1])?;
+    let compiled = compile::compile(&site, &facts, &none);
+    let secret = Secret::of([1, 2]);
+    ensure!(parse(&texts[1]), "it is no site file");
+
+    let mut criterion = report::criterion();
+    let mut group = criterion.benchmark_group("site");
+    let rules = town.tenants * town.rules;
+    group.throughput(Throughput::Elements(rules.into()));
+    group.sample_size(10).sampling_mode(SamplingMode::Flat);
+    let mut part = |name: &str, work: &mut dyn FnMut() -> Result<Duration>| {
+        let samples = report::samples(&mut group, name, |times| (0..times).map(|_| work()).sum());
+        let row = row(&format!("compile and publish: {name}"), town);
+        results.add_asked(row, samples.iter().map(|ns| ns / 1e6).collect());
+    };
+    part("parse", &mut || Ok(timed(|| parse(&texts[1])).1));
+    part("parse and check", &mut || {
+        let (site, took) = timed(|| checked(&texts[1]));
+        site.map(|_| took)
+    });
+    part("compile", &mut || Ok(timed(|| compile::compile(&site, &facts, &none)).1));
+    part("lay out", &mut || {
+        let mut heap = HostHeap::new();
+        let (laid, took) = timed(|| layout::lay(&compiled.image, &secret, &mut heap));
+        black_box(laid?);
+        Ok(took)
+    });
+    group.finish();
+    criterion.final_summary();
+    Ok(())
+}
+
+/// The same as far as the kernel's tables are needed.
+fn publish(texts: &[String], place: &Place, town: Town, results: &mut Results) -> Result<()> {
+    let options = load::Options { place: place.clone(), ..load::Options::named("bench") };
+    let (mut dataplane, facts) = (Dataplane::load(&options)?, facts());
+    let none = compile::compile(&checked(&texts[0])?, &facts, &Compiled::default());
+    let compiled = compile::compile(&checked(&texts[1])?, &facts, &none);
+    let names = ["lay out beside the version in force", "publish"];
     let mut took = names.map(|_| Vec::new());
     for _ in 0..runs() {
-        let (parsed, parse) = timed(|| parse(&texts[1]));
-        ensure!(parsed, "it is no site file");
-        let (site, check) = timed(|| checked(&texts[1]));
-        let site = site?;
-        let (compiled, compile) = timed(|| compile::compile(&site, &facts, &none));
         dataplane.install(&none.image)?;
         let (laid, lay) = timed(|| dataplane.prepare(&compiled.image));
         laid?;
         let (installed, publish) = timed(|| dataplane.commit());
         installed?;
-        // A check begins with parsing.
-        let all = [parse, check.saturating_sub(parse), compile, lay, publish];
-        took.iter_mut().zip(all).for_each(|(took, part)| took.push(ms(part)));
+        took.iter_mut().zip([lay, publish]).for_each(|(took, part)| took.push(ms(part)));
     }
     for (name, took) in names.into_iter().zip(took) {
         results.add(row(&format!("compile and publish: {name}"), town).samples(took));
@@ -128,6 +164,10 @@ fn parts(texts: &[String], place: &Place, town: Town, results: &mut Results) -> 
     let lines = dataplane.room().used as f64;
     results.add(row("compile and publish: heap", town).unit("bytes").samples(vec![lines * 64.0]));
     Ok(())
+}
+
+fn facts() -> Facts {
+    Facts { flows_per_tenant: FLOWS_PER_TENANT, ..Facts::default() }
 }
 
 /// Text to records of the file; is it one?
