@@ -5,9 +5,10 @@
 //! the rules are looked at once. A tenant pays for copies and rules, so that between two frames
 //! there is a pause.
 
-use std::{cell::RefCell, thread, time::Duration};
+use std::{thread, time::Duration};
 
 use anyhow::{Result, ensure};
+use criterion::Throughput;
 use dataplane_common::limits::{COPIES_BURST, COPIES_PER_SECOND};
 use dataplane_user::load::{Interface, Place};
 use sekisho_bench::{
@@ -70,23 +71,15 @@ fn measure(
     };
     once(&loaded, &question)?;
     ensure!(copied()? == copies, "{name}: {} copies, not {copies}", copied()?);
-    let samples = RefCell::new(Vec::new());
     let mut criterion = report::criterion();
-    criterion.bench_function(name, |bencher| {
-        bencher.iter_custom(|frames| {
-            let took = match once(&loaded, &question) {
-                Ok(took) => took,
-                Err(error) => panic!("{name}: {error:#}"),
-            };
-            samples.borrow_mut().push(took.as_nanos() as f64);
-            took.saturating_mul(frames.try_into().unwrap_or(u32::MAX))
-        });
+    let mut group = criterion.benchmark_group("flood");
+    group.throughput(Throughput::Elements(1));
+    let samples = report::samples(&mut group, name, |frames| {
+        Ok(once(&loaded, &question)?.mul_f64(frames as f64))
     });
-    ensure!(
-        copied()? == copies * (1 + samples.borrow().len() as u64),
-        "{name}: some cost too much"
-    );
-    Ok(samples.into_inner())
+    group.finish();
+    ensure!(copied()? == copies * (1 + samples.len() as u64), "{name}: some cost too much");
+    Ok(samples)
 }
 
 fn once(loaded: &Loaded, question: &Question) -> Result<Duration> {
