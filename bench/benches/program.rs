@@ -21,7 +21,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use criterion::{BenchmarkGroup, Throughput, measurement::WallTime};
+use criterion::{BenchmarkGroup, SamplingMode, Throughput, measurement::WallTime};
 use dataplane_common::{Stop, limits};
 use dataplane_user::{
     frame::Payload,
@@ -57,8 +57,8 @@ const FIRST_MAX: u64 = 2000;
 const FLOWS: u32 = 1 << 14;
 const PASSES: u8 = 15;
 const SIZE: Size = Size { rules: 10, routes: 1 };
-/// Packets of known flows at a time.
-const RUN: u64 = 1 << 16;
+/// Packets of known flows of a sample: to begin takes the kernel milliseconds.
+const RUN: u32 = 1 << 18;
 /// For the sweeper: four million lines, of which half are taken; so many ports are not enough to
 /// tell a million flows apart with few rules.
 const MILLION: u32 = 1 << 20;
@@ -116,7 +116,7 @@ fn measure(place: Place, hosts: &Hosts, results: &mut Results) -> Result<()> {
 fn many(ours: &mut Ours<'_>, results: &mut Results) -> Result<()> {
     let mut criterion = report::criterion();
     let mut group = criterion.benchmark_group("many flows");
-    group.throughput(Throughput::Elements(1));
+    group.throughput(Throughput::Elements(1)).sampling_mode(SamplingMode::Flat);
     for (way, hooked) in [(Way::AccessToUplink, Hooked::Xdp), (Way::PortToPort, Hooked::Tcx)] {
         let case = |packets: &str| format!("{packets}, {}, IPv4 and IPv6", way.name());
         let row = |case| Row::ns(ours::NAME, case).of(2 * FLOWS, SIZE.rules, SIZE.routes);
@@ -131,7 +131,6 @@ fn many(ours: &mut Ours<'_>, results: &mut Results) -> Result<()> {
             let of = |program| Course::before(&both, program, hook, flows);
             Ok([of(entry.as_fd())?, of(nothing.fd())?])
         };
-        // The first of what its generator is asked for, and nothing in its place.
         let net = |[own, none]: &[Flows; 2], frames: u32| -> Result<Duration> {
             let took = own.run(ifindex, frames)?;
             Ok(took.saturating_sub(none.run(ifindex, frames)?))
@@ -145,10 +144,7 @@ fn many(ours: &mut Ours<'_>, results: &mut Results) -> Result<()> {
         ensure!(State::of(ours)? == found, "{}: known packets left traces", way.name());
         let case_known = case("known");
         let samples = report::samples(&mut group, &case_known, |packets| {
-            let runs = packets.div_ceil(RUN);
-            let each = packets.div_ceil(runs);
-            let nets = (0..runs).map(|_| net(&known, each as u32));
-            Ok(mean(nets, runs)?.mul_f64(packets as f64))
+            Ok(net(&known, RUN)?.mul_f64(packets as f64))
         });
         results.add_asked(row(&case_known), samples);
 
@@ -160,8 +156,7 @@ fn many(ours: &mut Ours<'_>, results: &mut Results) -> Result<()> {
         let case_first = case("first");
         let samples = report::samples(&mut group, &case_first, |packets| {
             ours.loaded.forget_flows()?;
-            let packets_max = packets.min(u64::from(2 * FLOWS));
-            Ok(net(&new, packets_max as u32)?.mul_f64(packets as f64))
+            Ok(net(&new, 2 * FLOWS)?.mul_f64(packets as f64))
         });
         results.add_asked(row(&case_first), samples);
     }
@@ -333,13 +328,9 @@ fn bench(
     report::samples(group, row.name, |packets| {
         let calls = packets.div_ceil(u64::from(row.repeat));
         let calls = if row.is_first { calls.min(FIRST_MAX) } else { calls };
-        Ok(mean((0..calls).map(|_| once(row.repeat)), calls)?.mul_f64(packets as f64))
+        let sum: Duration = (0..calls).map(|_| once(row.repeat)).sum::<Result<_>>()?;
+        Ok(sum.mul_f64(packets as f64 / calls as f64))
     })
-}
-
-/// Of so many.
-fn mean(all: impl Iterator<Item = Result<Duration>>, count: u64) -> Result<Duration> {
-    Ok(all.sum::<Result<Duration>>()?.div_f64(count as f64))
 }
 
 /// Ports that no packet before had; all are permitted between these two.

@@ -27,11 +27,16 @@ pub fn samples(
     name: &str,
     mut work: impl FnMut(u64) -> Result<Duration>,
 ) -> Vec<f64> {
+    // Until it is warm criterion doubles the iterations, from one on; those are no samples.
+    let mut warm_up = if is_trial() { 0 } else { 1 };
     let mut samples = Vec::new();
     group.bench_function(name, |bencher| {
         bencher.iter_custom(|iterations| {
             let took = work(iterations).unwrap_or_else(|error| panic!("{name}: {error:#}"));
-            samples.push(took.as_nanos() as f64 / iterations as f64);
+            warm_up = if iterations == warm_up { 2 * warm_up } else { 0 };
+            if warm_up == 0 {
+                samples.push(took.as_nanos() as f64 / iterations as f64);
+            }
             took
         });
     });
