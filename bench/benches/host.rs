@@ -125,7 +125,8 @@ fn many() -> Result<(Image, Vec<HostPacket>)> {
         let [source, to] = way.addresses(is_v6);
         let to = if way == Way::AccessToUplink && !is_v6 {
             // Each of those that a rule of its own permits.
-            Ipv4Addr::from(u32::from(OUTSIDE) + (of_way / 2 % SIZE.asked() << 6)).into()
+            let prefix = (of_way / 2) % SIZE.asked();
+            Ipv4Addr::from(u32::from(OUTSIDE) + (prefix << 6)).into()
         } else {
             to.parse()?
         };
