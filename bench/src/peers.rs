@@ -178,16 +178,12 @@ impl Peer {
         let path = "/proc/sys/net/netfilter/nf_conntrack_max";
         let most = || -> Result<u32> { Ok(fs::read_to_string(path)?.trim().parse()?) };
         self.lab.dut().in_ns(|| -> Result<()> {
-            if most()? < connections {
-                // Since Linux 5.12 nobody changes the machine's from a namespace:
-                // either it is the namespace's own, or it stays.
-                let written = fs::write(path, connections.to_string());
-                let most = most()?;
-                ensure!(
-                    most >= connections,
-                    "nf_conntrack_max is the machine's, {most}, and {connections} are needed \
-                     ({written:?})"
-                );
+            let before = most()?;
+            if before < connections {
+                // Where it is not the namespace's own, the kernel keeps us from changing it.
+                let what = || format!("setting nf_conntrack_max, {before}, to {connections}");
+                fs::write(path, connections.to_string()).with_context(what)?;
+                ensure!(most()? >= connections, "nf_conntrack_max stays at {before}");
             }
             Ok(())
         })?
