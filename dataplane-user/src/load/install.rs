@@ -280,7 +280,9 @@ impl VersionedTables {
                 .filter(|entry| entry.key != LocationKey::default())
                 .map(|entry| (entry.key, entry.location))
                 .collect(),
-            endpoints: endpoints.map(|endpoint| Endpoint { class: 0, ..endpoint }).collect(),
+            endpoints: endpoints
+                .map(|endpoint| Endpoint { class: 0, stamp: 0, ..endpoint })
+                .collect(),
             zones: zones.map(|zone| Zone { routes: [0; 2], sessions: [0; 2], ..zone }).collect(),
             next_hops: self.heap.records(root.next_hops),
             outputs: self.heap.records(root.outputs),

@@ -11,7 +11,7 @@ use dataplane_common::{
     table::{
         AttachmentEntry, AttachmentKey, LocationEntry, LocationKey, PermitKey, PermitsEntry,
         Record, Station, StationEntry, StationKey,
-        endpoint::{Endpoint, kind},
+        endpoint::{self, Endpoint, kind},
         heap::{Line, List},
         owner::Owner,
         policy::{self, Rule, family},
@@ -71,6 +71,7 @@ pub fn lay(
     let mut endpoints = image.endpoints.clone();
     for (id, endpoint) in (0..).zip(&mut endpoints) {
         endpoint.class = memberships.class(id);
+        endpoint.stamp = stamp(image, endpoint);
     }
     let mut zones = image.zones.clone();
     routes(image, tables, &mut zones, space)?;
@@ -99,6 +100,14 @@ pub fn lay(
         ..More::default()
     };
     Ok((root, more))
+}
+
+/// What a judgement about the endpoint rests on.
+fn stamp(image: &Image, of: &Endpoint) -> u64 {
+    let zone = |id: u32| image.zones.get(id as usize).map_or(0, |zone| zone.generation);
+    let policy = image.policies.get(of.policy as usize).map_or(0, |policy| policy.generation);
+    let zones = [of.network, of.arrival, of.destination].map(zone);
+    endpoint::stamp([of.generation, policy, zones[0], zones[1], zones[2]])
 }
 
 /// The policies with their classifiers. Whose a policy is, those tell who have it; nobody's is
