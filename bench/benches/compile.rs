@@ -132,8 +132,9 @@ fn parts(texts: &[String], town: Town, results: &mut Results) -> Result<()> {
     });
     part("compile", &mut || Ok(timed(|| compile::compile(&site, &facts, &none)).1));
     part("lay out", &mut || {
-        let mut heap = HostHeap::new();
-        let (laid, took) = timed(|| layout::lay(&compiled.image, &secret, &mut heap));
+        let (mut tables, mut heap) = (layout::Tables::default(), HostHeap::new());
+        let lay = || layout::lay(&compiled.image, &secret, &mut tables, &mut heap);
+        let (laid, took) = timed(lay);
         black_box(laid?);
         Ok(took)
     });

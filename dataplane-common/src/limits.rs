@@ -10,6 +10,8 @@ pub const ATTACHMENTS_MAX: u32 = 1 << 14;
 pub const ENDPOINTS_MAX: u32 = 1 << 22;
 /// Networks, routers, uplinks, accesses.
 pub const ZONES_MAX: u32 = 1 << 20;
+/// Routes of all zones together.
+pub const ROUTES_MAX: u32 = 1 << 23;
 /// Next hops.
 pub const NEXT_HOPS_MAX: u32 = 1 << 23;
 // In flows their numbers have 24 bits.

@@ -118,7 +118,7 @@ pub trait Tables: Heap {
         let tables = self.zone(zone)?.routes;
         match lpm::find(self, of_family(tables, addr), addr) {
             0 => None,
-            found => self.more()?.routes.get(self, found - 1),
+            id => self.more()?.routes.get(self, id),
         }
     }
     /// The record of a next hop.

@@ -298,7 +298,7 @@ impl Builder<'_> {
             }
         }
         let owner = format!("{:?}", (attachment.zone, attachment.tenant));
-        self.numbering.generation(Kind::Attachment, id, owner);
+        self.numbering.generation(Kind::Attachment, id, &owner);
         attachment.host = self.host_flags(ix);
         let facts = self.facts.interfaces.get(at.interface.as_str());
         let mut output = Output { vlan, tenant: attachment.tenant, ..Output::default() };
@@ -339,7 +339,7 @@ impl Builder<'_> {
     }
 
     /// The generation of an object of `tenant`, whose epoch grows with it.
-    fn generation(&mut self, kind: Kind, id: u32, tenant: u32, content: String) -> u32 {
+    fn generation(&mut self, kind: Kind, id: u32, tenant: u32, content: &str) -> u32 {
         let generation = self.numbering.generation(kind, id, content);
         if self.numbering.is_changed(kind, id) {
             self.changed.insert(tenant);

@@ -309,7 +309,8 @@ impl World {
     /// A prefix of a zone leads there.
     pub fn route(&mut self, zone: u32, addrs: &str, route: Route) {
         let (addr, bits) = prefix(addrs);
-        let id = self.image.routes.len() as u32 + 1;
+        let taken = self.image.routes.iter().map(|(_, _, route)| route.id);
+        let id = taken.max().unwrap_or(0) + 1;
         self.image.routes.push((key(zone, addr), bits, Route { id, ..route }));
     }
 
@@ -490,8 +491,8 @@ impl World {
         let mut record = Zone { generation: 1, mac: Mac(router), ..Zone::default() };
         for addr in own_addrs {
             own(&mut record, addr);
-            let (addr, _) = prefix(addr);
-            self.image.routes.push((key(zone, addr), 128, to(route_kind::OWN, 0)));
+            let host = addr.split('/').next().unwrap_or(addr);
+            self.route(zone, host, to(route_kind::OWN, 0));
         }
         push(&mut self.image.zones, record);
         let attached = Attachment { kind, zone, ..Attachment::default() };

@@ -1,10 +1,10 @@
 //! Does a judgement still hold?
 //!
 //! A flow rests on both ends, their policies, and the zones in which it is judged. Each
-//! has a generation of its own, which only its own changes raise; each tenant has an
-//! epoch, which any change of the tenant's raises.
+//! has a generation of its own, which only its own changes raise, and an end's stamp is a
+//! mixture of all of its own; each tenant has an epoch, which any change of the tenant's raises.
 
-use crate::table::endpoint::Endpoint;
+use crate::table::endpoint::{Endpoint, mix};
 use crate::table::flow::{FlowCold, FlowLine, Judged, action};
 use crate::tables::Tables;
 use crate::work::Leg;
@@ -41,7 +41,7 @@ pub fn is_current<T: Tables>(t: &T, line: &FlowLine, cold: &FlowCold, judged: Ju
         return true;
     }
     // A denial may rest on what was missing, which has no generation: it is judged again.
-    if judged.action & action::DENIED != 0 || cold.stamp.load() != stamp(t, first, second) {
+    if judged.action & action::DENIED != 0 || cold.stamp.load() != stamp(first, second) {
         return false;
     }
     // The stamp may be of a judgement that another CPU has made since.
@@ -54,7 +54,7 @@ pub fn date<T: Tables>(t: &T, leg: &mut Leg) {
         return;
     };
     leg.epoch = epoch(t, first, second);
-    leg.stamp = stamp(t, first, second);
+    leg.stamp = stamp(first, second);
 }
 
 /// The sum of the epochs of both ends' tenants, also where they are one. Where anything ceases
@@ -71,25 +71,8 @@ fn sum<T: Tables>(t: &T, first: u32, second: u32) -> u32 {
     of(first).wrapping_add(of(second))
 }
 
-/// The generations of two endpoints, of their policies, and of every zone in which
-/// one is judged. They are mixed rather than added: where an endpoint gets another
-/// policy its own generation rises, but the policy's may be lower by as much.
-fn stamp<T: Tables>(t: &T, first: &Endpoint, second: &Endpoint) -> u64 {
-    share(t, share(t, 0, first), second)
-}
-
+/// Of both ends: who opens is not who answers.
 #[inline(always)]
-fn share<T: Tables>(t: &T, stamp: u64, end: &Endpoint) -> u64 {
-    let zone = |id| t.zone(id).map_or(0, |zone| zone.generation);
-    let policy = t.policy(end.policy).map_or(0, |policy| policy.generation);
-    let stamp = mix(mix(stamp, end.generation), policy);
-    let stamp = mix(mix(stamp, zone(end.network)), zone(end.arrival));
-    mix(stamp, zone(end.destination))
-}
-
-/// A step of a multiply-and-shift hash (the constant is 2^64 over the golden ratio).
-#[inline(always)]
-const fn mix(stamp: u64, generation: u32) -> u64 {
-    let product = (stamp ^ generation as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    product ^ (product >> 32)
+const fn stamp(first: &Endpoint, second: &Endpoint) -> u64 {
+    mix(mix(0, first.stamp), second.stamp)
 }

@@ -32,10 +32,28 @@ pub struct Endpoint {
     pub class: u32,
     /// Lines: the meter of the router that they are attached to; 0: none.
     pub router_meter: u32,
+    /// The [`stamp`] of everything that a judgement about it rests on.
+    pub stamp: u64,
     /// Zero.
-    pub zero: [u32; 4],
+    pub zero: [u32; 2],
 }
 record!(Endpoint, 64);
+
+/// Of the generations of an endpoint, of its policy, and of every zone in which it is judged:
+/// network, arrival and destination. They are mixed rather than added: where an endpoint gets
+/// another policy its own generation rises, but the policy's may be lower by as much.
+#[must_use]
+pub fn stamp(generations: [u32; 5]) -> u64 {
+    generations.into_iter().fold(0, |stamp, generation| mix(stamp, generation.into()))
+}
+
+/// A step of a multiply-and-shift hash (the constant is 2^64 over the golden ratio).
+#[inline(always)]
+#[must_use]
+pub const fn mix(stamp: u64, with: u64) -> u64 {
+    let product = (stamp ^ with).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    product ^ (product >> 32)
+}
 
 /// What an endpoint is.
 pub mod kind {

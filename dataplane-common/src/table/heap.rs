@@ -64,6 +64,37 @@ impl List {
     }
 }
 
+/// A run of records of one size in pieces of [`PIECE_LINES`], so that a version in which one is
+/// another makes one piece anew.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Pieces {
+    /// The first line of a list of the pieces' first lines; 0: nobody has a record in the piece.
+    pub firsts: u32,
+    /// How many records.
+    pub count: u32,
+}
+
+/// Lines of a piece: a power of two.
+pub const PIECE_LINES: u32 = 64;
+
+impl Pieces {
+    /// Record `id`, if it is there.
+    #[inline(always)]
+    pub fn get<T: Record, H: Heap + ?Sized>(self, heap: &H, id: u32) -> Option<&T> {
+        if id >= self.count {
+            return None;
+        }
+        let line = id / const { (LINE_BYTES / size_of::<T>()) as u32 };
+        let firsts = List { first: self.firsts, count: u32::MAX };
+        let first = *firsts.get::<u32, H>(heap, line / PIECE_LINES)?;
+        if first == 0 {
+            return None;
+        }
+        Some(heap.line(first + line % PIECE_LINES)?.record(id))
+    }
+}
+
 impl Line {
     /// Word `at`, counted round.
     #[inline(always)]

@@ -4,7 +4,7 @@
 //! [heap](super::heap), from which everything else of that version is found.
 
 use super::{
-    heap::{LINE_BYTES, List},
+    heap::{LINE_BYTES, List, Pieces},
     index::Index,
     record,
 };
@@ -38,8 +38,8 @@ record!(Root, 64);
 pub struct More {
     /// [`super::PermitsEntry`].
     pub permits: Index,
-    /// [`super::route::Route`], by what a zone's table of routes leads to, less one.
-    pub routes: List,
+    /// [`super::route::Route`], by their ids, to which zones' tables of routes lead.
+    pub routes: Pieces,
     /// [`super::zone::FloodPort`].
     pub flood_ports: List,
     /// [`Extent`]: every object of the version but the list itself and these two lines. So a

@@ -10,7 +10,7 @@ pub struct Route {
     pub kind: u32,
     /// How many of `hops` count.
     pub hops_count: u32,
-    /// Which route of the site it is, for `trace`.
+    /// Which route of the site it is: where it stands, and for `trace`. Not 0.
     pub id: u32,
     /// A zone, as the kind says.
     pub zone: u32,

@@ -30,7 +30,7 @@ limits! {
     RULES_PER_POLICY = 100_000, "rules of a port's or line's security groups";
     PREFIXES_PER_ADDRESS_GROUP = 10_000, "addresses of an address group";
     INTERFACES_PER_ROUTER = 256, "interfaces of a router";
-    ROUTES_PER_ROUTER = 200_000, "routes of a router";
+    ROUTES_PER_ROUTER = 1_048_576, "routes of a router";
     NEXT_HOPS = 16, "next hops";
     ADDRESSES_PER_LINK = 16, "own addresses of a link";
     EXPORTS_PER_UPLINK = 4096, "exports of an uplink";

@@ -231,7 +231,7 @@ fn port(b: &mut Builder<'_>, ix: PortIx, port: &Port, owners: &Owners) {
     };
     let sets = super::policies::sets_of_groups(b, groups);
     let content = format!("{endpoint:?} {attachment} {claims:?} {held:?} {sets:?}");
-    let generation = b.generation(Kind::Endpoint, id, tenant, content);
+    let generation = b.generation(Kind::Endpoint, id, tenant, &content);
     put(&mut b.image.endpoints, id, Endpoint { generation, ..endpoint });
 }
 
@@ -253,7 +253,7 @@ fn uplink(b: &mut Builder<'_>, ix: UplinkIx, uplink: &Uplink) {
         owner: b.numbering.number(Kind::Owner, &name),
         ..Endpoint::default()
     };
-    let generation = b.generation(Kind::Endpoint, id, 0, format!("{endpoint:?}"));
+    let generation = b.generation(Kind::Endpoint, id, 0, &format!("{endpoint:?}"));
     put(&mut b.image.endpoints, id, Endpoint { generation, ..endpoint });
 }
 
@@ -293,7 +293,7 @@ fn line(b: &mut Builder<'_>, session: &Session, line: &Line) {
     };
     let sets = super::policies::sets_of_line(b, session.line);
     let content = format!("{endpoint:?} {:?} {sets:?}", session.addresses);
-    let generation = b.generation(Kind::Endpoint, id, tenant, content);
+    let generation = b.generation(Kind::Endpoint, id, tenant, &content);
     // No judgement rests on a limit.
     put(&mut b.image.endpoints, id, Endpoint { generation, router_meter, ..endpoint });
 }

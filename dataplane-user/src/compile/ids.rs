@@ -43,7 +43,7 @@ pub enum Kind {
 pub struct Ids {
     numbers: BTreeMap<(Kind, String), u32>,
     names: HashMap<(Kind, u32), String>,
-    /// What each object with a generation looked like, and its generation.
+    /// A digest of what each object with a generation looks like, and its generation.
     contents: HashMap<(Kind, u32), (String, u32)>,
     newest: Newest,
 }
@@ -58,7 +58,7 @@ pub struct Newest {
 }
 
 /// An object as it is kept over a restart: its kind, name and number, and if it has
-/// a generation, that and what it looked like.
+/// a generation, that and the digest of what it looked like.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub struct Kept {
     kind: Kind,
@@ -197,7 +197,8 @@ impl<'p> Numbering<'p> {
 
     /// The generation of an object that looks like `content`: its old one if it
     /// looked the same before.
-    pub fn generation(&mut self, kind: Kind, number: u32, content: String) -> u32 {
+    pub fn generation(&mut self, kind: Kind, number: u32, content: &str) -> u32 {
+        let content = digest(content);
         let generation = match self.previous.contents.get(&(kind, number)) {
             Some((before, generation)) if *before == content => *generation,
             _ => {
@@ -230,6 +231,14 @@ impl<'p> Numbering<'p> {
     }
 }
 
+/// 128 bits that no other content has, not even one that a tenant makes for it. A router's million
+/// routes would otherwise be kept, written down and compared with every version.
+fn digest(content: &str) -> String {
+    let mut digest = blake3::hash(content.as_bytes()).to_hex().to_string();
+    digest.truncate(32);
+    digest
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -238,7 +247,7 @@ mod tests {
         let mut numbering = Numbering::after(previous);
         for (name, content) in names {
             let number = numbering.number(Kind::Endpoint, name);
-            numbering.generation(Kind::Endpoint, number, (*content).to_owned());
+            numbering.generation(Kind::Endpoint, number, content);
         }
         numbering.finish()
     }

@@ -16,7 +16,7 @@ pub(super) fn of(b: &mut Builder<'_>, whose: &str, limit: Option<Limit>) -> u32 
     let tick_ns = b.facts.tick_ns;
     let is_exact = !bytes.suits_ticks(tick_ns) || !packets.suits_ticks(tick_ns);
     // A number that rested has another generation, whoever has it then.
-    let generation = b.numbering.generation(Kind::Meter, number, String::new());
+    let generation = b.numbering.generation(Kind::Meter, number, "");
     put(&mut b.image.meters, number, Terms { generation, is_exact, bytes, packets });
     number
 }

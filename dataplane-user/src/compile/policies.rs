@@ -46,7 +46,7 @@ pub(super) fn of(b: &mut Builder<'_>, tenant: TenantIx, groups: &[GroupIx]) -> u
     let mut content = format!("{is_stateless}");
     let (egress_first, egress_count) = run(b, &groups, Direction::Egress, &mut content);
     let (ingress_first, ingress_count) = run(b, &groups, Direction::Ingress, &mut content);
-    let generation = b.generation(Kind::Policy, id, owner, content);
+    let generation = b.generation(Kind::Policy, id, owner, &content);
     let policy = Policy {
         generation,
         flags: if is_stateless { flags::STATELESS } else { 0 },
@@ -89,7 +89,7 @@ pub(super) fn of_host(b: &mut Builder<'_>, name: &str, address: IpAddr, host: &H
         }
     }
     let ingress_count = b.image.rules.len() as u32 - ingress_first;
-    let generation = b.generation(Kind::Policy, id, 0, format!("{:?}", host.entries));
+    let generation = b.generation(Kind::Policy, id, 0, &format!("{:?}", host.entries));
     let policy =
         Policy { generation, ingress_first, ingress_count, is_host: true, ..Policy::default() };
     put(&mut b.image.policies, id, policy);

@@ -113,7 +113,7 @@ fn own(zone: &mut Zone, addresses: &[IpAddr]) {
 /// Dates the zone and writes it.
 fn finish(b: &mut Builder<'_>, id: u32, tenant: u32, mut zone: Zone, routes: String) {
     let content = format!("{zone:?} {routes}");
-    zone.generation = b.generation(Kind::Zone, id, tenant, content);
+    zone.generation = b.generation(Kind::Zone, id, tenant, &content);
     put(&mut b.image.zones, id, zone);
 }
 

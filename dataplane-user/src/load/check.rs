@@ -3,6 +3,8 @@
 //! The compiler makes consistent images; what is asked here is what the programs would
 //! answer with silence: a record that has no place, or rules that nobody looks at.
 
+use std::collections::HashSet;
+
 use dataplane_common::{
     limits,
     table::{policy, route::HOPS_MAX},
@@ -60,9 +62,7 @@ fn ids(image: &Image) -> Result<(), Error> {
         below("endpoints", index, "tenant", endpoint.tenant, tenants)?;
         below("endpoints", index, "policy", endpoint.policy, image.policies.len().max(1) as u32)?;
     }
-    for (index, (_, _, route)) in (0..).zip(&image.routes) {
-        below("routes", index, "hops_count", route.hops_count, HOPS_MAX as u32 + 1)?;
-    }
+    routes(image)?;
     let flood_ports = image.flood_ports.len() as u32;
     for (index, zone) in (0..).zip(&image.zones) {
         let (first, count) = (zone.flood_first, zone.flood_count);
@@ -71,6 +71,19 @@ fn ids(image: &Image) -> Result<(), Error> {
     }
     for (index, port) in (0..).zip(&image.flood_ports) {
         below("flood ports", index, "output", port.attachment, outputs)?;
+    }
+    Ok(())
+}
+
+/// Where a route stands is its id: of two with one id, one would lead where the other does.
+fn routes(image: &Image) -> Result<(), Error> {
+    let mut ids = HashSet::from([0]);
+    for (index, (_, _, route)) in (0..).zip(&image.routes) {
+        below("routes", index, "hops_count", route.hops_count, HOPS_MAX as u32 + 1)?;
+        below("routes", index, "id", route.id, limits::ROUTES_MAX)?;
+        if !ids.insert(route.id) {
+            return Err(Error::RouteTwice { id: route.id });
+        }
     }
     Ok(())
 }
@@ -134,7 +147,7 @@ fn prefixes(image: &Image) -> Result<(), Error> {
 mod tests {
     use dataplane_common::table::{
         Attachment, AttachmentKey, LocationKey, Tenant, endpoint::Endpoint, next_hop::Output,
-        policy::Rule,
+        policy::Rule, route::Route,
     };
 
     use super::*;
@@ -146,6 +159,20 @@ mod tests {
         let refusal = check(&image).expect_err("one too many").to_string();
         assert!(refusal.contains("tenants: 1024 records, 1023 fit"), "{refusal}");
         check(&Image { tenants: vec![Tenant::default(); 1024], ..Image::default() }).expect("fits");
+    }
+
+    #[test]
+    fn a_route_that_stands_where_another_does_is_refused() {
+        let route = |id| {
+            let route = Route { id, ..Route::default() };
+            (LocationKey::default(), 128, route)
+        };
+        let with = |ids: [u32; 2]| Image { routes: ids.map(route).to_vec(), ..Image::default() };
+        check(&with([1, 2])).expect("they differ");
+        for (ids, id) in [([7, 7], 7), ([0, 1], 0)] {
+            let refusal = check(&with(ids)).expect_err("nobody's or another's").to_string();
+            assert_eq!(refusal, format!("routes: there are two with the id {id}"));
+        }
     }
 
     #[test]

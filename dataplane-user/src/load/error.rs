@@ -166,6 +166,8 @@ pub enum Error {
     Limit { table: &'static str, count: usize, max: u32 },
     #[error("{table}: record {index} names {field} {value}, which has to be below {end}")]
     Range { table: &'static str, index: u32, field: &'static str, value: u32, end: u32 },
+    #[error("routes: there are two with the id {id}")]
+    RouteTwice { id: u32 },
     #[error(
         "policy {policy}: {count} rules, {max} are looked at: fewer sources and ports of one \
          address of the host"

@@ -267,6 +267,11 @@ impl<M: Memory> Space for Heap<M> {
         self.fresh.push(first);
         Ok(first)
     }
+
+    fn keep(&mut self, first: u32) {
+        debug_assert!(self.objects.contains_key(&first), "{first} is no object");
+        self.kept.insert(first);
+    }
 }
 
 #[cfg(test)]

@@ -51,6 +51,8 @@ pub struct VersionedTables {
     /// From which line on meters are nobody's.
     meters_end: usize,
     secret: Secret,
+    /// Prefixes of the version in force; none if they are not known.
+    tables: layout::Tables,
     /// What is laid out and not in force.
     prepared: Option<Prepared>,
     /// May there be objects of versions that packets still use?
@@ -63,6 +65,8 @@ pub struct VersionedTables {
 struct Prepared {
     /// Where it begins.
     root: u32,
+    /// Its prefixes.
+    tables: layout::Tables,
     /// What is agreed of its meters.
     meters: Vec<Terms>,
     /// How long laying it out took.
@@ -86,6 +90,7 @@ impl VersionedTables {
             heap: Heap::new(lines, in_force(&root).root)?,
             root,
             secret,
+            tables: layout::Tables::default(),
             prepared: None,
             // Another process may have ended just after its store.
             is_littered: true,
@@ -112,10 +117,10 @@ impl VersionedTables {
             grace.wait()?;
             self.is_littered = false;
         }
-        let root = self.lay(image).inspect_err(|_| self.heap.give_up())?;
+        let (root, tables) = self.lay(image).inspect_err(|_| self.heap.give_up())?;
         let (meters, writing) = (image.meters.clone(), start.elapsed());
         let is_agreed = self.agreed(&meters).all(|(line, terms)| line.terms() == *terms);
-        self.prepared = Some(Prepared { root, meters, writing });
+        self.prepared = Some(Prepared { root, tables, meters, writing });
         let in_force = in_force(&self.root);
         Ok(in_force.version != 0 && self.is_whole() && in_force.root == root && is_agreed)
     }
@@ -134,7 +139,7 @@ impl VersionedTables {
     /// Puts in force what was prepared.
     pub fn commit(&mut self, grace: &mut Grace) -> Result<Installed, Error> {
         let Some(prepared) = self.prepared.take() else { return Err(Error::NotPrepared) };
-        let Prepared { root, meters, writing } = prepared;
+        let Prepared { root, tables, meters, writing } = prepared;
         let version = self.version().checked_add(1).ok_or(Error::VersionsUsedUp)?;
         // Numbers that are new have rested: no packet knows them.
         self.agreed(&meters).for_each(|(line, terms)| line.agree(*terms));
@@ -144,6 +149,7 @@ impl VersionedTables {
         }
         // From here on it is in force, and nothing is an error of installing it.
         self.is_purged = false;
+        self.tables = tables;
         self.heap.keep();
         let start = Instant::now();
         self.is_littered = grace.wait().is_err();
@@ -222,13 +228,16 @@ impl VersionedTables {
         !self.is_purged
     }
 
-    /// Places the image; answers where it begins.
-    fn lay(&mut self, image: &Image) -> Result<u32, Error> {
+    /// Places the image; answers where it begins, and its prefixes.
+    fn lay(&mut self, image: &Image) -> Result<(u32, layout::Tables), Error> {
         self.prepared = None;
         self.heap.begin();
-        let laid = layout::lay(image, &self.secret, &mut self.heap);
+        // If this version does not come into force, the next one lays all of them out: it finds
+        // most where they are.
+        let mut tables = std::mem::take(&mut self.tables);
+        let laid = layout::lay(image, &self.secret, &mut tables, &mut self.heap);
         let laid = laid.and_then(|(root, more)| Ok(self.heap.finish(root, more)?));
-        laid.map_err(|error| match error {
+        laid.map(|root| (root, tables)).map_err(|error| match error {
             layout::Error::Full(full)
             | layout::Error::Policy { source: classifier::Error::Full(full), .. } => {
                 let Room { used, lines, largest } = self.heap.room();
@@ -271,7 +280,9 @@ impl VersionedTables {
                 .filter(|entry| entry.key != LocationKey::default())
                 .map(|entry| (entry.key, entry.location))
                 .collect(),
-            endpoints: endpoints.map(|endpoint| Endpoint { class: 0, ..endpoint }).collect(),
+            endpoints: endpoints
+                .map(|endpoint| Endpoint { class: 0, stamp: 0, ..endpoint })
+                .collect(),
             zones: zones.map(|zone| Zone { routes: [0; 2], sessions: [0; 2], ..zone }).collect(),
             next_hops: self.heap.records(root.next_hops),
             outputs: self.heap.records(root.outputs),

@@ -360,6 +360,10 @@ impl<S: Space> Space for Counted<'_, S> {
         self.lines += lines.len();
         self.space.place(lines)
     }
+
+    fn keep(&mut self, first: u32) {
+        self.space.keep(first);
+    }
 }
 
 /// The kinds of all protocols.

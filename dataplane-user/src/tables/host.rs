@@ -32,6 +32,7 @@ use super::{Image, heap::HostHeap, layout};
 pub struct HostTables {
     image: Image,
     heap: HostHeap,
+    laid: layout::Tables,
     root: Root,
     more: More,
 
@@ -75,6 +76,7 @@ impl HostTables {
         let mut tables = Self {
             image: Image::default(),
             heap: HostHeap::new(),
+            laid: layout::Tables::default(),
             root: Root::default(),
             more: More::default(),
             lines: (0..flow_lines).map(|_| FlowLine::default()).collect(),
@@ -113,9 +115,8 @@ impl HostTables {
 
     /// Puts another version of the site into force; flows and counters stay.
     pub fn replace(&mut self, image: Image) {
-        self.heap = HostHeap::new();
         // Plain memory has room for whatever a test asks.
-        (self.root, self.more) = layout::lay(&image, &self.secret, &mut self.heap)
+        (self.root, self.more) = layout::lay(&image, &self.secret, &mut self.laid, &mut self.heap)
             .expect("an image that can be compiled");
         let lines = self.meters.len().max(image.meters.len());
         self.meters.resize_with(lines, Meter::default);

@@ -1,7 +1,8 @@
 //! How does an image lie in the heap?
 //!
 //! Every table of the image becomes an object, and the two lines of the root name them.
-//! What is equal to what lies there already stays where it is (see [`Space`]).
+//! What is equal to what lies there already stays where it is (see [`Space`]); of tables of
+//! prefixes, what did not change since the version before is not even looked at ([`Tables`]).
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use dataplane_common::{
     table::{
         AttachmentEntry, AttachmentKey, LocationEntry, LocationKey, PermitKey, PermitsEntry,
         Record, Station, StationEntry, StationKey,
-        endpoint::{Endpoint, kind},
+        endpoint::{self, Endpoint, kind},
         heap::{Line, List},
         owner::Owner,
         policy::{self, Rule, family},
@@ -45,18 +46,40 @@ pub enum Error {
     },
 }
 
+/// The tables of prefixes of a version that is laid out, which the next one goes on with.
+#[derive(Default, Debug)]
+pub struct Tables {
+    /// Of routes, by zone.
+    routes: Prefixes<u32>,
+    /// Of sessions, by access.
+    sessions: Prefixes<u32>,
+    /// Of permits, by endpoint and MAC.
+    permits: Prefixes<(u32, Mac)>,
+}
+
 /// Places the image but for the list of its extents; `secret` is that of the flow table. What
-/// is placed depends on nothing else: the same image ends at the same root.
-pub fn lay(image: &Image, secret: &Secret, space: &mut impl Space) -> Result<(Root, More), Error> {
+/// is placed depends on nothing else: the same image ends at the same root, whatever `tables`
+/// there were. Those are of a version whose objects are there still. After an error they are of
+/// none.
+pub fn lay(
+    image: &Image,
+    secret: &Secret,
+    tables: &mut Tables,
+    space: &mut impl Space,
+) -> Result<(Root, More), Error> {
     let memberships = Memberships::of(image, &Memberships::default());
     let mut endpoints = image.endpoints.clone();
     for (id, endpoint) in (0..).zip(&mut endpoints) {
         endpoint.class = memberships.class(id);
+        endpoint.stamp = stamp(image, endpoint);
     }
     let mut zones = image.zones.clone();
-    routes(image, &mut zones, space)?;
-    sessions(image, &mut zones, space)?;
-    let records: Vec<_> = image.routes.iter().map(|(_, _, route)| *route).collect();
+    routes(image, tables, &mut zones, space)?;
+    sessions(image, tables, &mut zones, space)?;
+    let mut records = Vec::new();
+    for (_, _, route) in &image.routes {
+        put(&mut records, route.id, *route);
+    }
     let root = Root {
         attachments: index::place(&attachments(image), secret, space)?,
         stations: index::place(&stations(image), secret, space)?,
@@ -68,8 +91,8 @@ pub fn lay(image: &Image, secret: &Secret, space: &mut impl Space) -> Result<(Ro
         owners: numbered(&owners(image), space)?,
     };
     let more = More {
-        permits: index::place(&permits(image, space)?, secret, space)?,
-        routes: space.list(&records)?,
+        permits: index::place(&permits(image, tables, space)?, secret, space)?,
+        routes: space.pieces(&records)?,
         flood_ports: space.list(&image.flood_ports)?,
         policies: numbered(&policies(image, &memberships, space)?, space)?,
         locations: index::place(&locations(image), secret, space)?,
@@ -77,6 +100,14 @@ pub fn lay(image: &Image, secret: &Secret, space: &mut impl Space) -> Result<(Ro
         ..More::default()
     };
     Ok((root, more))
+}
+
+/// What a judgement about the endpoint rests on.
+fn stamp(image: &Image, of: &Endpoint) -> u64 {
+    let zone = |id: u32| image.zones.get(id as usize).map_or(0, |zone| zone.generation);
+    let policy = image.policies.get(of.policy as usize).map_or(0, |policy| policy.generation);
+    let zones = [of.network, of.arrival, of.destination].map(zone);
+    endpoint::stamp([of.generation, policy, zones[0], zones[1], zones[2]])
 }
 
 /// The policies with their classifiers. Whose a policy is, those tell who have it; nobody's is
@@ -156,21 +187,21 @@ fn stations(image: &Image) -> Vec<(StationKey, StationEntry)> {
 /// Stations, lines and uplinks by their owner numbers.
 fn owners(image: &Image) -> Vec<Owner> {
     let mut owners = Vec::new();
-    let mut put = |number: u32, owner| {
-        let number = number as usize;
-        owners.resize(owners.len().max(number + 1), Owner::default());
-        owners[number] = owner;
-    };
     for (key, station) in &image.stations {
         let Station { endpoint, owner, meter, router_meter } = *station;
         let tenant = image.endpoints.get(endpoint as usize).map_or(0, |of| of.tenant);
         let (at, mac) = (key.attachment, key.mac);
-        put(owner, Owner { at, endpoint, tenant, meter, router_meter, mac, zero: [0; 6] });
+        put(
+            &mut owners,
+            owner,
+            Owner { at, endpoint, tenant, meter, router_meter, mac, zero: [0; 6] },
+        );
     }
     for (id, end) in (0..).zip(&image.endpoints) {
         if matches!(end.kind, kind::LINE | kind::UPLINK) {
             let Endpoint { arrival: at, tenant, router_meter, .. } = *end;
-            put(end.owner, Owner { at, endpoint: id, tenant, router_meter, ..Owner::default() });
+            let owner = Owner { at, endpoint: id, tenant, router_meter, ..Owner::default() };
+            put(&mut owners, end.owner, owner);
         }
     }
     owners
@@ -186,46 +217,73 @@ fn locations(image: &Image) -> Vec<(LocationKey, LocationEntry)> {
     all
 }
 
+/// Writes the record with this number.
+fn put<T: Default + Clone>(records: &mut Vec<T>, number: u32, record: T) {
+    let number = number as usize;
+    records.resize(records.len().max(number + 1), T::default());
+    records[number] = record;
+}
+
 /// Longest-prefix tables by something and family.
+#[derive(Debug)]
 struct Prefixes<K>(BTreeMap<K, [Lpm; 2]>);
 
-impl<K: Ord> Prefixes<K> {
-    const fn new() -> Self {
+impl<K> Default for Prefixes<K> {
+    fn default() -> Self {
         Self(BTreeMap::new())
-    }
-
-    fn add(&mut self, of: K, addr: Addr, bits: u8, value: u32) {
-        let tables = self.0.entry(of).or_default();
-        tables[addr.family() as usize].insert(addr, bits, value);
-    }
-
-    fn place(self, space: &mut impl Space) -> Result<Vec<(K, [u32; 2])>, Full> {
-        let placed = self
-            .0
-            .into_iter()
-            .map(|(of, [mut v4, mut v6])| Ok((of, [v4.store(space)?, v6.store(space)?])));
-        placed.collect()
     }
 }
 
-fn permits(image: &Image, space: &mut impl Space) -> Result<Vec<(PermitKey, PermitsEntry)>, Full> {
-    let mut prefixes = Prefixes::new();
-    for (key, bits) in &image.permits {
-        prefixes.add((key.endpoint, key.mac), key.addr, *bits, u32::from(*bits) + 1);
+impl<K: Ord + Copy> Prefixes<K> {
+    /// Places the tables of all these prefixes.
+    fn place(
+        &mut self,
+        all: impl Iterator<Item = (K, Addr, u8, u32)>,
+        space: &mut impl Space,
+    ) -> Result<Vec<(K, [u32; 2])>, Full> {
+        let mut now: BTreeMap<K, [Vec<_>; 2]> = BTreeMap::new();
+        for (of, addr, bits, value) in all {
+            let prefixes = now.entry(of).or_default();
+            prefixes[addr.family() as usize].push((addr, bits, value));
+        }
+        self.0.retain(|of, _| now.contains_key(of));
+        let mut place = |(of, prefixes): (K, [Vec<_>; 2])| {
+            let tables = self.0.entry(of).or_default();
+            let mut placed = [0; 2];
+            for ((table, prefixes), first) in tables.iter_mut().zip(prefixes).zip(&mut placed) {
+                table.follow(prefixes);
+                *first = table.store(space)?;
+            }
+            Ok((of, placed))
+        };
+        now.into_iter().map(&mut place).collect()
     }
+}
+
+fn permits(
+    image: &Image,
+    tables: &mut Tables,
+    space: &mut impl Space,
+) -> Result<Vec<(PermitKey, PermitsEntry)>, Full> {
+    let permits = image.permits.iter();
+    let all =
+        permits.map(|(key, bits)| ((key.endpoint, key.mac), key.addr, *bits, u32::from(*bits) + 1));
     let entry = |((endpoint, mac), tables): ((u32, Mac), [u32; 2])| {
         let key = PermitKey { endpoint, mac, ..PermitKey::default() };
         (key, PermitsEntry { key, tables, zero: [0; 6] })
     };
-    Ok(prefixes.place(space)?.into_iter().map(entry).collect())
+    Ok(tables.permits.place(all, space)?.into_iter().map(entry).collect())
 }
 
-fn routes(image: &Image, zones: &mut [Zone], space: &mut impl Space) -> Result<(), Full> {
-    let mut prefixes = Prefixes::new();
-    for (number, (key, bits, _)) in (1..).zip(&image.routes) {
-        prefixes.add(key.zone, key.addr, *bits, number);
-    }
-    for (zone, tables) in prefixes.place(space)? {
+fn routes(
+    image: &Image,
+    tables: &mut Tables,
+    zones: &mut [Zone],
+    space: &mut impl Space,
+) -> Result<(), Full> {
+    let routes = image.routes.iter();
+    let all = routes.map(|(key, bits, route)| (key.zone, key.addr, *bits, route.id));
+    for (zone, tables) in tables.routes.place(all, space)? {
         if let Some(zone) = zones.get_mut(zone as usize) {
             zone.routes = tables;
         }
@@ -233,12 +291,15 @@ fn routes(image: &Image, zones: &mut [Zone], space: &mut impl Space) -> Result<(
     Ok(())
 }
 
-fn sessions(image: &Image, zones: &mut [Zone], space: &mut impl Space) -> Result<(), Full> {
-    let mut prefixes = Prefixes::new();
-    for (key, bits, endpoint) in &image.sessions {
-        prefixes.add(key.zone, key.addr, *bits, *endpoint);
-    }
-    for (access, tables) in prefixes.place(space)? {
+fn sessions(
+    image: &Image,
+    tables: &mut Tables,
+    zones: &mut [Zone],
+    space: &mut impl Space,
+) -> Result<(), Full> {
+    let sessions = image.sessions.iter();
+    let all = sessions.map(|(key, bits, endpoint)| (key.zone, key.addr, *bits, *endpoint));
+    for (access, tables) in tables.sessions.place(all, space)? {
         if let Some(zone) = zones.get_mut(access as usize) {
             zone.sessions = tables;
         }

@@ -3,6 +3,8 @@
 //! [`Lpm`] has a table's prefixes, and the places of its objects: after a change only those are
 //! made anew that it touches. What they look like is told in [`dataplane_common::table::lpm`].
 
+use std::collections::BTreeMap;
+
 use dataplane_common::{addr::Addr, table::lpm::VALUE_MAX};
 
 use super::heap::{Full, Space};
@@ -24,7 +26,6 @@ pub struct Lpm {
     placed: Option<Top>,
     /// What is no longer as it was placed.
     changes: Vec<Prefix>,
-    replaced: Vec<u32>,
 }
 
 impl Lpm {
@@ -76,30 +77,41 @@ impl Lpm {
         self.len() == 0
     }
 
-    /// Places what is not yet placed as it is now; answers the table's first line, 0 if it is
-    /// empty. Without room, nothing is forgotten: the next call places all of it.
-    pub fn store(&mut self, space: &mut impl Space) -> Result<u32, Full> {
-        let Self { prefixes, default, placed, changes, replaced } = self;
-        let mut store = Store { prefixes, default: *default, space, replaced };
-        let top = match placed {
-            Some(top) => {
-                if !changes.is_empty() {
-                    changes.sort_unstable();
-                    store.again(top, changes)?;
-                    changes.clear();
-                }
-                top
+    /// From now on these are all prefixes with their values, the last of equal ones counts.
+    pub fn follow(&mut self, all: impl IntoIterator<Item = (Addr, u8, u32)>) {
+        let mut now = BTreeMap::new();
+        let mut default = 0;
+        for (addr, bits, value) in all {
+            match Prefix::new(addr, bits) {
+                prefix if prefix.is_default() => default = value,
+                prefix => drop(now.insert(prefix, value)),
             }
-            None => placed.insert(store.top()?),
-        };
-        Ok(top.first())
+        }
+        let changes = self.prefixes.follow(now);
+        if self.placed.is_some() {
+            self.changes.extend(changes);
+            if default != self.default {
+                self.changes.push(Prefix::default());
+            }
+        }
+        self.default = default;
     }
 
-    /// The objects that were replaced since this was asked last, by their first lines: each as
-    /// often as it had been placed. To be asked when what [`Self::store`] answered is in force:
-    /// their room can be given back once no program reads them any more.
-    pub fn replaced(&mut self) -> Vec<u32> {
-        std::mem::take(&mut self.replaced)
+    /// Places what is not yet placed as it is now, and keeps the rest; answers the table's first
+    /// line, 0 if it is empty. Without room, the next call places all of it.
+    pub fn store(&mut self, space: &mut impl Space) -> Result<u32, Full> {
+        let Self { prefixes, default, placed, changes } = self;
+        let mut store = Store { prefixes, default: *default, space };
+        let top = match placed.take() {
+            Some(mut top) => {
+                changes.sort_unstable();
+                store.again(&mut top, changes)?;
+                top
+            }
+            None => store.top()?,
+        };
+        changes.clear();
+        Ok(placed.insert(top).first())
     }
 
     fn change(&mut self, prefix: Prefix) {

@@ -70,7 +70,7 @@ pub fn any_image(seed: u32, size: u32) -> Image {
             let permit = PermitKey { endpoint: zone, mac, zero: [0; 2], addr: masked };
             image.permits.push((permit, bits));
             image.sessions.push((at, bits, chance.below(1000) as u32 + 1));
-            let via = Route { kind: 2, id, hops_count: 16, hops: [Hop::new(id); 16], zone };
+            let via = Route { kind: 2, id: id + 1, hops_count: 16, hops: [Hop::new(id); 16], zone };
             image.routes.push((at, bits, via));
             image.group_prefixes.push((at, bits));
         }

@@ -9,7 +9,15 @@ mod swaps;
 use std::{fs, time::Instant};
 
 use anyhow::Result;
-use dataplane_common::{limits, table::Tenant};
+use dataplane_common::{
+    addr::{Addr, V4_PREFIX_OFFSET_BITS as V4},
+    limits,
+    table::{
+        LocationKey, Tenant,
+        route::{self, Route},
+        zone::Zone,
+    },
+};
 use dataplane_user::load::{
     Attach, Barrier, Dataplane, Error, Hook, LogLevel, Options, Place, Role, Shared, Sizes,
     detach::{Done, detach},
@@ -87,6 +95,52 @@ fn an_image_that_does_not_fit_changes_nothing() -> Result<()> {
     assert!(matches!(refused, Err(Error::HeapFull { .. })), "{refused:?}");
     assert_eq!((dataplane.version(), dataplane.room()), (1, room));
     assert!(dataplane.prepare(&before)?);
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
+fn a_change_of_one_route_needs_little_room() -> Result<()> {
+    const ROUTES: u32 = 20_000;
+    let lab = Lab::new("one-route")?;
+    let mut options = options(&lab)?;
+    // Two of them would not fit.
+    options.sizes.heap_lines = 1 << 15;
+    let mut dataplane = Dataplane::load(&options)?;
+    let route = |id: u32| {
+        let [_, a, b, c] = id.to_be_bytes();
+        let to = LocationKey { addr: Addr::v4([10 + a, b, c, 0]), zone: 1, zero: 0 };
+        (to, V4 + 24, Route { kind: route::kind::BLACKHOLE, id, ..Route::default() })
+    };
+    let zones = vec![Zone::default(); 2];
+    let routes = (1..=ROUTES).map(route).collect();
+    let mut image = Image { tenants: vec![Tenant::default()], zones, routes, ..Image::default() };
+    dataplane.install(&image)?;
+    let alone = dataplane.room().used;
+    assert!(alone > 1 << 14, "{alone} lines");
+    for number in 0..20 {
+        match number % 3 {
+            0 => drop(image.routes.remove(777)),
+            1 => image.routes.push(route(ROUTES + number)),
+            _ => image.routes[555].2.kind = route::kind::CONNECTED,
+        }
+        // What is only tried is forgotten.
+        if number % 7 == 6 {
+            dataplane.prepare(&Image { routes: Vec::new(), ..image.clone() })?;
+            dataplane.give_up();
+        }
+        dataplane.prepare(&image)?;
+        // A piece of the records, the list of pieces and that of objects, an object of 256
+        // prefixes, the pages above it.
+        let more = dataplane.room().used - alone;
+        assert!(more < 64 + 20 + 50 + 300 + 3 * 17, "{number}: {more} lines more");
+        dataplane.commit()?;
+        let (now, few) = (dataplane.room().used, 100);
+        assert!(now.abs_diff(alone) < few, "{number}: {now} lines, {alone} at first");
+    }
+    // Whoever lays all of it out anew places nothing else.
+    drop(dataplane);
+    assert!(Dataplane::load(&options)?.prepare(&image)?);
     Ok(())
 }
 

@@ -182,10 +182,6 @@ fn limits() {
         (limit::SUBNETS_PER_NETWORK, TWO, " [{cidr: 192.0.2.0/28}]", |n| {
             format!("{{cidr: 192.0.{}.0/28}}", n + 2)
         }),
-        (limit::ROUTES_PER_ROUTER, TWO, " [{destination: 0.0.0.0/0, uplink: outside}]", |n| {
-            let [.., high, mid, low] = n.to_be_bytes();
-            format!("{{destination: 12.{high}.{mid}.{low}/32, blackhole: true}}")
-        }),
         (limit::PREFIXES_PER_ADDRESS_GROUP, WEB, " [198.51.100.7, 203.0.113.0/28]", |n| {
             format!("11.0.{}.{}", n / 256, n % 256)
         }),

@@ -43,7 +43,6 @@ pub struct Store<'a, S> {
     pub prefixes: &'a Prefixes,
     pub default: u32,
     pub space: &'a mut S,
-    pub replaced: &'a mut Vec<u32>,
 }
 
 impl Top {
@@ -69,13 +68,7 @@ impl<S: Space> Store<'_, S> {
         };
         if leaves.len() > OBJECT_PREFIXES_MAX {
             let page = self.page(rest, bits / 8, value)?;
-            return match self.first(&page) {
-                Ok(first) => Ok(Top { first, page: Some(page) }),
-                Err(full) => {
-                    self.leave(&page);
-                    Err(full)
-                }
-            };
+            return Ok(Top { first: self.first(&page)?, page: Some(page) });
         }
         let mut lines = vec![Line::default()];
         let then = steps(&mut lines, 0, rest, bits / 8, value);
@@ -84,23 +77,46 @@ impl<S: Space> Store<'_, S> {
         Ok(Top { first: self.place(lines)?, page: None })
     }
 
-    /// Places what these changes, which are in order, touch.
+    /// Places what these changes, which are in order, touch, and keeps the rest.
     pub fn again(&mut self, top: &mut Top, changes: &[Prefix]) -> Result<(), Full> {
+        if changes.is_empty() {
+            self.keep(top);
+            return Ok(());
+        }
         let changes: Vec<_> =
             changes.iter().copied().filter(|prefix| !prefix.is_default()).collect();
         let page = top.page.as_mut().filter(|page| self.stays(page, &changes, 0));
-        let first = if let Some(page) = page {
+        if let Some(page) = page {
             self.change(page, &changes)?;
-            self.first(page)?
+            top.first = self.first(page)?;
+            self.keep(top);
         } else {
-            let new = self.top()?;
-            if let Some(page) = std::mem::replace(&mut top.page, new.page) {
-                self.leave(&page);
-            }
-            new.first
-        };
-        self.replaced.extend(Some(std::mem::replace(&mut top.first, first)).filter(|at| *at != 0));
+            *top = self.top()?;
+        }
         Ok(())
+    }
+
+    /// All of it is needed on.
+    fn keep(&mut self, top: &Top) {
+        if top.first != 0 {
+            self.space.keep(top.first);
+        }
+        if let Some(page) = &top.page {
+            self.keep_page(page);
+        }
+    }
+
+    fn keep_page(&mut self, page: &Page) {
+        self.space.keep(page.place);
+        for slot in &page.slots {
+            // A page's own place is in the page.
+            if slot.entry >= REFERENCE && slot.entry & kind::ALL != kind::PAGE {
+                self.space.keep(slot.entry & PLACE);
+            }
+            if let Some(page) = &slot.page {
+                self.keep_page(page);
+            }
+        }
     }
 
     /// The first line of a table with pages.
@@ -125,21 +141,10 @@ impl<S: Space> Store<'_, S> {
         let number = leaves.first().map_or(0, |(prefix, _)| prefix.number());
         let mut page = Page { place: 0, number, depth, slots: Vec::with_capacity(BYTES) };
         for at in 0..BYTES {
-            match self.slot(fan.beneath(at), depth + 1, fan.values[at]) {
-                Ok(slot) => page.slots.push(slot),
-                Err(full) => {
-                    self.leave(&page);
-                    return Err(full);
-                }
-            }
+            page.slots.push(self.slot(fan.beneath(at), depth + 1, fan.values[at])?);
         }
-        match self.place(page.lines()) {
-            Ok(place) => Ok(Page { place, ..page }),
-            Err(full) => {
-                self.leave(&page);
-                Err(full)
-            }
-        }
+        page.place = self.place(page.lines())?;
+        Ok(page)
     }
 
     fn slot(&mut self, leaves: &[Leaf], depth: u32, value: u32) -> Result<Slot, Full> {
@@ -151,13 +156,7 @@ impl<S: Space> Store<'_, S> {
         let skip = common(leaves, depth);
         let (inner, rest) = split(leaves, depth + skip, value);
         let page = self.page(rest, depth + skip, inner)?;
-        match self.entry(&page, depth, value) {
-            Ok(entry) => Ok(Slot { entry, page: Some(Box::new(page)) }),
-            Err(full) => {
-                self.leave(&page);
-                Err(full)
-            }
-        }
+        Ok(Slot { entry: self.entry(&page, depth, value)?, page: Some(Box::new(page)) })
     }
 
     /// The entry that leads to a page, by a path if bytes are between.
@@ -192,8 +191,7 @@ impl<S: Space> Store<'_, S> {
                 self.change_slot(&mut page.slots[at], own, number, depth + 1)?;
             }
         }
-        let place = self.place(page.lines())?;
-        self.replaced.push(std::mem::replace(&mut page.place, place));
+        page.place = self.place(page.lines())?;
         Ok(())
     }
 
@@ -211,35 +209,12 @@ impl<S: Space> Store<'_, S> {
             && self.stays(page, changes, depth)
         {
             self.change(page, changes)?;
-            let entry = self.entry(page, depth, value)?;
-            let old = std::mem::replace(&mut slot.entry, entry);
-            if page.depth != depth {
-                self.replaced.push(old & PLACE);
-            }
+            slot.entry = self.entry(page, depth, value)?;
             return Ok(());
         }
         let leaves: Vec<Leaf> = self.prefixes.beneath(number, depth).collect();
-        let new = self.slot(&leaves, depth, value)?;
-        let old = std::mem::replace(slot, new);
-        self.leave_slot(&old);
+        *slot = self.slot(&leaves, depth, value)?;
         Ok(())
-    }
-
-    fn leave(&mut self, page: &Page) {
-        self.replaced.extend(Some(page.place).filter(|place| *place != 0));
-        for slot in &page.slots {
-            self.leave_slot(slot);
-        }
-    }
-
-    fn leave_slot(&mut self, slot: &Slot) {
-        // A page's own place is in the page.
-        if slot.entry >= REFERENCE && slot.entry & kind::ALL != kind::PAGE {
-            self.replaced.push(slot.entry & PLACE);
-        }
-        if let Some(page) = &slot.page {
-            self.leave(page);
-        }
     }
 
     fn place(&mut self, lines: Vec<Line>) -> Result<u32, Full> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use dataplane_common::addr::Addr;
 
 /// A prefix. Those beneath it follow it in order.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
 pub struct Prefix {
     /// The address' bits, the first one highest.
     bits: [u64; 2],
@@ -75,6 +75,20 @@ impl Prefixes {
             }
         }
         Some(old)
+    }
+
+    /// Takes these in the place of all; answers what is other than before.
+    pub fn follow(&mut self, now: BTreeMap<Prefix, u32>) -> Vec<Prefix> {
+        let differs = |(prefix, value): &(&Prefix, &u32)| self.all.get(prefix) != Some(value);
+        let changed = now.iter().filter(differs);
+        let gone = self.all.iter().filter(|(prefix, _)| !now.contains_key(prefix));
+        let changes = changed.chain(gone).map(|(prefix, _)| *prefix).collect();
+        self.lengths.clear();
+        for prefix in now.keys() {
+            *self.lengths.entry(prefix.length).or_default() += 1;
+        }
+        self.all = now;
+        changes
     }
 
     pub fn len(&self) -> usize {

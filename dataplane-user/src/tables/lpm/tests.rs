@@ -11,13 +11,13 @@ use proptest::{collection::vec, prelude::*};
 use super::*;
 use crate::tables::heap::HostHeap;
 
-/// A heap that knows which objects are held, and lends no line of another.
+/// A heap that knows which objects a version needs, and lends no line of another.
 #[derive(Default)]
 struct Room {
     heap: HostHeap,
     lines_max: usize,
-    /// By first line: how many lines, and how often it is held.
-    objects: BTreeMap<u32, (u32, u32)>,
+    /// By first line: how many lines, and is it needed?
+    objects: BTreeMap<u32, (u32, bool)>,
     placed_lines: usize,
 }
 
@@ -26,15 +26,14 @@ impl Room {
         Self { heap: HostHeap::new(), lines_max: usize::MAX, ..Self::default() }
     }
 
-    fn leave(&mut self, replaced: Vec<u32>) {
-        for place in replaced {
-            let (_, held) = self.objects.get_mut(&place).expect("an object");
-            *held = held.checked_sub(1).expect("it is held");
-        }
+    /// Begins a version.
+    fn begin(&mut self) {
+        self.objects.retain(|_, (_, is_needed)| std::mem::take(is_needed));
     }
 
-    fn held(&self) -> u32 {
-        self.objects.values().map(|(_, held)| held).sum()
+    /// The objects of the version.
+    fn held(&self) -> usize {
+        self.objects.values().filter(|(_, is_needed)| *is_needed).count()
     }
 }
 
@@ -50,15 +49,19 @@ impl Space for Room {
         let before = self.heap.lines();
         let place = self.heap.place(lines)?;
         self.placed_lines += self.heap.lines() - before;
-        self.objects.entry(place).or_insert((count as u32, 0)).1 += 1;
+        self.objects.insert(place, (count as u32, true));
         Ok(place)
+    }
+
+    fn keep(&mut self, first: u32) {
+        self.objects.get_mut(&first).expect("an object of the version before").1 = true;
     }
 }
 
 impl Heap for Room {
     fn line(&self, index: u32) -> Option<&Line> {
-        let (first, (lines, held)) = self.objects.range(..=index).next_back()?;
-        assert!(index - first < *lines && *held > 0, "line {index} is nobody's");
+        let (first, (lines, is_needed)) = self.objects.range(..=index).next_back()?;
+        assert!(index - first < *lines && *is_needed, "line {index} is nobody's");
         self.heap.line(index)
     }
 }
@@ -71,6 +74,8 @@ const MANY: [usize; 3] =
 /// A table, and its prefixes as they are.
 struct Pair {
     table: Lpm,
+    /// The same, told all prefixes at once.
+    followed: Lpm,
     plain: HashMap<(u128, u8), u32>,
     /// That any prefix has or had.
     lengths: BTreeSet<u8>,
@@ -83,6 +88,7 @@ impl Pair {
     fn new() -> Self {
         Self {
             table: Lpm::new(),
+            followed: Lpm::new(),
             plain: HashMap::new(),
             lengths: BTreeSet::new(),
             room: Room::new(),
@@ -106,6 +112,9 @@ impl Pair {
     /// Stores, and looks at every prefix' ends and what is beside them.
     fn check(&mut self) {
         self.store();
+        let all = self.plain.iter().map(|(&(number, bits), &value)| (addr(number), bits, value));
+        self.followed.follow(all);
+        assert_eq!(self.followed.store(&mut self.room), Ok(self.first));
         let ends: Vec<_> = self.plain.keys().copied().collect();
         for (number, bits) in ends {
             let last = number | !prefixes::mask(bits.into());
@@ -117,8 +126,8 @@ impl Pair {
     }
 
     fn store(&mut self) {
+        self.room.begin();
         self.first = self.table.store(&mut self.room).expect("room");
-        self.room.leave(self.table.replaced());
         assert_eq!(self.table.len(), self.plain.len());
     }
 
