@@ -16,7 +16,7 @@ mod wire;
 pub use host::{Host, HostBuilder};
 pub use namespace::{Namespace, enter};
 pub use tap::{Tap, VnetHeader};
-pub use wire::{Wire, stay_on_one_cpu};
+pub use wire::{Wire, stay_on_cpu, stay_on_one_cpu};
 
 use std::cell::{Cell, RefCell};
 use std::fs;

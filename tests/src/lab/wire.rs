@@ -8,7 +8,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
 use nix::unistd::Pid;
 
@@ -68,7 +68,12 @@ impl Wire {
 
 /// Keeps the calling thread, and what it starts, on the CPU that it is on.
 pub fn stay_on_one_cpu() -> Result<()> {
+    stay_on_cpu(sched_getcpu()?)
+}
+
+/// Keeps the calling thread, and what it starts, on this CPU.
+pub fn stay_on_cpu(cpu: usize) -> Result<()> {
     let mut own = CpuSet::new();
-    own.set(sched_getcpu()?)?;
-    Ok(sched_setaffinity(Pid::from_raw(0), &own)?)
+    own.set(cpu)?;
+    sched_setaffinity(Pid::from_raw(0), &own).with_context(|| format!("CPU {cpu}"))
 }

@@ -4,18 +4,16 @@ use std::time::Duration;
 use std::{fs, thread};
 
 use anyhow::{Context, Result};
-use nix::sched::{CpuSet, sched_setaffinity};
 use nix::time::{ClockId, clock_gettime};
-use nix::unistd::Pid;
+
+use crate::lab::stay_on_cpu;
 
 /// Does the work on a thread that stays on one CPU, and returns what time of it was used: by
 /// the thread, and by the kernel's own thread for what it was too busy to do at once.
 pub fn on_cpu(cpu: usize, work: impl FnOnce() -> Result<()> + Send) -> Result<Duration> {
     let late = Late::of(cpu)?;
     let timed = || -> Result<Duration> {
-        let mut own = CpuSet::new();
-        own.set(cpu)?;
-        sched_setaffinity(Pid::from_raw(0), &own)?;
+        stay_on_cpu(cpu)?;
         let late_before = late.used()?;
         let before = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?;
         work()?;

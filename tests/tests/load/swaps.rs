@@ -26,6 +26,7 @@ use dataplane_user::{
 use sekisho_tests::{
     Host, Lab,
     build::Frame,
+    lab::stay_on_cpu,
     program::{Field, Flows, Side, Slow, sink_tcx},
 };
 
@@ -119,7 +120,8 @@ fn whoever_waits_for_packets_waits_for_one_that_takes_long() -> Result<()> {
         let mut seen = 0;
         for _ in 0..100 {
             thread::scope(|scope| {
-                let run = scope.spawn(|| slow.run());
+                let run = scope.spawn(|| stay_on_cpu(0).and_then(|()| slow.run()));
+                stay_on_cpu(1).context("this test is about two CPUs")?;
                 let mut is_seen = false;
                 while !run.is_finished() && !is_seen {
                     is_seen = slow.is_running()?;

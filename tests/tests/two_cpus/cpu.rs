@@ -13,16 +13,13 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use aya::programs::{SchedClassifier, TestRun, TestRunOptions};
-use nix::{
-    sched::{CpuSet, sched_setaffinity},
-    unistd::Pid,
-};
 use sekisho_tests::{
     build::{
         Frame,
         tcp::{ACK, SYN},
     },
     chance::Chance,
+    lab::stay_on_cpu,
     world::End,
 };
 
@@ -252,9 +249,7 @@ pub fn on_both(
 ) -> Result<Seen> {
     let meeting = Arc::new(Meeting::default());
     let worker = &|number: usize| -> Result<Seen> {
-        let mut own = CpuSet::new();
-        own.set(number)?;
-        sched_setaffinity(Pid::from_raw(0), &own).context("this test is about two CPUs")?;
+        stay_on_cpu(number).context("this test is about two CPUs")?;
         let program = SchedClassifier::from_pin(program)?;
         let (sent, outcomes) = Default::default();
         let meeting = Arc::clone(&meeting);
