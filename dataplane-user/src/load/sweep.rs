@@ -112,6 +112,10 @@ fn is_over(table: FlowTable<'_>, index: usize, now_ticks: u32) -> bool {
         return false;
     };
     let (idle, idle_max) = (idle_ticks(line, now_ticks), idle_max(line));
+    if idle < idle_max {
+        // Of most, nothing else has to be looked at: the other half lies anywhere.
+        return false;
+    }
     let at = more.partner.load() as usize;
     match table.lines.get(at).zip(table.more.get(at)) {
         Some((partner, its)) if its.partner.load() as usize == index => {
