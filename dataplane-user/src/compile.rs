@@ -28,6 +28,7 @@ use ids::{Ids, Kind, Numbering};
 use ipnetwork::IpNetwork;
 
 pub use endpoints::link_local;
+pub use policies::rule_name;
 
 use crate::{
     claims::Held,
