@@ -285,9 +285,9 @@ impl Entry for LocationEntry {
 #[repr(C)]
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Location {
-    /// The port's endpoint, 0 for a gateway address.
+    /// The port's endpoint; 0 for a gateway's address, and for a next hop's on a link.
     pub endpoint: u32,
-    /// How it is reached; 0 for a gateway address.
+    /// How it is reached; 0 for those.
     pub next_hop: u32,
     /// The MAC that neighbours are told.
     pub mac: Mac,

@@ -1,6 +1,7 @@
 //! The verbs of the `sekisho` command, a file each.
 
 mod daemon;
+mod number;
 mod output;
 mod place;
 
@@ -80,10 +81,64 @@ fn exit(done: anyhow::Result<ExitCode>) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use std::any::TypeId;
+
+    use clap::{CommandFactory, builder::ValueParser};
+
+    use super::*;
 
     #[test]
     fn verbs_and_flags_are_consistent() {
-        super::Command::command().debug_assert();
+        Command::command().debug_assert();
+    }
+
+    #[test]
+    fn every_number_is_refused_with_its_own_range() {
+        let run = ["run", "--config", "site.yaml"];
+        let trace = ["trace", "--port", "web", "--to", "10.0.0.1"];
+        let captured = ["trace", "--pcap", "a.pcap", "--interface", "nic", "--vlan", "7"];
+        let half_flows = "a power of two, 8 to 16777216 half-flows";
+        let options: [(&[&str], _, &[&str], _); 11] = [
+            (&run, "flows", &["99999999999", "2", "1000", "33554432"], half_flows),
+            (
+                &run,
+                "flows-per-tenant",
+                &["1", "99999999999"],
+                "half-flows, no more than --flows, 2 to 16777216",
+            ),
+            (&run, "heap-mib", &["0", "3", "1024", "-1"], "a power of two, 1 to 512 MiB"),
+            (&trace, "ttl", &["256"], "hops, 0 to 255"),
+            (&trace, "sport", &["65536", "http"], "a port, 0 to 65535"),
+            (&trace, "dport", &["65536"], "a port, 0 to 65535"),
+            (&trace, "icmp-type", &["256"], "a type of ICMP, 0 to 255"),
+            (&trace, "icmp-code", &["256"], "a code of ICMP, 0 to 255"),
+            (&trace, "icmp-id", &["65536"], "an identifier, 0 to 65535"),
+            (&captured[..5], "vlan", &["0", "4095"], "a VLAN, 1 to 4094"),
+            (&captured, "service-vlan", &["0", "4095"], "a VLAN, 1 to 4094"),
+        ];
+        for (verb, option, wrong, range) in options {
+            for number in wrong {
+                let option = format!("--{option}={number}");
+                let words = [&["sekisho"], verb, &[option.as_str()]].concat();
+                let Err(error) = Command::try_parse_from(words) else {
+                    panic!("{option} is taken")
+                };
+                let error = error.to_string();
+                assert!(error.contains(&format!("it has to be {range}\n")), "{option}: {error}");
+            }
+        }
+        let is_number = |parser: &ValueParser| {
+            let of =
+                [TypeId::of::<u8>(), TypeId::of::<u16>(), TypeId::of::<u32>(), TypeId::of::<u64>()];
+            of.iter().any(|of| parser.type_id() == *of)
+        };
+        let all = Command::command();
+        let all = all.get_subcommands().flat_map(clap::Command::get_arguments);
+        let all = all.filter(|option| is_number(option.get_value_parser()));
+        let mut all: Vec<_> = all.filter_map(|option| option.get_long()).collect();
+        let mut told = options.map(|(_, option, ..)| option);
+        all.sort_unstable();
+        told.sort_unstable();
+        assert_eq!(all, told, "options that take a number");
     }
 }

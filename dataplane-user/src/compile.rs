@@ -28,6 +28,7 @@ use ids::{Ids, Kind, Numbering};
 use ipnetwork::IpNetwork;
 
 pub use endpoints::link_local;
+pub use policies::rule_name;
 
 use crate::{
     claims::Held,
@@ -98,6 +99,9 @@ impl Compiled {
     /// Interfaces all of whose attachments are among these.
     #[must_use]
     pub fn interfaces_of(&self, attachments: &[u32]) -> Vec<String> {
+        if attachments.is_empty() {
+            return Vec::new();
+        }
         let attachments: HashSet<_> = attachments.iter().collect();
         let all = || self.ids.all(Kind::Attachment).map(|(name, id)| (interface(name), id));
         let others: HashSet<_> =

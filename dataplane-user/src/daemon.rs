@@ -29,7 +29,7 @@ use crate::{
     numbers, plan,
     view::Applied,
 };
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow};
 use dataplane_common::{addr::Mac, tables::Heard};
 
 pub use lifeline::Asker;
@@ -233,7 +233,7 @@ impl Daemon {
             let wanted = needs::now(&self.options, &site, &now, &refused);
             check_lifeline(&site, &wanted, &now, &asker)?;
             self.dataplane.may_attach(&wanted)?;
-            put::prepare(&mut self.dataplane, &compiled)?;
+            self.dataplane.prepare(&compiled.image).map_err(|error| put::in_words(error, &file))?;
             self.dataplane.give_up();
             warnings.extend(needs::absent(&site, &now, &waited));
             Vec::new()
@@ -426,15 +426,19 @@ fn own_file(options: &Options) -> anyhow::Result<File> {
 
 /// Checks a site file; answers what it means, and what else there is to say about it.
 fn read(file: &File) -> anyhow::Result<(Site, Checked)> {
-    let File { name, text } = file;
-    let mut checked = check::check(text);
+    let mut checked = check::check(&file.text);
     match checked.site.take() {
         Some(site) => Ok((site, checked)),
-        None => bail!(
-            "the site file has errors; nothing was changed\n{}",
-            anstream::adapter::strip_str(&render(name, text, &checked.diagnostics))
-        ),
+        None => Err(refusal(file, &checked)),
     }
+}
+
+/// Why a site file is refused.
+fn refusal(File { name, text }: &File, checked: &Checked) -> anyhow::Error {
+    anyhow!(
+        "the site file has errors; nothing was changed\n{}",
+        anstream::adapter::strip_str(&render(name, text, &checked.diagnostics))
+    )
 }
 
 /// What was probably not meant.

@@ -299,7 +299,7 @@ impl Dataplane {
             Totals { totals: totals.shared(), intent, index, pen: &Ink }
                 .recover(flows.shared(), flows_cold.shared());
         }
-        let counters = Counters::new(take("COUNTS")?, take("STOPS")?)?;
+        let counters = Counters::new(take("COUNTS")?, take("STOPS")?, tables.version() == 0)?;
         let ear = Ear::new(take(maps::HEARD)?)?;
         let datagrams = mapped("DATAGRAMS", &take("DATAGRAMS")?)?;
         let again = mapped("AGAIN", &take("AGAIN")?)?;

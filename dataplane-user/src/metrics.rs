@@ -151,12 +151,24 @@ fn next_hops(registry: &mut Registry, next_hops: &[view::NextHop]) {
 fn tables(registry: &mut Registry, fills: &[view::Fill]) {
     let used = Family::<Table, Gauge>::default();
     let max = Family::<Table, Gauge>::default();
+    let largest_free = Family::<Table, Gauge>::default();
     registry.register("table_entries", "Entries of a table in use", used.clone());
     registry.register("table_entries_max", "Entries that a table has room for", max.clone());
+    registry.register(
+        "table_entries_largest_free",
+        "The longest free piece, where what is put in a table has to lie in one",
+        largest_free.clone(),
+    );
     for fill in fills {
         let labels = Table { table: fill.table.clone() };
-        used.get_or_create(&labels).set(i64::try_from(fill.used).unwrap_or(i64::MAX));
-        max.get_or_create(&labels).set(i64::try_from(fill.max).unwrap_or(i64::MAX));
+        let set = |family: &Family<Table, Gauge>, value: u64| {
+            family.get_or_create(&labels).set(i64::try_from(value).unwrap_or(i64::MAX));
+        };
+        set(&used, fill.used);
+        set(&max, fill.max);
+        if let Some(lines) = fill.largest_free {
+            set(&largest_free, lines);
+        }
     }
 }
 
@@ -176,6 +188,7 @@ mod tests {
             "sekisho_next_hops",
             "sekisho_table_entries",
             "sekisho_table_entries_max",
+            "sekisho_table_entries_largest_free",
             "sekisho_site_version",
             "sekisho_sweeps_total",
             "sekisho_flows_crowded_out_total",
@@ -190,7 +203,8 @@ mod tests {
             json!([{"tenant": "blue", "reason": "over_limit", "sentence": "", "packets": 7}]);
         let status = json!({"program": "", "site_version": 3, "config": "", "applied": "",
             "uptime_s": 0, "sweeps": 5, "flows_crowded_out": 11, "attachments": [],
-            "next_hops": [hop], "tables": [{"table": "meters", "used": 1, "max": 2}]});
+            "next_hops": [hop], "tables": [{"table": "meters", "used": 1, "max": 2},
+                {"table": "heap_lines", "used": 30, "max": 64, "largest_free": 17}]});
         let dropped: Vec<view::Drop> = from_value(dropped).expect("drops");
         let counters = from_value(json!({"attachments": [at], "rules": []})).expect("counters");
         let status = from_value(status).expect("a status");
@@ -202,11 +216,14 @@ mod tests {
         for line in [
             "sekisho_drops_total{tenant=\"blue\",reason=\"over_limit\"} 7",
             "sekisho_site_version 3",
+            "sekisho_table_entries_largest_free{table=\"heap_lines\"} 17",
             "sekisho_sweeps_total 5",
             "sekisho_flows_crowded_out_total 11",
         ] {
             assert!(text.lines().any(|told| told == line), "{line} is not in {text}");
         }
+        let pieces = "sekisho_table_entries_largest_free{";
+        assert_eq!(text.matches(pieces).count(), 1, "only the heap has pieces: {text}");
         let readme = include_str!("../../README.md");
         for name in names {
             assert!(readme.contains(&format!("`{name}`")), "README.md does not tell of {name}");

@@ -9,6 +9,7 @@ pub mod host;
 pub mod index;
 pub mod layout;
 pub mod lpm;
+pub mod policies;
 
 pub(crate) mod prefixes;
 

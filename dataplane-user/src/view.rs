@@ -82,6 +82,10 @@ pub struct Fill {
     pub used: u64,
     /// Entries that it has room for.
     pub max: u64,
+    /// The longest free piece, where entries of one object have to lie in one: no object that
+    /// needs more is taken, however much is free.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub largest_free: Option<u64>,
 }
 
 /// `sekisho counters`.

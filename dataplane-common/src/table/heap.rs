@@ -1,8 +1,8 @@
 //! Where do compiled tables lie?
 //!
 //! In one array of 64-byte lines. An object is a run of lines that nobody changes once
-//! it is in force; objects name each other by their first line. Line 0 is empty and
-//! belongs to nobody, so that 0 names no object.
+//! it is in force; objects name each other by their first line. Lines 0 and 1 are empty and
+//! belong to nobody, so that 0 names no object, and an index at 0 has nothing in it.
 #![expect(unsafe_code, reason = "records are lent out of lines as they lie there")]
 
 use super::{

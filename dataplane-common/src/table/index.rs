@@ -1,8 +1,8 @@
 //! How is a record found by its key?
 //!
-//! By a hash of the key to a line of the [heap](super::heap), or one of the few after it.
-//! Whoever builds an index sees to it that no key lies farther away; so nothing is chained,
-//! and what is not there is known after as many lines.
+//! By its two homes: lines of the [heap](super::heap) that the two halves of its hash name. It
+//! lies in one of them, or in the line after it. Whoever builds an index moves keys until each
+//! has such a place; so nothing is chained, and what is not there is known after four lines.
 
 use super::{
     Record,
@@ -17,12 +17,12 @@ use super::{
 pub struct Index {
     /// Its first line.
     pub first: u32,
-    /// How many lines: a power of two; 0: nothing is in it.
+    /// How many lines; 0: nothing is in it.
     pub lines: u32,
 }
 record!(Index, 8);
 
-/// Lines that a key may lie in: its home and those after it, counted round.
+/// Lines that a key may lie in: its two homes, and after each the next one.
 pub const REACH: u32 = 4;
 
 /// A record that has its key with it. One that is all zeroes is nobody's.
@@ -36,6 +36,16 @@ pub trait Entry: Record {
 }
 
 impl Index {
+    /// Which of its lines a key of this hash may lie in, [`REACH`] of them. The last line is no
+    /// home: there is always one after it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn line(self, hash: u64, step: u32) -> u32 {
+        let half = if step < 2 { hash as u32 } else { (hash >> 32) as u32 };
+        let homes = self.lines.saturating_sub(1);
+        ((half as u64 * homes as u64) >> 32) as u32 + step % 2
+    }
+
     /// The key's record.
     #[inline(always)]
     pub fn find<'h, E: Entry, H: Heap + ?Sized>(
@@ -44,11 +54,11 @@ impl Index {
         key: &E::Key,
         secret: &Secret,
     ) -> Option<&'h E> {
-        let home = E::hash(key, secret) as u32;
+        let hash = E::hash(key, secret);
         let mut step = 0;
         while step < REACH {
-            // An index without lines has the empty line 0.
-            let line = heap.line(self.first + ((home + step) & self.lines.saturating_sub(1)))?;
+            // An index without lines has the two that are empty.
+            let line = heap.line(self.first + self.line(hash, step))?;
             let mut slot = 0;
             while slot < const { (LINE_BYTES / size_of::<E>()) as u32 } {
                 let entry: &E = line.record(slot);

@@ -4,6 +4,7 @@
 //! or number that is wrong itself is not reported again where it is used.
 
 mod attachment;
+mod budget;
 mod filter;
 mod host;
 mod limit;
@@ -19,7 +20,7 @@ mod session;
 mod uplink;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::config::diagnostic::Lines;
 use crate::config::file::File;
@@ -50,20 +51,35 @@ impl Checked {
     }
 }
 
-/// Checks a site file, YAML or JSON.
+/// Checks a site file, YAML or JSON, but for the room that rules take: that is known when they are
+/// compiled.
 pub fn check(text: &str) -> Checked {
+    check_with(text, |_, _, _| ())
+}
+
+/// Checks a site file, and compiles its rules to know whether they take too much room.
+pub fn check_all(text: &str) -> Checked {
+    check_with(text, budget::affordable)
+}
+
+fn check_with(text: &str, more: impl Fn(&mut Context<'_>, &Lists<'_>, &Site)) -> Checked {
     let mut out = Findings::default();
     let (tree, root) = Tree::parse(text, &mut out);
     let site = root.and_then(|root| {
         let file = Reader::file(&tree, root, &mut out)?;
         let country = file.country_code.optional();
-        site(&mut Context { tree: &tree, lines: Lines::new(text), out: &mut out, country }, &file)
+        let lines = Lines::new(text);
+        site(&mut Context { tree: &tree, lines, out: &mut out, country }, &file, more)
     });
     let site = site.filter(|_| !out.any_error());
     Checked { diagnostics: out.locate(text, &tree), site, tree, root }
 }
 
-fn site(cx: &mut Context<'_>, file: &File) -> Option<Site> {
+fn site(
+    cx: &mut Context<'_>,
+    file: &File,
+    more: impl Fn(&mut Context<'_>, &Lists<'_>, &Site),
+) -> Option<Site> {
     cx.limit(file.tenants.items(), limit::TENANTS);
     let lists = Lists::new(cx, file);
     let names = Names::new(cx, file, &lists);
@@ -126,6 +142,9 @@ fn site(cx: &mut Context<'_>, file: &File) -> Option<Site> {
     };
     router::next_hops_known(cx, &lists, &site);
     network::floods_affordable(cx, &lists, &site);
+    if !cx.out.any_error() {
+        more(cx, &lists, &site);
+    }
     Some(site)
 }
 
@@ -154,8 +173,11 @@ impl Context<'_> {
 
     /// Another place of the file, for a message.
     fn see(&self, node: NodeId) -> String {
-        let (line, _) = self.lines.line_of(self.tree.node(node).span.start);
-        format!("{} (line {line})", self.tree.path(node))
+        format!("{} (line {})", self.tree.path(node), self.line(node))
+    }
+
+    fn line(&self, node: NodeId) -> usize {
+        self.lines.line_of(self.tree.node(node).span.start).0
     }
 
     /// Reports a list that is too long.

@@ -1,6 +1,6 @@
 //! `sekisho apply`: make another site file the one in force.
 
-use std::{fs, path::PathBuf};
+use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use anyhow::Context;
 use clap::Args;
@@ -46,7 +46,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 fn show(applied: &Applied) -> String {
-    let mut text = applied.changes.join("\n");
+    let mut text = in_short(&applied.changes).join("\n");
     if applied.changes.is_empty() {
         text.push_str("nothing changes");
     }
@@ -57,5 +57,42 @@ fn show(applied: &Applied) -> String {
         text + &format!("\nnot applied; site version {} stays in force", applied.site_version)
     } else {
         text + &format!("\nin force as site version {}", applied.site_version)
+    }
+}
+
+/// Changes of a kind that are shown.
+const SHOWN_MAX: usize = 20;
+
+/// The first changes of each kind, and how many others there are.
+fn in_short(changes: &[String]) -> Vec<String> {
+    let mut counts = BTreeMap::new();
+    let is_shown = |change: &&String| {
+        let count: &mut usize = counts.entry(change.chars().next()).or_default();
+        *count += 1;
+        *count <= SHOWN_MAX
+    };
+    let mut lines: Vec<_> = changes.iter().filter(is_shown).cloned().collect();
+    for (kind, count) in counts {
+        if let (Some(kind), Some(more @ 1..)) = (kind, count.checked_sub(SHOWN_MAX)) {
+            lines.push(format!("{kind} and {more} more (-o json tells all)"));
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_changes_the_first_of_each_kind_are_shown() {
+        let some = |kind: char, count| (0..count).map(move |at| format!("{kind} ports/p{at}"));
+        let few: Vec<_> = some('-', 20).chain(some('+', 1)).collect();
+        assert_eq!(in_short(&few), few);
+        let many: Vec<_> = some('+', 100_000).chain(some('~', 21)).chain(some('-', 2)).collect();
+        let shown = some('+', 20).chain(some('~', 20)).chain(some('-', 2));
+        let more = ["+ and 99980 more (-o json tells all)", "~ and 1 more (-o json tells all)"];
+        let wanted: Vec<_> = shown.chain(more.map(str::to_owned)).collect();
+        assert_eq!(in_short(&many), wanted);
     }
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use crate::check::check;
+use crate::check::check_all;
 use crate::config::tree::TEXT_BYTES_MAX;
 use crate::config::{Severity, diagnostic};
 use crate::model::Site;
@@ -37,7 +37,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let name = options.file.display().to_string();
     let bytes = read(&options.file).with_context(|| format!("cannot read {name}"))?;
     let text = String::from_utf8(bytes).with_context(|| format!("{name} is not UTF-8"))?;
-    let checked = check(&text);
+    let checked = check_all(&text);
     match options.output {
         Output::Json => {
             writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(&checked.diagnostics)?)?;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use clap::{Args, value_parser};
+use clap::Args;
 use dataplane_common::limits;
 use rustix::event::{PollFd, PollFlags, poll};
 use tokio::{
@@ -17,7 +17,10 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
 };
 
-use super::place::PlaceOptions;
+use super::{
+    number::{number, power_of_two},
+    place::PlaceOptions,
+};
 use crate::{
     api, client,
     daemon::{self, Asker, Daemon},
@@ -43,17 +46,30 @@ pub struct Options {
     #[arg(long, value_name = "ADDRESS:PORT")]
     metrics: Option<String>,
     /// Half-flows that there is room for, a power of two (160 bytes each)
-    #[arg(long, value_name = "N", default_value_t = limits::FLOW_LINES)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = limits::FLOW_LINES,
+        value_parser = power_of_two("half-flows", Sizes::FLOW_LINES)
+    )]
     flows: u32,
-
     /// Memory for compiled tables, MiB, a power of two: two versions of the site have to fit
-    #[arg(long, value_name = "N", default_value_t = limits::HEAP_LINES >> 14)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = limits::HEAP_LINES >> 14,
+        value_parser = power_of_two("MiB", 1..=*Sizes::HEAP_LINES.end() >> 14)
+    )]
     heap_mib: u32,
     /// What the packet programs tell of themselves: events that should never happen
     #[arg(long, value_enum, default_value_t = LogLevel::Off)]
     program_log: LogLevel,
     /// Half-flows that one tenant may have [default: a quarter of --flows]
-    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(2..))]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = number("half-flows, no more than --flows", 2..=*Sizes::FLOW_LINES.end())
+    )]
     flows_per_tenant: Option<u32>,
     /// Take interfaces, too, that carry the host's default route or your own login
     #[arg(long)]
@@ -94,10 +110,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         let started = daemon::Options {
             config: options.config.clone(),
             place: options.place.place(),
-            sizes: Sizes {
-                flow_lines: options.flows,
-                heap_lines: options.heap_mib.saturating_mul(1 << 14),
-            },
+            sizes: Sizes { flow_lines: options.flows, heap_lines: options.heap_mib << 14 },
             flows_per_tenant,
             program_log: options.program_log,
             require_interfaces: options.require_interfaces,

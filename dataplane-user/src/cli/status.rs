@@ -33,7 +33,9 @@ fn show(status: &Status) -> String {
     });
     let tables = status.tables.iter().map(|row| {
         let share = 100.0 * row.used as f64 / row.max.max(1) as f64;
-        [row.table.clone(), row.used.to_string(), row.max.to_string(), format!("{share:.1} %")]
+        let largest = row.largest_free.map_or_else(|| "-".to_owned(), |lines| lines.to_string());
+        let (used, max) = (row.used.to_string(), row.max.to_string());
+        [row.table.clone(), used, max, format!("{share:.1} %"), largest]
     });
     let next_hops = status.next_hops.iter().map(|row| {
         let mac = row.mac.clone().unwrap_or_else(|| "-".to_owned());
@@ -52,6 +54,6 @@ fn show(status: &Status) -> String {
         status.uptime_s,
         table(["INTERFACE", "VLAN", "OBJECT", "HOOK"], attachments),
         table(["OBJECT", "NEXT HOP", "MAC", "STATE"], next_hops),
-        table(["TABLE", "USED", "MAX", "FULL"], tables),
+        table(["TABLE", "USED", "MAX", "FULL", "LARGEST FREE"], tables),
     )
 }

@@ -13,6 +13,7 @@ use clap::Args;
 
 use super::{
     daemon::Daemon,
+    number::number,
     output::{Output, table},
 };
 use crate::{
@@ -72,6 +73,7 @@ pub struct Options {
         long,
         value_name = "HOPS",
         default_value_t = 64,
+        value_parser = number("hops", 0..=u8::MAX),
         conflicts_with = "pcap",
         help_heading = PACKET
     )]
@@ -101,7 +103,7 @@ pub struct Options {
         value_name = "VLAN",
         requires = "pcap",
         conflicts_with_all = ["port", "line", "uplink"],
-        value_parser = clap::value_parser!(u16).range(1..=4094),
+        value_parser = number("a VLAN", 1..=4094_u16),
         help_heading = CAPTURE
     )]
     vlan: Option<u16>,
@@ -111,7 +113,7 @@ pub struct Options {
         value_name = "VLAN",
         requires = "vlan",
         conflicts_with_all = ["port", "line", "uplink"],
-        value_parser = clap::value_parser!(u16).range(1..=4094),
+        value_parser = number("a VLAN", 1..=4094_u16),
         help_heading = CAPTURE
     )]
     service_vlan: Option<u16>,

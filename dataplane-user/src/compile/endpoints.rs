@@ -347,11 +347,6 @@ fn outside(
     let attachment = b.attachment_number(at);
     let link = &b.site.attachments[at];
     let link = (link.interface.to_string(), link.vlans(), hop.address);
-    // The programs hear what is said of whoever has a place on the link.
-    let zone = b.link_zone(at);
-    let place = LocationKey { addr: addr(hop.address), zone, zero: 0 };
-    let location = Location { endpoint, next_hop: id, ..Location::default() };
-    b.image.locations.entry(place).or_insert(location);
     let known = hop.mac.map(mac).or_else(|| b.facts.neighbours.get(&link).copied());
     let next_hop = NextHop {
         attachment: attachment as u16,

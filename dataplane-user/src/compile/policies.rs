@@ -12,7 +12,7 @@ use dataplane_common::table::{
 use super::{Builder, Kind, prefix, put};
 use crate::model::{
     self, AddressGroupIx, Direction, Ethertype, Group, GroupIx, HostMatch, HostShare, LineGroupIx,
-    LineIx, Match, Remote, TenantIx,
+    LineIx, Match, Remote, Site, TenantIx,
 };
 use crate::protocol;
 use crate::tables::Policy;
@@ -108,7 +108,7 @@ fn run(
     for &ix in groups {
         let group = &site.groups[ix];
         for rule in group.rules.iter().filter(|rule| rule.direction == direction) {
-            let name = rule_name(b, group, rule);
+            let name = rule_name(b.site, group, rule);
             let id = b.numbering.number(Kind::Rule, &name);
             let record = record(b, rule, id, content);
             says(content, direction, &record);
@@ -137,16 +137,17 @@ fn says(content: &mut String, direction: Direction, rule: &Rule) {
 
 /// A rule is known by its id or, without one, by what it says: so its counters
 /// survive changes of its neighbours.
-fn rule_name(b: &Builder<'_>, group: &Group, rule: &model::Rule) -> String {
+#[must_use]
+pub fn rule_name(site: &Site, group: &Group, rule: &model::Rule) -> String {
     let says = match &rule.id {
         Some(id) => id.to_string(),
-        None => describe(b, rule),
+        None => describe(site, rule),
     };
-    format!("{}/{}/{says}", b.site.tenants[group.tenant].name, group.name)
+    format!("{}/{}/{says}", site.tenants[group.tenant].name, group.name)
 }
 
 /// What a rule says, in short.
-fn describe(b: &Builder<'_>, rule: &model::Rule) -> String {
+fn describe(site: &Site, rule: &model::Rule) -> String {
     let direction = match rule.direction {
         Direction::Ingress => "ingress",
         Direction::Egress => "egress",
@@ -170,10 +171,10 @@ fn describe(b: &Builder<'_>, rule: &model::Rule) -> String {
     let remote = match rule.remote {
         Remote::Any => String::new(),
         Remote::Prefix(prefix) => format!(" {prefix}"),
-        Remote::Group(ix) => format!(" group {}", b.site.groups[ix].name),
-        Remote::AddressGroup(ix) => format!(" addresses {}", b.site.address_groups[ix].name),
-        Remote::Line(ix) => format!(" line {}", b.site.lines[ix].number),
-        Remote::LineGroup(ix) => format!(" lines {}", b.site.line_groups[ix].name),
+        Remote::Group(ix) => format!(" group {}", site.groups[ix].name),
+        Remote::AddressGroup(ix) => format!(" addresses {}", site.address_groups[ix].name),
+        Remote::Line(ix) => format!(" line {}", site.lines[ix].number),
+        Remote::LineGroup(ix) => format!(" lines {}", site.line_groups[ix].name),
     };
     format!("{direction} {family} {matches}{remote}")
 }

@@ -18,8 +18,8 @@ use super::{Builder, Kind, endpoints, mac, policies, prefix, put};
 use crate::{
     address::addr,
     model::{
-        Access, AccessIx, Destination, Exporter, HostShare, Network, NetworkIx, NextHop, Router,
-        RouterIx, Target, Uplink, UplinkIx,
+        Access, AccessIx, Destination, Exporter, HostShare, Neighbour, Network, NetworkIx, NextHop,
+        Router, RouterIx, Target, Uplink, UplinkIx,
     },
 };
 
@@ -237,6 +237,7 @@ fn uplink(b: &mut Builder<'_>, ix: UplinkIx, uplink: &Uplink) {
     let addresses: Vec<_> = uplink.addresses.iter().map(IpNetwork::ip).collect();
     host_addresses(b, &mut routes, &uplink.host);
     own_addresses(b, &mut routes, &addresses, &uplink.host);
+    uplink.next_hops.iter().for_each(|hop| hear(b, id, hop));
     let zone = link(b.own_mac(uplink.mac, uplink.attachment), &addresses);
     finish(b, id, 0, zone, routes.content);
 }
@@ -275,7 +276,15 @@ fn access(b: &mut Builder<'_>, ix: AccessIx, access: &Access) {
         host_addresses(b, &mut routes, &access.host);
         own_addresses(b, &mut routes, &addresses, &access.host);
     }
+    hear(b, id, &access.next_hop);
     finish(b, id, 0, zone, routes.content);
+}
+
+/// The programs hear what is said of whoever has a place on the link, whether anybody is reached
+/// by it yet or not.
+fn hear(b: &mut Builder<'_>, link: u32, hop: &Neighbour) {
+    let place = LocationKey { addr: addr(hop.address), zone: link, zero: 0 };
+    b.image.locations.insert(place, Location::default());
 }
 
 /// The host's addresses on a link, each with a policy of what may come to it.

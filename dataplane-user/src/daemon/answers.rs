@@ -91,6 +91,7 @@ impl Daemon {
             table: table.to_owned(),
             used: used as u64,
             max: u64::from(max),
+            largest_free: None,
         };
         // Number 0 of what is numbered is nobody's.
         let ids = &self.in_force.compiled.ids;
@@ -98,9 +99,13 @@ impl Daemon {
             |table: &str, kind: Kind, max: u32| fill(table, ids.all(kind).count(), max - 1);
         let flows = self.dataplane.flows().count();
         let room = self.dataplane.room();
+        let heap = Fill {
+            largest_free: Some(u64::from(room.largest)),
+            ..fill("heap_lines", room.used as usize, room.lines)
+        };
         Ok(vec![
             fill("half_flows", flows, self.dataplane.sizes().flow_lines),
-            fill("heap_lines", room.used as usize, room.lines),
+            heap,
             fill("datagrams", self.dataplane.datagram_table().live(), limits::DATAGRAMS),
             numbered("tenants", Kind::Tenant, limits::TENANTS_MAX),
             numbered("attachments", Kind::Attachment, limits::ATTACHMENTS_MAX),

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{anyhow, bail};
+use anyhow::bail;
 
 use super::{Asker, File, InForce, Lifeline, Neighbourhood, Options, needs, warn};
 use crate::{
+    check,
     compile::{self, Compiled, Facts, Interface, ids::Kind},
     load::{self, Attach, Attached, Dataplane, Interfaces},
     model::Site,
     numbers,
-    tables::classifier,
 };
 
 /// What putting a site in force works with.
@@ -43,7 +43,7 @@ impl Put<'_> {
         // What does not fit is refused before anything is touched.
         let facts = neighbours.facts(options, &site, attached);
         let compiled = compile::compile(&site, &facts, before);
-        let is_same = prepare(dataplane, &compiled)?;
+        let is_same = dataplane.prepare(&compiled.image).map_err(|error| in_words(error, &file))?;
         let tried = Tried { facts, compiled, is_same };
         // What was refused belongs to whose interfaces they were.
         dataplane.fold_refused(|ifindex| before.tenant_at(ifindex))?;
@@ -124,7 +124,7 @@ impl Put<'_> {
             Some(Tried { compiled, is_same, .. }) => (compiled, is_same),
             None => {
                 let compiled = compile::compile(site, &facts, before);
-                let is_same = prepare(dataplane, &compiled)?;
+                let is_same = dataplane.prepare(&compiled.image)?;
                 (compiled, is_same)
             }
         };
@@ -148,26 +148,15 @@ impl Put<'_> {
     }
 }
 
-/// Lays the next version out, or refuses it. Is it in force already?
-pub fn prepare(dataplane: &mut Dataplane, compiled: &Compiled) -> anyhow::Result<bool> {
-    dataplane.prepare(&compiled.image).map_err(|error| named(error, compiled))
-}
-
-/// An error with the names of what it is about.
-fn named(error: load::Error, compiled: &Compiled) -> anyhow::Error {
-    let load::Error::Policy { policy, source } = &error else { return error.into() };
-    let name = |kind, id| compiled.ids.name(kind, id).to_owned();
-    let rules = match &**source {
-        classifier::Error::TooLarge { rules, .. } => rules.as_slice(),
-        classifier::Error::Full(_) => &[],
-    };
-    let rules: Vec<_> = rules.iter().map(|&rule| name(Kind::Rule, rule)).collect();
-    anyhow!(
-        "{}: {source}. They are: {}. Merge rules that overlap, or spread them over more groups \
-         and ports",
-        name(Kind::Policy, *policy),
-        rules.join("; ")
-    )
+/// Why a site is refused when it is laid out, in the words of its file.
+pub fn in_words(error: load::Error, file: &File) -> anyhow::Error {
+    if let load::Error::Policy { .. } = error {
+        let checked = check::check_all(&file.text);
+        if checked.site.is_none() {
+            return super::refusal(file, &checked);
+        }
+    }
+    error.into()
 }
 
 impl Neighbourhood {
@@ -213,5 +202,22 @@ fn fact(at: &Attached) -> Interface {
         mac: at.mac(),
         output_kind: at.output_kind,
         mtu_bytes: at.interface.mtu_bytes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tables::classifier;
+
+    #[test]
+    fn rules_that_are_refused_when_they_are_laid_out_are_named_as_they_are_written() {
+        let text = check::tests::crowded();
+        let source = classifier::Error::TooLarge { bytes: 2, most: 1, rules: vec![7] };
+        let error = load::Error::Policy { policy: 3, source: Box::new(source) };
+        let said = in_words(error, &File { name: "site.yaml".to_owned(), text }).to_string();
+        for part in ["site.yaml:7:9", "security groups blue/{all}", "blue/all/r28-0 (line "] {
+            assert!(said.contains(part), "{part} is not in {said}");
+        }
     }
 }

@@ -54,14 +54,31 @@ pub struct StopCount {
 pub struct Counters {
     counts: PerCpuArray<MapData, Record<Tally>>,
     stops: PerCpuArray<MapData, u64>,
+    attachments: Unused,
+    tenants: Unused,
+}
+
+/// The first of the numbers that were nobody's since the tables were made: so nothing was counted
+/// under it, nor under any after it.
+struct Unused(u32);
+
+impl Unused {
+    /// These numbers are somebody's from now on; answers those that may have counted something.
+    fn begin<'n>(&mut self, numbers: &'n [u32]) -> impl Iterator<Item = u32> + use<'n> {
+        let first = self.0;
+        self.0 = numbers.iter().fold(first, |next, number| next.max(number + 1));
+        numbers.iter().copied().filter(move |number| *number < first)
+    }
 }
 
 impl Counters {
-    /// The counters in these maps.
-    pub fn new(counts: Map, stops: Map) -> Result<Self, Error> {
+    /// The counters in these maps; is it known that nobody's number has been in force since they
+    /// were made?
+    pub fn new(counts: Map, stops: Map, are_unused: bool) -> Result<Self, Error> {
         let counts = counts.try_into().map_err(|source| Error::Map { name: "COUNTS", source })?;
         let stops = stops.try_into().map_err(|source| Error::Map { name: "STOPS", source })?;
-        Ok(Self { counts, stops })
+        let unused = || Unused(if are_unused { 0 } else { u32::MAX });
+        Ok(Self { counts, stops, attachments: unused(), tenants: unused() })
     }
 
     /// The counters of the first `attachments` attachments.
@@ -90,13 +107,13 @@ impl Counters {
     /// From now on these tenants and attachments have counted nothing: their numbers were
     /// others' before, and nobody counts under them yet.
     pub fn begin(&mut self, tenants: &[u32], attachments: &[u32]) -> Result<(), Error> {
-        for tenant in tenants {
+        for tenant in self.tenants.begin(tenants) {
             for index in tenant * STOPS_STRIDE..(tenant + 1) * STOPS_STRIDE {
                 let set = self.stops.set(index, everywhere(0)?, 0);
                 set.map_err(|source| Error::Map { name: "STOPS", source })?;
             }
         }
-        for attachment in attachments {
+        for attachment in self.attachments.begin(attachments) {
             for index in attachment * COUNTERS as u32..(attachment + 1) * COUNTERS as u32 {
                 let set = self.counts.set(index, everywhere(Record(Tally::default()))?, 0);
                 set.map_err(|source| Error::Map { name: "COUNTS", source })?;
@@ -137,4 +154,20 @@ impl Counters {
 fn everywhere<T: Pod + Clone>(value: T) -> Result<PerCpuValues<T>, Error> {
     let cpus = nr_cpus().map_err(|(_, source)| Error::Cpus { source })?;
     PerCpuValues::try_from(vec![value; cpus]).map_err(|source| Error::Cpus { source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_may_have_counted_something_begins_anew() {
+        let mut unused = Unused(0);
+        let mut begin = |numbers: &[u32]| unused.begin(numbers).collect::<Vec<_>>();
+        assert_eq!(begin(&[1, 2, 4]), [0_u32; 0]);
+        assert_eq!(begin(&[5, 3, 2]), [3, 2]);
+        assert_eq!(begin(&[]), [0_u32; 0]);
+        assert_eq!(begin(&[6, 5]), [5]);
+        assert_eq!(Unused(u32::MAX).begin(&[9]).collect::<Vec<_>>(), [9]);
+    }
 }

@@ -86,8 +86,8 @@ impl<M: Memory> Heap<M> {
             kept: HashSet::new(),
             fresh: Vec::new(),
         };
-        // Line 0 is nobody's.
-        heap.open(1, lines.saturating_sub(1));
+        // Lines 0 and 1 are nobody's.
+        heap.open(2, lines.saturating_sub(2));
         if root != 0 {
             for extent in heap.extents(root).ok_or(Error::HeapDamaged)? {
                 heap.adopt(extent).ok_or(Error::HeapDamaged)?;
@@ -307,7 +307,7 @@ mod tests {
         let (a, b) = (heap.place(lines(5, 1)).unwrap(), heap.place(lines(7, 2)).unwrap());
         finish(&mut heap);
         heap.settle();
-        assert_eq!(heap.room(), Room { used: 1 + 12 + 1 + 2, lines: 64, largest: 48 });
+        assert_eq!(heap.room(), Room { used: 2 + 12 + 1 + 2, lines: 64, largest: 47 });
         heap.begin();
         assert_eq!(heap.place(lines(7, 2)), Ok(b));
         let c = heap.place(lines(9, 3)).unwrap();

@@ -1,6 +1,6 @@
 //! How do the packet programs get into the kernel?
 
-use std::{io::ErrorKind, path::Path, thread, time::Duration};
+use std::{io::ErrorKind, ops::RangeInclusive, path::Path, thread, time::Duration};
 
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
@@ -85,13 +85,13 @@ const STAGES: [(&str, &[(u32, &str)]); 2] = [
     ),
 ];
 
-/// Smallest and largest flow table.
-const FLOW_LINES_MIN: u32 = BUCKET_LINES;
-const FLOW_LINES_MAX: u32 = 1 << 24;
-/// Smallest and largest heap: 64 KiB, and what the verifier lets a program reckon in
-/// (`BPF_MAX_VAR_OFF`): 512 MiB.
-const HEAP_LINES_MIN: u32 = 1 << 10;
-const HEAP_LINES_MAX: u32 = 1 << 23;
+impl Sizes {
+    /// From the smallest flow table to the largest.
+    pub const FLOW_LINES: RangeInclusive<u32> = BUCKET_LINES..=1 << 24;
+    /// From the smallest heap to the largest: 64 KiB, and what the verifier lets a program reckon
+    /// in (`BPF_MAX_VAR_OFF`): 512 MiB.
+    pub const HEAP_LINES: RangeInclusive<u32> = 1 << 10..=1 << 23;
+}
 
 /// Whom do the programs work for?
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -104,11 +104,11 @@ pub enum Purpose {
 
 /// Refuses tables that the programs cannot use.
 pub fn check_sizes(Sizes { flow_lines: lines, heap_lines }: Sizes) -> Result<(), Error> {
-    let (min, max) = (FLOW_LINES_MIN, FLOW_LINES_MAX);
+    let (min, max) = Sizes::FLOW_LINES.into_inner();
     if !lines.is_power_of_two() || !(min..=max).contains(&lines) {
         return Err(Error::FlowLines { lines, min, max });
     }
-    let (min, max) = (HEAP_LINES_MIN, HEAP_LINES_MAX);
+    let (min, max) = Sizes::HEAP_LINES.into_inner();
     if !heap_lines.is_power_of_two() || !(min..=max).contains(&heap_lines) {
         return Err(Error::HeapLines { lines: heap_lines, min, max });
     }
@@ -301,15 +301,17 @@ mod tests {
 
     #[test]
     fn a_flow_table_is_a_power_of_two() {
-        for flow_lines in [FLOW_LINES_MIN, 64, limits::FLOW_LINES, FLOW_LINES_MAX] {
+        let (min, max) = Sizes::FLOW_LINES.into_inner();
+        for flow_lines in [min, 64, limits::FLOW_LINES, max] {
             check_sizes(Sizes { flow_lines, ..Sizes::default() }).expect("a power of two");
         }
-        for flow_lines in [0, 1, 2, 1000, FLOW_LINES_MAX * 2] {
+        for flow_lines in [0, 1, 2, 1000, max * 2] {
             let refused = check_sizes(Sizes { flow_lines, ..Sizes::default() });
             let refusal = refused.expect_err("unusable").to_string();
             assert!(refusal.contains(&flow_lines.to_string()), "{refusal}");
         }
-        for heap_lines in [0, HEAP_LINES_MIN / 2, 3 * HEAP_LINES_MIN, HEAP_LINES_MAX * 2] {
+        let (min, max) = Sizes::HEAP_LINES.into_inner();
+        for heap_lines in [0, min / 2, 3 * min, max * 2] {
             check_sizes(Sizes { heap_lines, ..Sizes::default() }).expect_err("unusable");
         }
     }

@@ -140,9 +140,11 @@ impl Refusals {
             state.refused_of_tenants.remove(tenant);
         }
         let now = interface::tx_dropped()?;
-        for (name, at) in state.refused.iter_mut().filter(|(name, _)| interfaces.contains(name)) {
-            let seen = now.get(name).map_or(at.seen, |found| self.reading(*found));
-            *at = Refused { seen, packets: 0, ..*at };
+        for name in interfaces {
+            if let Some(at) = state.refused.get_mut(name) {
+                let seen = now.get(name).map_or(at.seen, |found| self.reading(*found));
+                *at = Refused { seen, packets: 0, ..*at };
+            }
         }
         Ok(())
     }

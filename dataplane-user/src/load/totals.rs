@@ -203,25 +203,21 @@ impl<P: Pen> Totals<'_, P> {
 
     /// Forgets rules.
     pub fn forget_rules(&mut self, is_gone: impl Fn(u32) -> bool) {
-        self.forget(|of| of & !0xffff_ffff == kind::RULE && is_gone(of as u32));
+        let is_gone = |of: &u64| of & !0xffff_ffff == kind::RULE && is_gone(*of as u32);
+        let gone: Vec<_> = self.index.places.keys().copied().filter(is_gone).collect();
+        gone.into_iter().for_each(|of| self.forget(of));
     }
 
     /// Forgets a tenant.
     pub fn forget_tenant(&mut self, tenant: u32) {
-        self.forget(|of| of == kind::TENANT | u64::from(tenant));
+        self.forget(kind::TENANT | u64::from(tenant));
     }
 
-    fn forget(&mut self, is_gone: impl Fn(u64) -> bool) {
-        let Index { places, free } = &mut *self.index;
-        places.retain(|&of, &mut place| {
-            let goes = is_gone(of);
-            if goes {
-                if let Some(total) = self.totals.get(place) {
-                    self.pen.put(&total.of, 0);
-                }
-                free.push(place);
-            }
-            !goes
-        });
+    fn forget(&mut self, of: u64) {
+        let Some(place) = self.index.places.remove(&of) else { return };
+        if let Some(total) = self.totals.get(place) {
+            self.pen.put(&total.of, 0);
+        }
+        self.index.free.push(place);
     }
 }

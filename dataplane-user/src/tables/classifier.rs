@@ -49,7 +49,7 @@ pub enum Error {
     #[error(transparent)]
     Full(#[from] Full),
     /// The rules overlap so much that they would take too much room.
-    #[error("its rules would take {bytes} bytes, and {most} is the most; see {}", names(rules))]
+    #[error("its rules would take {bytes} bytes, and {most} is the most")]
     TooLarge {
         /// What they would take.
         bytes: usize,
@@ -62,10 +62,6 @@ pub enum Error {
 
 /// How many rules an error names.
 const NAMED_MAX: usize = 8;
-
-fn names(rules: &[u32]) -> String {
-    rules.iter().map(|rule| format!("rule {rule}")).collect::<Vec<_>>().join(", ")
-}
 
 /// Makes the object for those of a run's rules that are of this family; answers its first
 /// line, 0 if there is no rule. `classes` are those of the rules' tenant.

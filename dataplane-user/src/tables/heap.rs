@@ -67,7 +67,7 @@ impl HostHeap {
     /// An empty one.
     #[must_use]
     pub fn new() -> Self {
-        Self { lines: vec![Line::default()], places: HashMap::new() }
+        Self { lines: vec![Line::default(); 2], places: HashMap::new() }
     }
 
     /// How many lines it has.
@@ -108,7 +108,7 @@ mod tests {
     fn what_is_equal_is_placed_once() {
         let mut heap = HostHeap::new();
         let list = heap.list(&[1_u64, 2, 3, 4, 5, 6, 7, 8, 9]).expect("room");
-        assert_eq!((list, heap.lines()), (List { first: 1, count: 9 }, 3));
+        assert_eq!((list, heap.lines()), (List { first: 2, count: 9 }, 4));
         assert_eq!(heap.list(&[1_u64, 2, 3, 4, 5, 6, 7, 8, 9]), Ok(list));
         assert_eq!(heap.list::<u64>(&[]), Ok(List::default()));
         assert_eq!(list.get::<u64, _>(&heap, 8), Some(&9));

@@ -14,7 +14,7 @@ use dataplane_common::{
         endpoint::{self, Endpoint, kind},
         heap::{Line, List},
         owner::Owner,
-        policy::{self, Rule, family},
+        policy::{self, family},
         root::{More, Root},
         secret::Secret,
         zone::Zone,
@@ -23,11 +23,12 @@ use dataplane_common::{
 
 use super::{
     Image,
-    classes::{Classes, Memberships},
-    classifier::{self, Groups},
+    classes::Memberships,
+    classifier,
     heap::{Full, Space},
     index,
     lpm::Lpm,
+    policies::Policies,
 };
 
 /// Why an image cannot be laid out.
@@ -110,40 +111,24 @@ fn stamp(image: &Image, of: &Endpoint) -> u64 {
     endpoint::stamp([of.generation, policy, zones[0], zones[1], zones[2]])
 }
 
-/// The policies with their classifiers. Whose a policy is, those tell who have it; nobody's is
-/// not compiled.
+/// The policies with their classifiers.
 fn policies(
     image: &Image,
     memberships: &Memberships,
     space: &mut impl Space,
 ) -> Result<Vec<policy::Policy>, Error> {
-    let mut tenants = vec![None; image.policies.len()];
-    for endpoint in &image.endpoints {
-        if let Some(tenant) = tenants.get_mut(endpoint.policy as usize) {
-            *tenant = Some(endpoint.tenant);
-        }
-    }
-    let mut groups = Groups::new();
-    for (key, bits) in &image.group_prefixes {
-        groups.entry(key.zone).or_default().push((key.addr, *bits));
-    }
-    let none = Classes::default();
+    let all = Policies::of(image, memberships);
     let mut compiled = Vec::new();
-    for ((id, policy), tenant) in (0..).zip(&image.policies).zip(tenants) {
+    for (id, policy) in (0..).zip(&image.policies) {
         let (generation, flags) = (policy.generation, policy.flags);
         let mut record = policy::Policy { generation, flags, ..policy::Policy::default() };
-        let ingress = policy.ingress(&image.rules);
         if policy.is_host {
-            record.host = space.list(ingress)?;
-        } else if let Some(tenant) = tenant {
-            let classes = memberships.tenant(tenant).unwrap_or(&none);
-            let mut both = |rules: &[Rule]| {
-                let mut of = |family| classifier::build(rules, family, &groups, classes, space);
-                Ok([of(family::V4)?, of(family::V6)?])
-            };
-            let failed = |source| Error::Policy { policy: id, source };
-            record.egress = both(policy.egress(&image.rules)).map_err(failed)?;
-            record.ingress = both(ingress).map_err(failed)?;
+            record.host = space.list(policy.ingress(&image.rules))?;
+        }
+        for run in all.runs(id) {
+            let built = run.build(space).map_err(|source| Error::Policy { policy: id, source })?;
+            let of = if run.is_ingress { &mut record.ingress } else { &mut record.egress };
+            of[usize::from(run.family == family::V6)] = built;
         }
         compiled.push(record);
     }

@@ -116,6 +116,20 @@ fn next_hops_move_die_and_are_added() -> Result<()> {
 
 #[test]
 #[ignore = "needs root and BPF: cargo xtask test"]
+fn an_access_without_sessions_hears_its_next_hop() -> Result<()> {
+    let lab = Lab::new("early")?;
+    let _town = Town::build(&lab)?;
+    let _host = outside(&lab)?;
+    let access = "{name: mobile, interface: nic, addresses: [198.51.100.2/24], \
+                  pools: [100.64.0.0/24], next_hop: {address: 198.51.100.1}}";
+    let sekisho = Sekisho::start(&lab, &format!("{}\naccesses: [{access}]\n", Site::town().0))?;
+    let hops = sekisho.status()?.next_hops;
+    ensure!(matches!(hops.as_slice(), [hop] if hop.state == "reachable"), "{hops:?}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn an_interface_goes_and_comes_again() -> Result<()> {
     let lab = Lab::new("gone")?;
     let mut town = Town::build(&lab)?;

@@ -278,7 +278,7 @@ fn what_cannot_be_asked_is_said() -> Result<()> {
         ("--port vm --to 10.1.0.10 --dport 80", 1, "--dport means nothing for protocol icmp"),
         ("--to 10.1.0.10", 1, "who sends the packet?"),
         (&format!("{pcap} --to 10.1.0.10"), 2, "cannot be used with '--to <ADDRESS>'"),
-        (&format!("{pcap} --vlan 5000"), 2, "5000 is not in 1..=4094"),
+        (&format!("{pcap} --vlan 5000"), 2, "it has to be a VLAN, 1 to 4094"),
         (&format!("{pcap} --service-vlan 5"), 2, "--vlan <VLAN>"),
         (&pcap.replace("trunk", "tap"), 1, "\"tap\"; there are: blue-pc, red-pc, trunk"),
         (&format!("{pcap}-2"), 1, "one.pcap-2: No such file"),

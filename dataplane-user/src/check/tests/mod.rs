@@ -596,6 +596,65 @@ fn judged(text: &str) {
     render("file", text, &checked.diagnostics);
 }
 
+/// Of each pair of 30 groups, each of which has 20 rules, what one has in common with another
+/// pair is compiled again.
+pub fn crowded() -> String {
+    let mut text = "version: 1
+tenants:
+  - name: blue
+    networks: [{name: n, subnets: [{cidr: 10.0.0.0/16}]}]
+    ports:
+      - {name: calm, network: n, interface: i, mac: 02:00:00:00:00:01, security_groups: []}
+      - {name: busy, network: n, interface: i, mac: 02:00:00:00:00:02, security_groups: [all]}
+"
+    .to_owned();
+    for (one, other) in (0..30).flat_map(|one| (one + 1..30).map(move |other| (one, other))) {
+        let _ = writeln!(
+            text,
+            "      - {{name: p{one}-{other}, network: n, interface: i, \
+             mac: 02:00:00:01:{one:02x}:{other:02x}, security_groups: [g{one}, g{other}]}}"
+        );
+    }
+    text += "    security_groups:\n";
+    for group in 0..30 {
+        let _ = writeln!(text, "      - {{name: g{group}, rules: []}}");
+    }
+    text += "      - name: all\n        rules:\n";
+    for (group, rule) in (0..30).flat_map(|group| (0..20).map(move |rule| (group, rule))) {
+        let port = 1000 * group + 2 * rule + 1;
+        let _ = writeln!(
+            text,
+            "          - {{id: r{group}-{rule}, direction: ingress, protocol: tcp, port_range_min: \
+             {port}, port_range_max: {port}, remote_group: g{group}}}"
+        );
+    }
+    text
+}
+
+#[test]
+fn rules_that_take_too_much_room_are_named_as_they_are_written() {
+    let text = crowded();
+    assert_eq!(findings(&text), [""; 0], "what is only known when rules are compiled");
+    let refused = check_all(&text);
+    assert!(refused.site.is_none());
+    let [found] = refused.diagnostics.as_slice() else { panic!("{:?}", refused.diagnostics) };
+    let place = (found.line, found.column, found.path.as_str());
+    assert_eq!(place, (7, 9, "tenants.blue.ports.busy"));
+    let says = "the ingress IPv4 rules of security groups blue/{all} would take ";
+    assert!(found.message.starts_with(says), "{}", found.message);
+    let help = found.help.as_deref().expect("what would be right");
+    let rules = help.split_once("most of it take ").expect("which rules").1;
+    for rule in rules.split(", ") {
+        let (name, line) = rule.split_once(" (line ").expect("where it stands");
+        let id = name.strip_prefix("blue/all/").expect("its group");
+        let line: usize = line.trim_end_matches(')').parse().expect("a number");
+        let written = text.lines().nth(line - 1).expect("a line");
+        assert!(written.contains(&format!("{{id: {id}, ")), "{rule} is {written}");
+    }
+    let nobodys = text.replace("security_groups: [all]", "security_groups: []");
+    assert!(check_all(&nobodys).site.is_some(), "rules that nobody has take no room");
+}
+
 fn findings(text: &str) -> Vec<String> {
     let shown = |d: &Diagnostic| format!("{}:{} {}: {}", d.line, d.column, d.path, d.message);
     check(text).diagnostics.iter().map(shown).collect()

@@ -9,7 +9,7 @@ use anyhow::{Context, bail, ensure};
 use clap::Args;
 use dataplane_common::wire::protocol::{ICMP, ICMPV6, TCP, UDP};
 
-use crate::{frame::Payload, protocol};
+use crate::{cli::number::number, frame::Payload, protocol};
 
 #[derive(Args, Default)]
 #[command(next_help_heading = super::PACKET)]
@@ -19,23 +19,48 @@ pub struct Carried {
     #[arg(long, value_name = "PROTOCOL", default_value = "icmp", conflicts_with = "pcap")]
     proto: String,
     /// Source port of tcp, udp, sctp, dccp or udplite [default: 40000]
-    #[arg(long, value_name = "NUMBER", conflicts_with = "pcap")]
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        conflicts_with = "pcap",
+        value_parser = number("a port", 0..=u16::MAX)
+    )]
     sport: Option<u16>,
     /// Destination port, which those need
-    #[arg(long, value_name = "NUMBER", conflicts_with = "pcap")]
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        conflicts_with = "pcap",
+        value_parser = number("a port", 0..=u16::MAX)
+    )]
     dport: Option<u16>,
     /// Flags of tcp, a letter each: S (SYN), A (ACK), F (FIN), R (RST), P (PSH), U (URG)
     /// [default: S]
     #[arg(long, value_name = "LETTERS", conflicts_with = "pcap")]
     flags: Option<String>,
     /// Type of icmp [default: 8 or 128, an echo request]
-    #[arg(long, value_name = "TYPE", conflicts_with = "pcap")]
+    #[arg(
+        long,
+        value_name = "TYPE",
+        conflicts_with = "pcap",
+        value_parser = number("a type of ICMP", 0..=u8::MAX)
+    )]
     icmp_type: Option<u8>,
     /// Code of icmp [default: 0]
-    #[arg(long, value_name = "CODE", conflicts_with = "pcap")]
+    #[arg(
+        long,
+        value_name = "CODE",
+        conflicts_with = "pcap",
+        value_parser = number("a code of ICMP", 0..=u8::MAX)
+    )]
     icmp_code: Option<u8>,
     /// Identifier of an icmp query, which its reply repeats [default: 40000]
-    #[arg(long, value_name = "ID", conflicts_with = "pcap")]
+    #[arg(
+        long,
+        value_name = "ID",
+        conflicts_with = "pcap",
+        value_parser = number("an identifier", 0..=u16::MAX)
+    )]
     icmp_id: Option<u16>,
 }
 
