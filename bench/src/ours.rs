@@ -82,7 +82,8 @@ impl<'lab> Ours<'lab> {
     fn new(size: Size, place: Place, hosts: &'lab Hosts, flow_lines: u32) -> Result<Self> {
         // A veth takes frames that a program sends only so; servers send others.
         set_gro("on")?;
-        let sizes = Sizes { flow_lines, ..Sizes::default() };
+        // A million routes have room.
+        let sizes = Sizes { flow_lines, heap_lines: 1 << 22 };
         let loaded = Loaded::sized(&scene::site(size), place, hosts, sizes)?;
         let sinks = ["mobile", "internet", "front", "back"].map(|name| {
             let host = hosts.get(name).with_context(|| format!("no host {name}"))?;
