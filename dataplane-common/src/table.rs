@@ -211,7 +211,7 @@ pub struct PermitKey {
     /// The MAC.
     pub mac: Mac,
     /// Zero.
-    pub zero: [u8; 2],
+    pub zero: [u8; 6],
     /// The source address.
     pub addr: Addr,
 }

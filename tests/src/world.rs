@@ -249,7 +249,7 @@ impl World {
     /// The port may use these source addresses with its MAC.
     pub fn permit(&mut self, port: End, addrs: &str) {
         let (addr, bits) = prefix(addrs);
-        let key = PermitKey { endpoint: port.id, mac: Mac(port.mac), zero: [0; 2], addr };
+        let key = PermitKey { endpoint: port.id, mac: Mac(port.mac), zero: [0; 6], addr };
         self.image.permits.push((key, bits));
     }
 

@@ -55,7 +55,7 @@ fn may_use<T: Tables>(t: &T, endpoint: u32, port: &Endpoint, mac: Mac, addr: &Ad
     if port.kind == kind::PORT && port.flags & flags::INSECURE != 0 {
         return true;
     }
-    t.is_permitted(&PermitKey { endpoint, mac, zero: [0; 2], addr: *addr })
+    t.is_permitted(&PermitKey { endpoint, mac, zero: [0; 6], addr: *addr })
 }
 
 /// Does the opener of the flow that the packet answers still have the address that it

@@ -281,7 +281,7 @@ fn announce<P: Packet, T: Tables>(
     let to_all = if w.is(flags::V6) { ALL_NODES_MAC } else { Mac::BROADCAST };
     let is_to_all = w.dst_mac == to_all && (!w.is(flags::V6) || w.key.dst == ALL_NODES);
     // Whoever may send from the addresses of a prefix, or from any, may not take each of them.
-    let permit = PermitKey { endpoint: w.sender, mac: w.src_mac, zero: [0; 2], addr: said.addr };
+    let permit = PermitKey { endpoint: w.sender, mac: w.src_mac, zero: [0; 6], addr: said.addr };
     if known.flags & location::SHARED == 0 || !is_to_all || !t.is_permitted_alone(&permit) {
         return Ok(None);
     }

@@ -61,7 +61,7 @@ const fn class_of(remote: &Endpoint, tenant: u32) -> u32 {
 fn is_pair<T: Tables>(t: &T, leg: &Leg) -> bool {
     t.next_hop(leg.action & action::NEXT_HOP).is_some_and(|hop| {
         let (endpoint, mac, addr) = (hop.endpoint, hop.dst, leg.key.dst);
-        t.is_permitted(&PermitKey { endpoint, mac, zero: [0; 2], addr })
+        t.is_permitted(&PermitKey { endpoint, mac, zero: [0; 6], addr })
     })
 }
 

@@ -186,7 +186,7 @@ fn port(b: &mut Builder<'_>, ix: PortIx, port: &Port, owners: &Owners) {
     let mut held = Vec::new();
     for &(network, mac) in &claims {
         let (address, bits) = prefix(network);
-        let permit = PermitKey { endpoint: id, mac, zero: [0; 2], addr: address };
+        let permit = PermitKey { endpoint: id, mac, zero: [0; 6], addr: address };
         b.image.permits.push((permit, bits));
         if let Some(owner) = is_own(network.ip(), mac)
             && bits == 128

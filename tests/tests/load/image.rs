@@ -67,7 +67,7 @@ pub fn any_image(seed: u32, size: u32) -> Image {
         // Two of the same prefix are one.
         if seen.insert((zone, masked, bits)) {
             let at = LocationKey { addr: masked, zone, zero: 0 };
-            let permit = PermitKey { endpoint: zone, mac, zero: [0; 2], addr: masked };
+            let permit = PermitKey { endpoint: zone, mac, zero: [0; 6], addr: masked };
             image.permits.push((permit, bits));
             image.sessions.push((at, bits, chance.below(1000) as u32 + 1));
             let via = Route { kind: 2, id: id + 1, hops_count: 16, hops: [Hop::new(id); 16], zone };

@@ -115,7 +115,7 @@ impl Site {
                 .insert(station, Station { endpoint: id, owner: id, ..Station::default() });
             let location = Location { endpoint: id, next_hop: id, mac, flags: 0 };
             image.locations.insert(key(addr, NETWORK), location);
-            let permit = PermitKey { endpoint: id, mac, zero: [0; 2], addr: Addr::v4(addr) };
+            let permit = PermitKey { endpoint: id, mac, zero: [0; 6], addr: Addr::v4(addr) };
             image.permits.push((permit, 128));
             image.endpoints[id as usize] = Endpoint {
                 kind: kind::PORT,
