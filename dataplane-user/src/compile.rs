@@ -36,7 +36,7 @@ use crate::{
         self, AccessIx, AttachmentIx, LineIx, NetworkIx, Owner, PortIx, RouterIx, Site, TenantIx,
         UplinkIx,
     },
-    tables::Image,
+    tables::{Image, image::put},
 };
 
 /// What the compiler is told about the machine.
@@ -400,15 +400,6 @@ fn link_protocols(site: &Site) -> HashMap<&str, u32> {
         *spoken.entry(at.interface.as_str()).or_default() |= lacp | lldp;
     }
     spoken
-}
-
-/// Writes the element `id` of a vector that is indexed by ids.
-fn put<T: Default + Clone>(vector: &mut Vec<T>, id: u32, value: T) {
-    let index = id as usize;
-    if vector.len() <= index {
-        vector.resize(index + 1, T::default());
-    }
-    vector[index] = value;
 }
 
 /// The MAC in the tables' form.

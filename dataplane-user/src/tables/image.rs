@@ -119,3 +119,12 @@ fn trim<T: Default + PartialEq>(records: &mut Vec<T>) {
     let used = records.iter().rposition(|record| *record != T::default());
     records.truncate(used.map_or(0, |last| last + 1));
 }
+
+/// Writes the element `id` of a vector that is indexed by ids.
+pub(crate) fn put<T: Default + Clone>(vector: &mut Vec<T>, id: u32, value: T) {
+    let index = id as usize;
+    if vector.len() <= index {
+        vector.resize(index + 1, T::default());
+    }
+    vector[index] = value;
+}

@@ -26,6 +26,7 @@ use super::{
     classes::Memberships,
     classifier,
     heap::{Full, Space},
+    image::put,
     index,
     lpm::Lpm,
     policies::Policies,
@@ -200,13 +201,6 @@ fn locations(image: &Image) -> Vec<(LocationKey, LocationEntry)> {
         .collect();
     all.sort_unstable_by_key(|(key, _)| (key.zone, key.addr));
     all
-}
-
-/// Writes the record with this number.
-fn put<T: Default + Clone>(records: &mut Vec<T>, number: u32, record: T) {
-    let number = number as usize;
-    records.resize(records.len().max(number + 1), T::default());
-    records[number] = record;
 }
 
 /// Longest-prefix tables by something and family.
