@@ -19,7 +19,7 @@ use dataplane_user::{
         Findings, Reader,
         tree::{TEXT_BYTES_MAX, Tree},
     },
-    daemon::{self, Asker, Daemon, File},
+    daemon::{self, Asker, File, Shared},
     load::{self, Dataplane, LogLevel, Place, Sizes},
     model::Site,
     tables::{heap::HostHeap, layout},
@@ -82,7 +82,7 @@ fn row(case: &str, town: Town) -> Row {
 fn put_in_force(texts: &[String], place: &Place, town: Town, results: &mut Results) -> Result<()> {
     let config = place.state.with_file_name("site.yaml");
     std::fs::write(&config, &texts[0]).with_context(|| config.display().to_string())?;
-    let mut daemon = Daemon::start(daemon::Options {
+    let daemon = Shared::start(daemon::Options {
         config,
         place: place.clone(),
         sizes: Sizes::default(),
@@ -91,7 +91,7 @@ fn put_in_force(texts: &[String], place: &Place, town: Town, results: &mut Resul
         require_interfaces: false,
         asker: Asker::default(),
     })?;
-    let mut apply = |text: &str| -> Result<Duration> {
+    let apply = |text: &str| -> Result<Duration> {
         let file = File { name: "site.yaml".to_owned(), text: text.to_owned() };
         let start = Instant::now();
         daemon.apply(Some(file), false, Asker::default())?;

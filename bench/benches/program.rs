@@ -202,7 +202,7 @@ fn whole_table(ours: &mut Ours<'_>, flows: u32, results: &mut Results) -> Result
     let sweep = report::samples(&mut group, "sweep", |times| {
         let start = Instant::now();
         for _ in 0..times {
-            let swept = ours.loaded.dataplane.sweep(|_| Some(u32::MAX))?;
+            let swept = ours.loaded.dataplane.sweeper().sweep(|_| Some(u32::MAX))?;
             ensure!(swept.live == 2 * flows as usize, "{swept:?} of {flows} flows");
         }
         Ok(start.elapsed())

@@ -110,7 +110,7 @@ impl Loaded {
 
     /// Every flow is over, and its place free again. How many half-flows were there?
     pub fn forget_flows(&mut self) -> Result<usize> {
-        Ok(self.dataplane.sweep(|_| None)?.emptied)
+        Ok(self.dataplane.sweeper().sweep(|_| None)?.emptied)
     }
 
     /// The frame that a sender would send, as it comes in.

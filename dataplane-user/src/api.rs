@@ -4,7 +4,6 @@ use std::{
     fs, io,
     os::unix::fs::{FileTypeExt, PermissionsExt},
     path::Path,
-    sync::{Arc, Mutex, MutexGuard},
     thread,
     time::Duration,
 };
@@ -21,13 +20,10 @@ use tokio::net::{TcpListener, UnixListener};
 
 use crate::{
     config::tree::TEXT_BYTES_MAX,
-    daemon::{Asker, Daemon, File},
+    daemon::{Asker, Daemon, File, Shared},
     message, metrics,
     view::Refusal,
 };
-
-/// The daemon, shared by all connections: one thing is done at a time.
-pub type Shared = Arc<Mutex<Daemon>>;
 
 /// Everything that the socket answers.
 pub fn routes(daemon: Shared) -> Router {
@@ -107,18 +103,12 @@ impl IntoResponse for Refused {
     }
 }
 
-/// A daemon whose lock was poisoned by a panic goes on: every operation leaves the
-/// tables whole.
-fn lock(daemon: &Shared) -> MutexGuard<'_, Daemon> {
-    daemon.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
 /// Runs `question` on a thread where it may block.
 async fn ask<T: Send + 'static>(
     daemon: Shared,
-    question: impl FnOnce(&mut Daemon) -> anyhow::Result<T> + Send + 'static,
+    question: impl FnOnce(&Shared) -> anyhow::Result<T> + Send + 'static,
 ) -> Result<T, Refused> {
-    let answer = tokio::task::spawn_blocking(move || question(&mut lock(&daemon))).await;
+    let answer = tokio::task::spawn_blocking(move || question(&daemon)).await;
     Ok(answer??)
 }
 
@@ -126,7 +116,7 @@ async fn view<T: Serialize + Send + 'static>(
     State(daemon): State<Shared>,
     question: fn(&Daemon) -> anyhow::Result<T>,
 ) -> Result<Json<T>, Refused> {
-    Ok(Json(ask(daemon, move |daemon| question(daemon)).await?))
+    Ok(Json(ask(daemon, move |daemon| question(&daemon.lock())).await?))
 }
 
 #[derive(Deserialize)]
@@ -140,7 +130,7 @@ async fn sessions(
     State(daemon): State<Shared>,
     Query(query): Query<Reveal>,
 ) -> Result<impl IntoResponse, Refused> {
-    Ok(Json(ask(daemon, move |daemon| daemon.sessions(query.reveal)).await?))
+    Ok(Json(ask(daemon, move |daemon| daemon.lock().sessions(query.reveal)).await?))
 }
 
 #[derive(Deserialize)]
@@ -176,11 +166,11 @@ async fn trace(
     State(daemon): State<Shared>,
     Json(packet): Json<crate::trace::Question>,
 ) -> Result<impl IntoResponse, Refused> {
-    Ok(Json(ask(daemon, move |daemon| daemon.trace(&packet)).await?))
+    Ok(Json(ask(daemon, move |daemon| daemon.lock().trace(&packet)).await?))
 }
 
 async fn prometheus(State(daemon): State<Shared>) -> Result<impl IntoResponse, Refused> {
-    let text = ask(daemon, |daemon| metrics::text(daemon)).await?;
+    let text = ask(daemon, |daemon| metrics::text(&daemon.lock())).await?;
     Ok(([("content-type", metrics::CONTENT_TYPE)], text))
 }
 

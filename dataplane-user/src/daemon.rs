@@ -5,14 +5,16 @@ mod interfaces;
 mod lifeline;
 mod needs;
 mod put;
+mod shared;
+mod sweeping;
 
 use std::{
     collections::{BTreeMap, HashMap},
     fs,
     os::fd::OwnedFd,
     path::PathBuf,
-    thread,
-    time::{Duration, Instant},
+    sync::Arc,
+    time::Instant,
 };
 
 use crate::{
@@ -26,15 +28,16 @@ use crate::{
     message,
     model::{self, AttachmentIx, Owner, Site},
     neighbour::{Question, announce::Announcer, watch::Watch},
-    numbers, plan,
-    view::Applied,
+    numbers,
 };
 use anyhow::{Context, anyhow};
 use dataplane_common::{addr::Mac, tables::Heard};
 
 pub use lifeline::Asker;
 use lifeline::Lifeline;
-use put::{Put, check_lifeline};
+use put::{Guess, Put, check_lifeline};
+pub use shared::Shared;
+use sweeping::Sweeping;
 
 /// What the daemon is started with.
 #[derive(Clone, Debug)]
@@ -66,12 +69,10 @@ pub struct Daemon {
     /// Something is known of the machine that the version in force does not know.
     is_behind: bool,
     started: Instant,
-    /// Passes of [`Daemon::sweep`] since then.
-    sweeps: u64,
-    /// Half-flows that were crowded out since then.
-    crowded_out: u64,
-    /// May flows be crowded out before the next of them?
-    may_ease: bool,
+    /// Times that it [looked after](Daemon::look_after) the machine since then.
+    looks: u64,
+    /// Who looks after flows.
+    sweeping: Arc<Sweeping>,
 }
 
 /// What is known of those on the links, and what they are told.
@@ -89,14 +90,22 @@ struct Neighbourhood {
 /// A site, and what became of it on this machine.
 struct InForce {
     site: Site,
-    file: File,
-    compiled: Compiled,
+    file: Arc<File>,
+    compiled: Arc<Compiled>,
     /// Interfaces that are there; the others are waited for.
     attached: Vec<Attached>,
     /// Why those that are there and not attached are not.
     refused: BTreeMap<String, String>,
     /// Who asked for it; what comes later is judged by that.
     asker: Asker,
+}
+
+/// What came of putting a site in force.
+struct Outcome {
+    /// What was done to interfaces that it does not name any more.
+    released: Vec<String>,
+    /// Which of those that it names are not there.
+    absent: Vec<String>,
 }
 
 /// A site file.
@@ -110,14 +119,10 @@ pub struct File {
 
 /// Enough to empty what programs tell the daemon, unless they go on telling.
 const HEARD_READS_MAX: u32 = 16;
-/// For how long an answer of new next hops is waited for before it is said that they do
-/// not answer.
-const ANSWERS_WAIT: Duration = Duration::from_millis(900);
 
 impl Daemon {
-    /// Loads the programs and puts the site file in force. On an error, a machine that
-    /// had nothing of ours has nothing of ours again.
-    pub fn start(options: Options) -> anyhow::Result<Self> {
+    /// As [`Shared::start`], but for waiting for answers.
+    fn start(options: Options) -> anyhow::Result<Self> {
         let file = own_file(&options)?;
         let (site, checked) = read(&file)?;
         warnings(&file, &checked).for_each(warn);
@@ -164,9 +169,15 @@ impl Daemon {
             announcer: Announcer::default(),
             sender: Sender::default(),
         };
-        let put = Put { options: &options, dataplane: &mut dataplane, neighbours: &mut neighbours };
-        let asker = options.asker.clone();
-        match put.in_force((&compiled, &[]), site, file, &BTreeMap::new(), asker) {
+        let sweeping = Arc::new(Sweeping::new(dataplane.sweeper(), options.flows_per_tenant));
+        let put = Put {
+            options: &options,
+            dataplane: &mut dataplane,
+            neighbours: &mut neighbours,
+            sweeping: &sweeping,
+        };
+        let (asker, before) = (options.asker.clone(), (&Arc::new(compiled), [].as_slice()));
+        match put.in_force(before, (site, Arc::new(file)), None, &BTreeMap::new(), asker) {
             Ok((in_force, _)) => {
                 needs::absent(&in_force.site, &Interfaces::look()?, &[]).iter().for_each(warn);
                 let mut daemon = Self {
@@ -176,9 +187,8 @@ impl Daemon {
                     neighbours,
                     is_behind: false,
                     started: Instant::now(),
-                    sweeps: 0,
-                    crowded_out: 0,
-                    may_ease: true,
+                    looks: 0,
+                    sweeping,
                 };
                 // What was said of next hops while nobody listened may be old; of an address that
                 // several ports may have, the last that said so believes that it has it.
@@ -189,7 +199,6 @@ impl Daemon {
                     }
                     daemon.note(heard, true);
                 }
-                daemon.wait_for_answers();
                 Ok(daemon)
             }
             Err(error) => {
@@ -206,93 +215,68 @@ impl Daemon {
         }
     }
 
-    /// Puts another site file in force, or the daemon's own as it is now. On any error
-    /// what runs is unchanged.
-    pub fn apply(
+    /// Would this site come into force? Answers what else there is to say about it.
+    fn try_out(
         &mut self,
-        file: Option<File>,
-        dry_run: bool,
+        site: &Site,
+        file: &File,
+        guess: Guess,
+        asker: &Asker,
+    ) -> anyhow::Result<Vec<String>> {
+        let waited = self.waiting();
+        let Self { options, dataplane, neighbours, in_force, .. } = self;
+        let facts = neighbours.facts(options, site, &in_force.attached);
+        let compiled = Guess::proven(Some(guess), site, &facts, &in_force.compiled);
+        let now = Interfaces::look()?;
+        let wanted = needs::now(options, site, &now, &in_force.refused);
+        check_lifeline(site, &wanted, &now, asker)?;
+        dataplane.may_attach(&wanted)?;
+        dataplane.prepare(&compiled.image).map_err(|error| put::in_words(error, file))?;
+        dataplane.give_up();
+        Ok(needs::absent(site, &now, &waited))
+    }
+
+    /// Puts the site in force. On any error what runs is unchanged.
+    fn put_in_force(
+        &mut self,
+        site: Site,
+        file: Arc<File>,
+        guess: Guess,
         asker: Asker,
-    ) -> anyhow::Result<Applied> {
-        let asker = Asker { force: asker.force || self.options.asker.force, ..asker };
-        let file = file.map_or_else(|| own_file(&self.options), Ok)?;
-        let (site, checked) = read(&file)?;
-        let mut warnings: Vec<_> = warnings(&file, &checked).collect();
-        let changes = plan::changes(&json(&self.in_force.file), &checked.json());
-        drop(checked);
-        // What went or came a moment ago is no reason to refuse anything.
-        if let Err(error) = self.look_at_interfaces() {
-            warnings.push(message::of(&error));
-        }
+    ) -> anyhow::Result<Outcome> {
         let waited = self.waiting();
         let refused = self.in_force.refused.clone();
-        let released = if dry_run {
-            let facts = self.neighbours.facts(&self.options, &site, &self.in_force.attached);
-            let compiled = compile::compile(&site, &facts, &self.in_force.compiled);
-            let now = Interfaces::look()?;
-            let wanted = needs::now(&self.options, &site, &now, &refused);
-            check_lifeline(&site, &wanted, &now, &asker)?;
-            self.dataplane.may_attach(&wanted)?;
-            self.dataplane.prepare(&compiled.image).map_err(|error| put::in_words(error, &file))?;
-            self.dataplane.give_up();
-            warnings.extend(needs::absent(&site, &now, &waited));
-            Vec::new()
-        } else {
-            let Self { options, dataplane, neighbours, in_force, .. } = self;
-            let put = Put { options, dataplane, neighbours };
-            let before = (&in_force.compiled, in_force.attached.as_slice());
-            match put.in_force(before, site, file, &refused, asker) {
-                Ok((now, released)) => {
-                    *in_force = now;
-                    let absent = needs::absent(&in_force.site, &Interfaces::look()?, &waited);
-                    absent.iter().for_each(warn);
-                    warnings.extend(absent);
-                    warnings.extend(self.wait_for_answers());
-                    released
-                }
-                Err(error) => {
-                    // Hooks as they were.
-                    let known =
-                        |name: &str| in_force.attached.iter().any(|at| at.interface.name == name);
-                    let wanted = needs::wanted(&in_force.site, known);
-                    if let Ok(attached) = dataplane.attach(&wanted) {
-                        in_force.attached = attached;
-                    }
-                    return Err(error);
-                }
+        let Self { options, dataplane, neighbours, in_force, sweeping, .. } = self;
+        let put = Put { options, dataplane, neighbours, sweeping };
+        let before = (&in_force.compiled, in_force.attached.as_slice());
+        match put.in_force(before, (site, file), Some(guess), &refused, asker) {
+            Ok((now, released)) => {
+                *in_force = now;
+                let absent = needs::absent(&in_force.site, &Interfaces::look()?, &waited);
+                absent.iter().for_each(warn);
+                Ok(Outcome { released, absent })
             }
-        };
-        let site_version = self.dataplane.version();
-        Ok(Applied { site_version, dry_run, changes, released, warnings })
+            Err(error) => {
+                // Hooks as they were.
+                let known =
+                    |name: &str| in_force.attached.iter().any(|at| at.interface.name == name);
+                let wanted = needs::wanted(&in_force.site, known);
+                if let Ok(attached) = dataplane.attach(&wanted) {
+                    in_force.attached = attached;
+                }
+                Err(error)
+            }
+        }
     }
 
-    /// What has to be done now and then: expired flows are cleared and counters folded;
-    /// interfaces that went are taken out, and put back when they come again.
-    pub fn sweep(&mut self) -> anyhow::Result<()> {
-        self.sweeps += 1;
-        self.sweep_flows()?;
-        self.may_ease = true;
+    /// What has to be done now and then: what was refused is counted, interfaces that went are
+    /// taken out, and put back when they come again.
+    pub fn look_after(&mut self) -> anyhow::Result<()> {
+        self.looks += 1;
         let Self { dataplane, in_force, .. } = self;
+        dataplane.look_after()?;
         dataplane.fold_refused(|ifindex| in_force.compiled.tenant_at(ifindex))?;
         self.look_at_interfaces().map(drop)
-    }
-
-    /// Where flows crowd the table, those go that only one side has agreed to, so that others may
-    /// begin in the meantime. If none could go, that is left to the next [`sweep`](Self::sweep).
-    pub fn make_room(&mut self) -> anyhow::Result<()> {
-        let Self { options, in_force, dataplane, .. } = self;
-        if self.may_ease && dataplane.is_crowded(quota(options, in_force)) {
-            self.may_ease = self.sweep_flows()? > 0;
-        }
-        Ok(())
-    }
-
-    /// Answers how many half-flows were crowded out.
-    fn sweep_flows(&mut self) -> anyhow::Result<u64> {
-        let Self { options, in_force, dataplane, .. } = self;
-        let crowded_out = dataplane.sweep(quota(options, in_force))?.crowded_out as u64;
-        self.crowded_out += crowded_out;
-        Ok(crowded_out)
     }
 
     /// Asks next hops that are due, hears what they say, and tells of our own addresses.
@@ -374,14 +358,14 @@ impl Daemon {
         self.in_force.site.attachments.iter().filter_map(of).collect()
     }
 
-    /// Gives new next hops a moment to answer; answers who did not, and what went wrong.
-    fn wait_for_answers(&mut self) -> Vec<String> {
-        let until = Instant::now() + ANSWERS_WAIT;
+    /// Does it wait for answers of new next hops?
+    fn is_asking(&mut self) -> bool {
         self.hear();
-        while self.neighbours.watch.unknown().next().is_some() && Instant::now() < until {
-            thread::sleep(Duration::from_millis(10));
-            self.hear();
-        }
+        self.neighbours.watch.unknown().next().is_some()
+    }
+
+    /// Answers which new next hops did not answer, and what went wrong.
+    fn end_asking(&mut self) -> Vec<String> {
         let renewed = if self.is_behind { self.renew() } else { Ok(()) };
         let silent = self.neighbours.watch.give_up().into_iter().map(|question| {
             let Question { target, interface, .. } = question;
@@ -396,19 +380,13 @@ impl Daemon {
 
     /// The same site, as the machine is now.
     fn renew(&mut self) -> anyhow::Result<()> {
-        let Self { options, dataplane, neighbours, in_force, .. } = self;
-        let put = Put { options, dataplane, neighbours };
+        let Self { options, dataplane, neighbours, in_force, sweeping, .. } = self;
+        let put = Put { options, dataplane, neighbours, sweeping };
         let InForce { site, attached, compiled: before, .. } = &*in_force;
-        in_force.compiled = put.version(site, attached, before, None)?;
+        in_force.compiled = Arc::new(put.version(site, attached, before, None)?);
         self.is_behind = false;
         Ok(())
     }
-}
-
-/// How many half-flows a tenant may have; nothing: it is none.
-fn quota(options: &Options, in_force: &InForce) -> impl Fn(u32) -> Option<u32> {
-    let (ids, quota) = (&in_force.compiled.ids, options.flows_per_tenant);
-    move |tenant| (tenant == 0 || ids.has(Kind::Tenant, tenant)).then_some(quota)
 }
 
 /// Tells the operator, on standard error.

@@ -16,6 +16,7 @@ pub mod interface;
 pub mod place;
 pub mod refused;
 pub mod sweep;
+pub mod sweeper;
 pub mod testrun;
 
 mod again;
@@ -47,19 +48,15 @@ mod state;
 mod totals;
 mod ways;
 
+use std::sync::{Arc, Mutex};
+
 use aya::{
     Ebpf,
     maps::{Map, MapData, xdp::DevMapHash},
 };
 use dataplane_common::{
     LAYOUT_VERSION, limits,
-    table::{
-        datagram::Datagram,
-        flow::{FlowCold, FlowLine, FlowMore},
-        meter::Meter,
-        secret::Secret,
-        total::{Intent, Total},
-    },
+    table::{meter::Meter, secret::Secret, total::Total},
     tables::{Heard, Share},
     word::Word64,
 };
@@ -82,24 +79,14 @@ pub use self::{
     place::Place,
     refused::RefusedAt,
     sweep::{FlowTable, Swept},
+    sweeper::Sweeper,
     testrun::{TestFrame, Trace, Verdict},
     ways::Ways,
 };
 use self::{
-    clock::Clock,
-    counters::Counters,
-    grace::Grace,
-    heard::Ear,
-    install::VersionedTables,
-    kernel::Kernel,
-    log::ProgramLog,
-    parking::Parking,
-    place::Lock,
-    programs::Purpose,
-    refused::Refusals,
-    state::State,
-    testrun::Twin,
-    totals::{Index, Ink, Totals},
+    clock::Clock, counters::Counters, grace::Grace, heard::Ear, install::VersionedTables,
+    kernel::Kernel, log::ProgramLog, parking::Parking, place::Lock, programs::Purpose,
+    refused::Refusals, state::State, testrun::Twin, totals::Index,
 };
 use crate::tables::Image;
 
@@ -161,28 +148,17 @@ pub struct Dataplane {
     state: State,
     ebpf: Ebpf,
     tables: VersionedTables,
-    grace: Grace,
+    grace: Arc<Grace>,
     nics: DevMapHash<MapData>,
-    flows: Mapping<FlowLine>,
-    flows_cold: Mapping<FlowCold>,
-    flows_more: Mapping<FlowMore>,
-    flows_away: Mapping<Word64>,
-    flows_of_tenant: Mapping<Word64>,
-    secret: Secret,
+    sweeper: Arc<Sweeper>,
     counters: Counters,
-    totals: Mapping<Total>,
-    intent: Mapping<Intent>,
-    index: Index,
-    clock: Clock,
     kernel: Kernel,
     refusals: Refusals,
     unseen: Vec<String>,
     twin: Option<Twin>,
     log: Option<ProgramLog>,
     ear: Ear,
-    datagrams: Mapping<Datagram>,
     again: Mapping<Word64>,
-    shares: Mapping<Word64>,
     parking: Parking,
     _lock: Lock,
 }
@@ -283,31 +259,33 @@ impl Dataplane {
 
         let clock = Clock::of(&ebpf)?;
         let mut take = |name| ebpf.take_map(name).ok_or(Error::MapMissing { name });
-        let grace = Grace::of(barrier, take(grace::SLOT)?)?;
+        let grace = Arc::new(Grace::of(barrier, take(grace::SLOT)?)?);
         let secret = Secret::of(state.secret);
         let tables = VersionedTables::new(secret, &mut take)?;
-        let flows: Mapping<FlowLine> = mapped("FLOWS", &take("FLOWS")?)?;
-        let flows_cold: Mapping<FlowCold> = mapped("FLOWS_COLD", &take("FLOWS_COLD")?)?;
-        let flows_more: Mapping<FlowMore> = mapped("FLOWS_MORE", &take("FLOWS_MORE")?)?;
-        let flows_away = mapped("FLOWS_AWAY", &take("FLOWS_AWAY")?)?;
-        let flows_of_tenant = mapped("FLOWS_OF_TENANT", &take("FLOWS_OF_TENANT")?)?;
         let totals: Mapping<Total> = mapped("TOTALS", &take("TOTALS")?)?;
-        let intent: Mapping<Intent> = mapped("INTENT", &take("INTENT")?)?;
-        let mut index = Index::of(totals.shared());
-        if let Some(intent) = intent.shared().first() {
-            let index = &mut index;
-            Totals { totals: totals.shared(), intent, index, pen: &Ink }
-                .recover(flows.shared(), flows_cold.shared());
-        }
+        let sweeper = Sweeper {
+            lines: mapped("FLOWS", &take("FLOWS")?)?,
+            cold: mapped("FLOWS_COLD", &take("FLOWS_COLD")?)?,
+            more: mapped("FLOWS_MORE", &take("FLOWS_MORE")?)?,
+            away: mapped("FLOWS_AWAY", &take("FLOWS_AWAY")?)?,
+            of_tenant: mapped("FLOWS_OF_TENANT", &take("FLOWS_OF_TENANT")?)?,
+            secret,
+            datagrams: mapped("DATAGRAMS", &take("DATAGRAMS")?)?,
+            shares: mapped("SHARES_OF_TENANT", &take("SHARES_OF_TENANT")?)?,
+            index: Mutex::new(Index::of(totals.shared())),
+            totals,
+            intent: mapped("INTENT", &take("INTENT")?)?,
+            clock,
+            grace: grace.clone(),
+        };
+        sweeper.recover();
         let counters = Counters::new(take("COUNTS")?, take("STOPS")?, tables.version() == 0)?;
         let ear = Ear::new(take(maps::HEARD)?)?;
-        let datagrams = mapped("DATAGRAMS", &take("DATAGRAMS")?)?;
         let again = mapped("AGAIN", &take("AGAIN")?)?;
-        let shares: Mapping<Word64> = mapped("SHARES_OF_TENANT", &take("SHARES_OF_TENANT")?)?;
         // What the daemon before held is lost.
         for tenant in 0..limits::TENANTS_MAX {
             for of in [Share::Parked, Share::InboundParked] {
-                if let Some(count) = shares.shared().get(of.index(tenant) as usize) {
+                if let Some(count) = sweeper.shares.shared().get(of.index(tenant) as usize) {
                     count.store(0);
                 }
             }
@@ -323,26 +301,15 @@ impl Dataplane {
             tables,
             grace,
             nics,
-            flows,
-            flows_cold,
-            flows_more,
-            flows_away,
-            flows_of_tenant,
-            secret,
+            sweeper: Arc::new(sweeper),
             counters,
-            totals,
-            intent,
-            index,
-            clock,
             kernel,
             refusals,
             unseen,
             twin: None,
             log,
             ear,
-            datagrams,
             again,
-            shares,
             parking,
             _lock: lock,
         })
@@ -357,7 +324,7 @@ impl Dataplane {
     /// Lays an image out beside what is in force, or refuses it; [`commit`](Self::commit) puts
     /// it in force. Is exactly this in force already?
     pub fn prepare(&mut self, image: &Image) -> Result<bool, Error> {
-        self.tables.prepare(image, &mut self.grace)
+        self.tables.prepare(image, &self.grace)
     }
 
     /// Is there what [`commit`](Self::commit) would put in force? Interfaces that go take it away.
@@ -373,11 +340,11 @@ impl Dataplane {
 
     /// Puts in force what was prepared last.
     pub fn commit(&mut self) -> Result<Installed, Error> {
-        self.tables.commit(&mut self.grace)
+        self.tables.commit(&self.grace)
     }
 
     /// Waits until no packet is under way that was under way at the call.
-    pub fn wait_for_packets(&mut self) -> Result<(), Error> {
+    pub fn wait_for_packets(&self) -> Result<(), Error> {
         self.grace.wait()
     }
 

@@ -3,7 +3,6 @@
 use std::{
     os::fd::OwnedFd,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -23,7 +22,7 @@ use super::{
 };
 use crate::{
     api, client,
-    daemon::{self, Asker, Daemon},
+    daemon::{self, Asker, Shared},
     load::{Changes, LogLevel, Sizes},
     message,
 };
@@ -82,6 +81,9 @@ pub struct Options {
 /// How often expired flows are cleared and counters folded.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
+/// How often it is looked what the kernel refused, and which interfaces there are.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// How often next hops are heard and asked.
 const ATTEND_EVERY: Duration = Duration::from_millis(100);
 
@@ -118,9 +120,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         };
         // From before the first look on, so that nothing comes unseen.
         let changes = Changes::listen()?;
-        let daemon = tokio::task::spawn_blocking(|| Daemon::start(started)).await?;
+        let daemon = tokio::task::spawn_blocking(|| Shared::start(started)).await?;
         let daemon = daemon.inspect_err(|_| drop(std::fs::remove_file(&options.socket)))?;
-        let daemon = Arc::new(Mutex::new(daemon));
         let looked_at = daemon.clone();
         thread::spawn(move || look_at_changes(&looked_at, &changes));
         let served = serve(daemon, listener, metrics, hangup).await;
@@ -140,7 +141,7 @@ fn flows_per_tenant(options: &Options) -> anyhow::Result<u32> {
 }
 
 async fn serve(
-    daemon: api::Shared,
+    daemon: Shared,
     listener: UnixListener,
     metrics: Option<TcpListener>,
     hangup: Signal,
@@ -148,10 +149,14 @@ async fn serve(
     if let Some(listener) = metrics {
         tokio::spawn(api::serve_metrics(listener, daemon.clone()));
     }
-    tokio::spawn(now_and_then(daemon.clone(), SWEEP_EVERY, "sweeping", Daemon::sweep));
-    tokio::spawn(now_and_then(daemon.clone(), CROWD_EVERY, "flows", Daemon::make_room));
-    tokio::spawn(now_and_then(daemon.clone(), ATTEND_EVERY, "next hops", Daemon::attend));
-    let parked = daemon.lock().unwrap_or_else(PoisonError::into_inner).parked_signal()?;
+    let now_and_then = |every, what, task: fn(&Shared) -> anyhow::Result<()>| {
+        tokio::spawn(now_and_then(daemon.clone(), every, what, task));
+    };
+    now_and_then(SWEEP_EVERY, "sweeping", |daemon| daemon.sweeping().sweep());
+    now_and_then(CROWD_EVERY, "flows", |daemon| daemon.sweeping().make_room());
+    now_and_then(LOOK_EVERY, "the machine", |daemon| daemon.lock().look_after());
+    now_and_then(ATTEND_EVERY, "next hops", |daemon| daemon.lock().attend());
+    let parked = daemon.lock().parked_signal()?;
     let parking = daemon.clone();
     thread::spawn(move || send_parked(&parking, &parked));
     tokio::spawn(reload(daemon.clone(), hangup));
@@ -169,16 +174,11 @@ async fn serve(
 }
 
 /// SIGHUP: the site file anew.
-async fn reload(daemon: api::Shared, mut hangup: Signal) {
+async fn reload(daemon: Shared, mut hangup: Signal) {
     while hangup.recv().await.is_some() {
         let daemon = daemon.clone();
-        let applied = tokio::task::spawn_blocking(move || {
-            daemon.lock().unwrap_or_else(PoisonError::into_inner).apply(
-                None,
-                false,
-                Asker::default(),
-            )
-        });
+        let applied =
+            tokio::task::spawn_blocking(move || daemon.apply(None, false, Asker::default()));
         match applied.await {
             Ok(Ok(applied)) => {
                 eprintln!("sekisho: in force as site version {}", applied.site_version);
@@ -194,7 +194,7 @@ async fn reload(daemon: api::Shared, mut hangup: Signal) {
 /// Looks at the interfaces when any of them has changed. While one look is under way any
 /// number of changes are one reason for the next; between two looks there is as much time
 /// as a look takes, so that a crowd of interfaces does not keep others waiting.
-fn look_at_changes(daemon: &api::Shared, changes: &Changes) {
+fn look_at_changes(daemon: &Shared, changes: &Changes) {
     const PAUSE_MIN: Duration = Duration::from_millis(5);
     loop {
         if let Err(error) = changes.wait() {
@@ -204,7 +204,7 @@ fn look_at_changes(daemon: &api::Shared, changes: &Changes) {
         let mut is_more = true;
         while is_more {
             let start = Instant::now();
-            let looked = daemon.lock().unwrap_or_else(PoisonError::into_inner).look_at_interfaces();
+            let looked = daemon.lock().look_at_interfaces();
             // What goes wrong is told by the look that is made every second.
             is_more = looked.unwrap_or(false);
             thread::sleep(start.elapsed().max(PAUSE_MIN));
@@ -214,7 +214,7 @@ fn look_at_changes(daemon: &api::Shared, changes: &Changes) {
 
 /// Sends fragments in again that came before their first one: at once when the first of them
 /// comes, and then not too often, since it keeps the daemon from other things.
-fn send_parked(daemon: &api::Shared, signal: &OwnedFd) {
+fn send_parked(daemon: &Shared, signal: &OwnedFd) {
     let mut is_waiting = false;
     let mut last = String::new();
     loop {
@@ -222,7 +222,7 @@ fn send_parked(daemon: &api::Shared, signal: &OwnedFd) {
         if !is_waiting && !matches!(poll(&mut parked, None), Ok(1..)) {
             continue;
         }
-        let sent = daemon.lock().unwrap_or_else(PoisonError::into_inner).send_parked();
+        let sent = daemon.lock().send_parked();
         is_waiting = !matches!(sent, Ok(false));
         let said = sent.err().map_or_else(String::new, |error| message::of(&error));
         // What stays wrong is told once.
@@ -236,10 +236,10 @@ fn send_parked(daemon: &api::Shared, signal: &OwnedFd) {
 
 /// Does something again and again, and tells what went wrong.
 async fn now_and_then(
-    daemon: api::Shared,
+    daemon: Shared,
     every: Duration,
     what: &str,
-    task: fn(&mut Daemon) -> anyhow::Result<()>,
+    task: fn(&Shared) -> anyhow::Result<()>,
 ) {
     let mut every = tokio::time::interval(every);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -247,9 +247,7 @@ async fn now_and_then(
     loop {
         every.tick().await;
         let daemon = daemon.clone();
-        let done = tokio::task::spawn_blocking(move || {
-            task(&mut daemon.lock().unwrap_or_else(PoisonError::into_inner))
-        });
+        let done = tokio::task::spawn_blocking(move || task(&daemon));
         let said = match done.await {
             Ok(Ok(())) => String::new(),
             Ok(Err(error)) => message::of(&error),

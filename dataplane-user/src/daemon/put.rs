@@ -1,10 +1,10 @@
 //! How is a site put in force on this machine?
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::bail;
 
-use super::{Asker, File, InForce, Lifeline, Neighbourhood, Options, needs, warn};
+use super::{Asker, File, InForce, Lifeline, Neighbourhood, Options, Sweeping, needs, warn};
 use crate::{
     check,
     compile::{self, Compiled, Facts, Interface, ids::Kind},
@@ -18,6 +18,31 @@ pub struct Put<'d> {
     pub options: &'d Options,
     pub dataplane: &'d mut Dataplane,
     pub neighbours: &'d mut Neighbourhood,
+    pub sweeping: &'d Sweeping,
+}
+
+/// What a site is compiled to if the machine is as it was, and this still in force.
+pub struct Guess {
+    pub facts: Facts,
+    pub before: Arc<Compiled>,
+    pub compiled: Compiled,
+}
+
+impl Guess {
+    /// What the site is compiled to.
+    pub fn proven(
+        guess: Option<Self>,
+        site: &Site,
+        facts: &Facts,
+        before: &Arc<Compiled>,
+    ) -> Compiled {
+        match guess {
+            Some(guess) if Arc::ptr_eq(&guess.before, before) && guess.facts == *facts => {
+                guess.compiled
+            }
+            _ => compile::compile(site, facts, before),
+        }
+    }
 }
 
 /// A version that was laid out before anything was touched.
@@ -33,16 +58,16 @@ impl Put<'_> {
     /// done to them is answered.
     pub fn in_force(
         self,
-        (before, attached): (&Compiled, &[Attached]),
-        site: Site,
-        file: File,
+        (before, attached): (&Arc<Compiled>, &[Attached]),
+        (site, file): (Site, Arc<File>),
+        guess: Option<Guess>,
         refused: &BTreeMap<String, String>,
         asker: Asker,
     ) -> anyhow::Result<(InForce, Vec<String>)> {
-        let Self { options, dataplane, neighbours } = self;
+        let Self { options, dataplane, neighbours, sweeping } = self;
         // What does not fit is refused before anything is touched.
         let facts = neighbours.facts(options, &site, attached);
-        let compiled = compile::compile(&site, &facts, before);
+        let compiled = Guess::proven(guess, &site, &facts, before);
         let is_same = dataplane.prepare(&compiled.image).map_err(|error| in_words(error, &file))?;
         let tried = Tried { facts, compiled, is_same };
         // What was refused belongs to whose interfaces they were.
@@ -52,10 +77,11 @@ impl Put<'_> {
         attached.iter().filter_map(|at| at.warning.as_ref()).for_each(warn);
         let asked = neighbours.watch.clone();
         neighbours.watch.follow(needs::questions(&site, &attached), &asked.known());
-        let put = Put { options, dataplane: &mut *dataplane, neighbours: &mut *neighbours };
+        let put =
+            Put { options, dataplane: &mut *dataplane, neighbours: &mut *neighbours, sweeping };
         let version = put.version(&site, &attached, before, Some(tried));
         let compiled = match version {
-            Ok(compiled) => compiled,
+            Ok(compiled) => Arc::new(compiled),
             Err(error) => {
                 neighbours.watch = asked;
                 let is_new = |at: &&Attached| !known.contains(&at.interface.name);
@@ -112,7 +138,7 @@ impl Put<'_> {
         before: &Compiled,
         tried: Option<Tried>,
     ) -> anyhow::Result<Compiled> {
-        let Self { options, dataplane, neighbours } = self;
+        let Self { options, dataplane, neighbours, sweeping } = self;
         let in_force = dataplane.version();
         if before.version != in_force {
             // Numbers and epochs would be given away twice.
@@ -137,9 +163,11 @@ impl Put<'_> {
         let new = compiled.new_attachments(before);
         dataplane.begin_counting(&tenants, &new, &compiled.interfaces_of(&new))?;
         dataplane.forget_rules(|rule| !compiled.ids.has(Kind::Rule, rule));
+        sweeping.expect(&compiled.ids);
         if !is_same {
             dataplane.commit()?;
         }
+        sweeping.settle(&compiled.ids);
         neighbours.claims.follow(site);
         if !is_same {
             neighbours.announcer.follow(&before.image, &compiled.image);

@@ -19,7 +19,7 @@ impl Dataplane {
     /// The datagrams under way, as programs and userland share them.
     #[must_use]
     pub fn datagram_table(&self) -> DatagramTable<'_> {
-        DatagramTable { slots: self.datagrams.shared(), shares: self.shares.shared() }
+        self.sweeper.datagram_table()
     }
 
     /// Can be read when a fragment was parked.
@@ -30,7 +30,7 @@ impl Dataplane {
     /// Sends in again the fragments that need wait no longer, at interfaces that are ours
     /// still: what comes in elsewhere, nobody would judge. Answers whether others wait.
     pub fn send_parked(&mut self) -> Result<bool, Error> {
-        let table = DatagramTable { slots: self.datagrams.shared(), shares: self.shares.shared() };
+        let table = self.sweeper.datagram_table();
         let (secret, ticks) = (Secret::of(self.state.secret), self.now_ticks());
         let is_known = |of: &Fragment| table.is_known(&of.key, of.owner, &secret, ticks);
         let due = self.parking.due(Instant::now(), is_known);

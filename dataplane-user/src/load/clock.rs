@@ -4,26 +4,37 @@
 //! coarse monotonic clock go on together, so it is enough to ask a program now and then how far
 //! they are apart: time is corrected by half a second in a thousand at most, ticks are not.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use aya::Ebpf;
 use rustix::time::{ClockId, clock_getres, clock_gettime};
 
 use super::{Error, testrun};
 
 /// The clock of flows: steps of 2^20 ns.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 pub struct Clock {
-    ahead_ticks: u32,
+    ahead_ticks: AtomicU32,
 }
 
 impl Clock {
     /// The clock of these programs.
     pub fn of(ebpf: &Ebpf) -> Result<Self, Error> {
-        Ok(Self { ahead_ticks: testrun::clock(ebpf)?.wrapping_sub(coarse_ticks()) })
+        let clock = Self { ahead_ticks: AtomicU32::new(0) };
+        clock.set(ebpf)?;
+        Ok(clock)
+    }
+
+    /// Sets it right.
+    pub fn set(&self, ebpf: &Ebpf) -> Result<(), Error> {
+        let ahead_ticks = testrun::clock(ebpf)?.wrapping_sub(coarse_ticks());
+        self.ahead_ticks.store(ahead_ticks, Ordering::Relaxed);
+        Ok(())
     }
 
     /// What it shows.
-    pub fn now_ticks(self) -> u32 {
-        coarse_ticks().wrapping_add(self.ahead_ticks)
+    pub fn now_ticks(&self) -> u32 {
+        coarse_ticks().wrapping_add(self.ahead_ticks.load(Ordering::Relaxed))
     }
 }
 

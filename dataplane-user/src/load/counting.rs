@@ -3,14 +3,13 @@
 //! Programs count at attachments, by reason and in flows; here the sums are asked for, kept
 //! over restarts, and begun anew for whoever gets a number that another had.
 
+use std::sync::Arc;
+
 use dataplane_common::tables::Tally;
 
 use super::{
-    AttachmentCounters, Dataplane, Error, FlowTable, HalfFlow, RefusedAt, StopCount, Swept,
-    clock::Clock,
-    crowd::Crowd,
-    flows, refused, sweep,
-    totals::{Ink, Totals},
+    AttachmentCounters, Dataplane, Error, FlowTable, HalfFlow, RefusedAt, StopCount, Sweeper,
+    flows, refused,
 };
 
 impl Dataplane {
@@ -72,20 +71,20 @@ impl Dataplane {
             self.state.write(&self.place.state_file())?;
         }
         for tenant in tenants {
-            self.write_totals(|totals| totals.forget_tenant(*tenant));
+            self.sweeper.forget_tenant(*tenant);
         }
         self.counters.begin(tenants, attachments)
     }
 
     /// Forgets what the flows of these rules have carried.
     pub fn forget_rules(&mut self, is_gone: impl Fn(u32) -> bool) {
-        self.write_totals(|totals| totals.forget_rules(is_gone));
+        self.sweeper.forget_rules(is_gone);
     }
 
     /// The clock of flows: steps of 2^20 ns.
     #[must_use]
     pub fn now_ticks(&self) -> u32 {
-        self.clock.now_ticks()
+        self.sweeper.now_ticks()
     }
 
     /// Every half-flow in force.
@@ -97,14 +96,7 @@ impl Dataplane {
     /// The flow table as programs and userland share it.
     #[must_use]
     pub fn flow_table(&self) -> FlowTable<'_> {
-        FlowTable {
-            lines: self.flows.shared(),
-            cold: self.flows_cold.shared(),
-            more: self.flows_more.shared(),
-            away: self.flows_away.shared(),
-            of_tenant: self.flows_of_tenant.shared(),
-            secret: &self.secret,
-        }
+        self.sweeper.flow_table()
     }
 
     /// What flow keys are hashed with.
@@ -113,52 +105,29 @@ impl Dataplane {
         self.state.secret
     }
 
-    /// Does anybody have so many flows that those go which only one side has agreed to?
-    /// Half-flows that a tenant may have are its `quota`.
-    pub fn is_crowded(&self, quota: impl Fn(u32) -> Option<u32>) -> bool {
-        let FlowTable { lines, of_tenant, .. } = self.flow_table();
-        !Crowd::of(of_tenant, lines.len(), quota).is_empty()
+    /// Who looks after the flow table, at any time.
+    #[must_use]
+    pub fn sweeper(&self) -> Arc<Sweeper> {
+        self.sweeper.clone()
     }
 
-    /// One pass of the sweeper. Half-flows that a tenant may have are its `quota`; those of a
-    /// tenant that is no more are over. What the programs logged since the last pass is told.
-    pub fn sweep(&mut self, quota: impl Fn(u32) -> Option<u32>) -> Result<Swept, Error> {
+    /// Sets the clock of flows right, and tells what the programs logged since the last call.
+    pub fn look_after(&mut self) -> Result<(), Error> {
         if let Some(log) = &mut self.log {
             log.tell();
         }
-        self.clock = Clock::of(&self.ebpf)?;
-        let table = FlowTable {
-            lines: self.flows.shared(),
-            cold: self.flows_cold.shared(),
-            more: self.flows_more.shared(),
-            away: self.flows_away.shared(),
-            of_tenant: self.flows_of_tenant.shared(),
-            secret: &self.secret,
-        };
-        let now_ticks = self.now_ticks();
-        self.datagram_table().sweep(|tenant| quota(tenant).is_some(), now_ticks);
-        let Some(intent) = self.intent.shared().first() else { return Ok(Swept::default()) };
-        let totals = self.totals.shared();
-        let totals = &mut Totals { totals, intent, index: &mut self.index, pen: &Ink };
-        sweep::sweep(table, totals, quota, now_ticks, || self.grace.wait())
+        self.sweeper.clock.set(&self.ebpf)
     }
 
     /// What flows of this rule have carried, as far as it was folded.
     #[must_use]
     pub fn total_of_rule(&self, rule: u32) -> Tally {
-        self.index.of_rule(self.totals.shared(), rule)
+        self.sweeper.total_of_rule(rule)
     }
 
     /// What flows have carried that this tenant pays for, as far as it was folded.
     #[must_use]
     pub fn total_of_tenant(&self, tenant: u32) -> Tally {
-        self.index.of_tenant(self.totals.shared(), tenant)
-    }
-
-    fn write_totals(&mut self, change: impl FnOnce(&mut Totals<'_, Ink>)) {
-        if let Some(intent) = self.intent.shared().first() {
-            let (totals, index) = (self.totals.shared(), &mut self.index);
-            change(&mut Totals { totals, intent, index, pen: &Ink });
-        }
+        self.sweeper.total_of_tenant(tenant)
     }
 }

@@ -9,6 +9,8 @@
 //! that waits as long, so that whoever exchanges a map there knows that no program has the old
 //! one (`maybe_wait_bpf_programs` in kernel/bpf/syscall.c).
 
+use std::sync::{Mutex, PoisonError};
+
 use aya::maps::{Array, ArrayOfMaps, Map, MapData};
 use rustix::thread::{MembarrierCommand, membarrier, membarrier_query};
 
@@ -32,7 +34,7 @@ pub enum Grace {
     /// By membarrier.
     Membarrier,
     /// By putting a map into the slot.
-    Slot(Box<Slot>),
+    Slot(Box<Mutex<Slot>>),
 }
 
 /// The slot, and what is put into it.
@@ -50,16 +52,16 @@ impl Grace {
         }
         let failed = |source| Error::Map { name: SLOT, source };
         let map = Array::create(1, 0).map_err(failed)?;
-        Ok(Self::Slot(Box::new(Slot { slot: slot.try_into().map_err(failed)?, map })))
+        Ok(Self::Slot(Box::new(Mutex::new(Slot { slot: slot.try_into().map_err(failed)?, map }))))
     }
 
     /// Waits until no packet is under way that was under way at the call.
-    pub fn wait(&mut self) -> Result<(), Error> {
+    pub fn wait(&self) -> Result<(), Error> {
         match self {
             Self::Membarrier => membarrier(MembarrierCommand::Global)
                 .map_err(|error| Error::Grace { source: error.into() }),
             Self::Slot(own) => {
-                let Slot { slot, map } = &mut **own;
+                let Slot { slot, map } = &mut *own.lock().unwrap_or_else(PoisonError::into_inner);
                 slot.set(0, map, 0).map_err(|source| Error::Map { name: SLOT, source })
             }
         }

@@ -110,7 +110,7 @@ impl VersionedTables {
 
     /// Lays the image out, to be put in force by [`commit`](Self::commit). Is it in force
     /// already, record by record?
-    pub fn prepare(&mut self, image: &Image, grace: &mut Grace) -> Result<bool, Error> {
+    pub fn prepare(&mut self, image: &Image, grace: &Grace) -> Result<bool, Error> {
         let start = Instant::now();
         check::check(image)?;
         if self.is_littered {
@@ -137,7 +137,7 @@ impl VersionedTables {
     }
 
     /// Puts in force what was prepared.
-    pub fn commit(&mut self, grace: &mut Grace) -> Result<Installed, Error> {
+    pub fn commit(&mut self, grace: &Grace) -> Result<Installed, Error> {
         let Some(prepared) = self.prepared.take() else { return Err(Error::NotPrepared) };
         let Prepared { root, tables, meters, writing } = prepared;
         let version = self.version().checked_add(1).ok_or(Error::VersionsUsedUp)?;

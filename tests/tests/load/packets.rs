@@ -55,11 +55,11 @@ fn packets_go_from_port_to_port_and_through_a_nic() -> Result<()> {
     let flows: Vec<_> = dataplane.flows().collect();
     assert!(flows.len() >= 4 && flows.len() % 2 == 0, "{flows:?}");
     assert!(flows.iter().all(|flow| flow.tenant == 1 && flow.packets > 0), "{flows:?}");
-    let swept = dataplane.sweep(|_| Some(u32::MAX))?;
+    let swept = dataplane.sweeper().sweep(|_| Some(u32::MAX))?;
     assert_eq!((swept.live, swept.expired), (flows.len(), 0));
     let carried: u64 = flows.iter().map(|flow| flow.packets).sum();
     assert_eq!(dataplane.total_of_tenant(1).packets, carried);
-    dataplane.sweep(|_| Some(u32::MAX))?;
+    dataplane.sweeper().sweep(|_| Some(u32::MAX))?;
     assert_eq!(dataplane.total_of_tenant(1).packets, carried);
 
     let spoofed = udp(mac(&site.blue_b), mac(&site.blue_a), [10, 0, 1, 99], [10, 0, 1, 11]);
@@ -193,7 +193,7 @@ fn no_packet_is_lost_while_images_and_programs_are_replaced() -> Result<()> {
             image.tenants[1].epoch += 1;
             image.endpoints[1].generation += installs % 2;
             dataplane.install(&image)?;
-            dataplane.sweep(|_| Some(u32::MAX))?;
+            dataplane.sweeper().sweep(|_| Some(u32::MAX))?;
             installs += 1;
         }
         drop(dataplane);
@@ -222,7 +222,7 @@ fn expired_flows_are_swept_from_the_kernels_table() -> Result<()> {
     image.tenants[1].flows_max = 1 << 18;
     dataplane.install(&image)?;
     let empty = Instant::now();
-    dataplane.sweep(|_| Some(u32::MAX))?;
+    dataplane.sweeper().sweep(|_| Some(u32::MAX))?;
     eprintln!("{} lines: {:?}", options.sizes.flow_lines, empty.elapsed());
 
     let mut frame = udp(mac(&site.blue_a), mac(&site.blue_b), [10, 0, 1, 11], [10, 0, 1, 12]);
@@ -242,7 +242,7 @@ fn expired_flows_are_swept_from_the_kernels_table() -> Result<()> {
     assert_eq!(flows_of_tenant(&options.place)?, u64::from(2 * FLOWS));
 
     let start = Instant::now();
-    let swept = dataplane.sweep(|_| Some(u32::MAX))?;
+    let swept = dataplane.sweeper().sweep(|_| Some(u32::MAX))?;
     eprintln!("{} lines, {} live: {:?}", options.sizes.flow_lines, swept.live, start.elapsed());
     assert_eq!((swept.live as u32, swept.expired), (2 * FLOWS, 0));
     let total = dataplane.total_of_tenant(1);
@@ -254,7 +254,7 @@ fn expired_flows_are_swept_from_the_kernels_table() -> Result<()> {
     // As if every other flow had been silent for a minute.
     let old = age(&options.place, &dataplane)?;
     let start = Instant::now();
-    let swept = dataplane.sweep(|_| Some(u32::MAX))?;
+    let swept = dataplane.sweeper().sweep(|_| Some(u32::MAX))?;
     eprintln!("{swept:?}: {:?}", start.elapsed());
     assert_eq!((swept.expired, swept.emptied), (old, old));
     assert_eq!(dataplane.flows().count(), swept.live);

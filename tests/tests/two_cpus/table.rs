@@ -23,7 +23,7 @@ pub fn sweep(dataplane: &mut Dataplane, image: &Image) -> Result<Swept> {
         let (count, most) = (count.load(), u64::from(quota(tenant).unwrap_or(0)) + 2);
         ensure!(count <= most, "tenant {tenant} has {count} half-flows, of {most}");
     }
-    Ok(dataplane.sweep(quota)?)
+    Ok(dataplane.sweeper().sweep(quota)?)
 }
 
 /// Lets these half-flows have been idle for so long.

@@ -1,0 +1,120 @@
+//! How is the daemon shared by all who ask it, and changed while it goes on answering?
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{Asker, Daemon, File, Options, Sweeping, json, own_file, put::Guess, read, warnings};
+use crate::{compile, message, model::Site, plan, view::Applied};
+
+/// For how long an answer of new next hops is waited for before it is said that they do
+/// not answer.
+const ANSWERS_WAIT: Duration = Duration::from_millis(900);
+
+/// The daemon: whoever has it locked does one thing.
+#[derive(Clone)]
+pub struct Shared {
+    daemon: Arc<Mutex<Daemon>>,
+    /// Whose site is read and compiled meanwhile.
+    turn: Arc<Mutex<()>>,
+    sweeping: Arc<Sweeping>,
+}
+
+/// A site file that was read.
+struct Proposal {
+    site: Site,
+    file: Arc<File>,
+    changes: Vec<String>,
+    warnings: Vec<String>,
+}
+
+impl Shared {
+    /// Loads the programs and puts the site file in force. On an error, a machine that
+    /// had nothing of ours has nothing of ours again.
+    pub fn start(options: Options) -> anyhow::Result<Self> {
+        let daemon = Daemon::start(options)?;
+        let sweeping = daemon.sweeping.clone();
+        let shared = Self { daemon: Arc::new(Mutex::new(daemon)), turn: Arc::default(), sweeping };
+        shared.wait_for_answers();
+        Ok(shared)
+    }
+
+    /// Waits until it does nothing else. After a panic it goes on: every operation leaves the
+    /// tables whole.
+    pub fn lock(&self) -> MutexGuard<'_, Daemon> {
+        lock(&self.daemon)
+    }
+
+    /// Who sweeps the flow table, for whom nobody has to wait.
+    #[must_use]
+    pub fn sweeping(&self) -> &Sweeping {
+        &self.sweeping
+    }
+
+    /// Puts another site file in force, or the daemon's own as it is now. On any error
+    /// what runs is unchanged.
+    ///
+    /// The daemon is locked for as short as can be: a large file is read and compiled before.
+    pub fn apply(
+        &self,
+        file: Option<File>,
+        dry_run: bool,
+        asker: Asker,
+    ) -> anyhow::Result<Applied> {
+        let _turn = lock(&self.turn);
+        let options = self.lock().options.clone();
+        let asker = Asker { force: asker.force || options.asker.force, ..asker };
+        let file = file.map_or_else(|| own_file(&options), Ok)?;
+        let Proposal { site, file, changes, mut warnings } = self.read(file)?;
+        let guess = self.guess(&site);
+        let mut daemon = self.lock();
+        // What went or came a moment ago is no reason to refuse anything.
+        warnings.extend(daemon.look_at_interfaces().err().map(|error| message::of(&error)));
+        let (released, more) = if dry_run {
+            (Vec::new(), daemon.try_out(&site, &file, guess, &asker)?)
+        } else {
+            let outcome = daemon.put_in_force(site, file, guess, asker)?;
+            drop(daemon);
+            let silent = self.wait_for_answers();
+            daemon = self.lock();
+            (outcome.released, outcome.absent.into_iter().chain(silent).collect())
+        };
+        warnings.extend(more);
+        let site_version = daemon.dataplane.version();
+        Ok(Applied { site_version, dry_run, changes, released, warnings })
+    }
+
+    fn read(&self, file: File) -> anyhow::Result<Proposal> {
+        let (site, checked) = read(&file)?;
+        let in_force = self.lock().in_force.file.clone();
+        let changes = plan::changes(&json(&in_force), &checked.json());
+        let warnings = warnings(&file, &checked).collect();
+        Ok(Proposal { site, file: Arc::new(file), changes, warnings })
+    }
+
+    /// What the site is compiled to, if nothing happens meanwhile.
+    fn guess(&self, site: &Site) -> Guess {
+        let (facts, before) = {
+            let daemon = self.lock();
+            let facts = daemon.neighbours.facts(&daemon.options, site, &daemon.in_force.attached);
+            (facts, daemon.in_force.compiled.clone())
+        };
+        let compiled = compile::compile(site, &facts, &before);
+        Guess { facts, before, compiled }
+    }
+
+    /// Gives new next hops a moment to answer; answers who did not, and what went wrong.
+    fn wait_for_answers(&self) -> Vec<String> {
+        let until = Instant::now() + ANSWERS_WAIT;
+        while self.lock().is_asking() && Instant::now() < until {
+            thread::sleep(Duration::from_millis(10));
+        }
+        self.lock().end_asking()
+    }
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
