@@ -1,6 +1,7 @@
 //! Does a flood of new flows keep anybody from what they have, or from beginning anything?
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::Signal;
 use sekisho_tests::build::{Frame, ip, tcp};
 use sekisho_tests::program::{Field, Flows, Side};
 use sekisho_tests::traffic::TcpConn;
@@ -60,4 +61,54 @@ fn a_flood_of_flows_evicts_itself_and_nobody_else() -> Result<()> {
         ensure!(tally.stopped("red", reason) == 0, "{reason}: {tally:?}");
     }
     Ok(())
+}
+
+/// So many that the daemon reads and compiles them for longer than a round of the flood takes.
+const RULES: u32 = 30_000;
+/// Times that it does so, until a whole round falls into one.
+const APPLIES_MAX: u32 = 10;
+/// Rounds of the flood while it does so once.
+const FLOODS_MAX: u32 = 200;
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
+fn a_flood_evicts_itself_while_the_daemon_is_busy() -> Result<()> {
+    let lab = Lab::new("busy")?;
+    let Town { blue_a, blue_b, blue_c, red_a: _red_a, red_b: _red_b } = Town::build(&lab)?;
+    let site = Site::town();
+    let mut sekisho = Sekisho::new(&lab, &site.0)?.with_options(&["--flows", HALF_FLOWS]);
+    sekisho.start_again()?;
+    lab.dut().run(&["ethtool", "-K", "blue-a", "gro", "on"])?.ok()?;
+    let unanswered = Frame::new(A, ROUTER).ip(A_ADDRESSES[0], B_ADDRESSES[0]).udp(1024, 7002);
+    let frame = unanswered.payload(&[0; 22]).build();
+    let side = Side { from: &blue_a, frame, vary: [Field::SrcPort, Field::DstPort] };
+    let flood = Flows::new(&[side], [1 << 14, 1])?;
+
+    let rules = (0..RULES).map(|number| {
+        let [_, a, b, c] = number.to_be_bytes();
+        format!("          - {{direction: ingress, remote_ip_prefix: 100.{a}.{b}.{c}/32}}\n")
+    });
+    let large = site.after("blue-tcp-v6", &rules.collect::<String>());
+    let server = (ip(B_ADDRESSES[0]), 7005).into();
+    for round in 0..APPLIES_MAX {
+        let before = sekisho.status()?;
+        sekisho.write(if round % 2 == 0 { &large.0 } else { &site.0 })?;
+        sekisho.process()?.signal(Signal::SIGHUP)?;
+        let (mut crowded_out, mut is_met) = (before.flows_crowded_out, false);
+        for _ in 0..FLOODS_MAX {
+            flood.send(FLOWS_A_ROUND, 0)?;
+            let mut fresh = TcpConn::open(&blue_c, &blue_b, server)?;
+            fresh.expect_alive().with_context(|| format!("a fresh one, {round}"))?;
+            let now = sekisho.status()?;
+            if now.site_version != before.site_version {
+                break;
+            }
+            is_met |= now.flows_crowded_out > crowded_out;
+            crowded_out = now.flows_crowded_out;
+        }
+        if is_met {
+            return Ok(());
+        }
+    }
+    bail!("no round of the flood fell into the time that the daemon was busy")
 }
