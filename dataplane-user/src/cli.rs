@@ -104,11 +104,11 @@ mod tests {
                 &run,
                 "flows-per-tenant",
                 &["1", "99999999999"],
-                "half-flows, no more than --flows, 2 to 16777216",
+                "a number of half-flows no larger than --flows, 2 to 16777216",
             ),
             (&run, "heap-mib", &["0", "3", "1024", "-1"], "a power of two, 1 to 512 MiB"),
-            (&trace, "ttl", &["256"], "hops, 0 to 255"),
-            (&trace, "sport", &["65536", "http"], "a port, 0 to 65535"),
+            (&trace, "ttl", &["256", "-1"], "a number of hops, 0 to 255"),
+            (&trace, "sport", &["65536", "-1", "http"], "a port, 0 to 65535"),
             (&trace, "dport", &["65536"], "a port, 0 to 65535"),
             (&trace, "icmp-type", &["256"], "a type of ICMP, 0 to 255"),
             (&trace, "icmp-code", &["256"], "a code of ICMP, 0 to 255"),
@@ -118,13 +118,16 @@ mod tests {
         ];
         for (verb, option, wrong, range) in options {
             for number in wrong {
-                let option = format!("--{option}={number}");
-                let words = [&["sekisho"], verb, &[option.as_str()]].concat();
-                let Err(error) = Command::try_parse_from(words) else {
-                    panic!("{option} is taken")
-                };
-                let error = error.to_string();
-                assert!(error.contains(&format!("it has to be {range}\n")), "{option}: {error}");
+                let option = format!("--{option}");
+                let joined = format!("{option}={number}");
+                for words in [vec![joined.as_str()], vec![&option, number]] {
+                    let words = [&["sekisho"], verb, words.as_slice()].concat();
+                    let Err(error) = Command::try_parse_from(words) else {
+                        panic!("{joined} is taken")
+                    };
+                    let (error, said) = (error.to_string(), format!("it has to be {range}\n"));
+                    assert!(error.contains(&said), "{joined}: {error}");
+                }
             }
         }
         let is_number = |parser: &ValueParser| {

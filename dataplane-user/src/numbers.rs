@@ -94,7 +94,9 @@ pub fn read(place: &Place, dataplane: &Dataplane) -> anyhow::Result<Known> {
 /// What is in a file, or why that cannot be said.
 fn read_file(path: &Path) -> anyhow::Result<Result<File, String>> {
     match fs::read(path) {
-        Ok(text) => Ok(serde_json::from_slice(&text).map_err(|error| error.to_string())),
+        Ok(text) => Ok(serde_json::from_slice(&text)
+            .map_err(|error| error.to_string())
+            .and_then(|file: File| Kept::are_distinct(&file.objects).map(|()| file))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Err("is missing".to_owned())),
         Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
@@ -131,6 +133,23 @@ fn newest(image: &Image, rule: u32) -> Newest {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_that_nobody_or_two_can_have_is_of_a_damaged_file() {
+        let objects = |of: &str| {
+            let text = format!("[{{\"kind\":\"Zone\",\"name\":\"a\",\"number\":1}},{of}]");
+            serde_json::from_str::<Vec<Kept>>(&text).expect("they are objects")
+        };
+        let said = |of| Kept::are_distinct(&objects(of)).err();
+        let own = "{\"kind\":\"Zone\",\"name\":\"b\",\"number\":2}";
+        let number = "{\"kind\":\"Zone\",\"name\":\"b\",\"number\":1}";
+        let name = "{\"kind\":\"Zone\",\"name\":\"a\",\"number\":2}";
+        assert_eq!(said(own), None);
+        assert_eq!(said(number).as_deref(), Some("two of kind Zone have the number 1"));
+        assert_eq!(said(name).as_deref(), Some("two of kind Zone have the name a"));
+        let far = own.replace("2}", "4000000000}");
+        assert_eq!(said(&far).as_deref(), Some("b of kind Zone has the number 4000000000"));
+    }
 
     #[test]
     fn only_numbers_of_the_version_in_force_are_believed() {

@@ -32,6 +32,7 @@ use crate::{
 /// When the daemon ends, by whatever signal, packets go on being forwarded; only
 /// `sekisho detach` ends that. SIGHUP reads the site file anew.
 #[derive(Args)]
+#[command(allow_negative_numbers = true)]
 pub struct Options {
     /// The site file (YAML or JSON)
     #[arg(long, value_name = "FILE")]
@@ -67,7 +68,8 @@ pub struct Options {
     #[arg(
         long,
         value_name = "N",
-        value_parser = number("half-flows, no more than --flows", 2..=*Sizes::FLOW_LINES.end())
+        value_parser =
+            number("a number of half-flows no larger than --flows", 2..=*Sizes::FLOW_LINES.end())
     )]
     flows_per_tenant: Option<u32>,
     /// Take interfaces, too, that carry the host's default route or your own login

@@ -33,13 +33,16 @@ use crate::{
 /// subnet that nobody has, that is the question for the MAC. With -o json it is one object, the
 /// frames of a capture are one array. Exit code 1: something could not be traced.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  \
+#[command(
+    allow_negative_numbers = true,
+    after_help = "Examples:\n  \
     sekisho trace --port web-1 --to 10.2.0.5 --proto tcp --dport 443\n  \
     sekisho trace --port web-1 --from 10.2.0.9 --to 10.2.0.5 --proto tcp --dport 443 --flags SA\n  \
     sekisho trace --line 090-1234-5601 --to 10.1.0.10\n  \
     sekisho trace --uplink internet --from 198.51.100.7 --to 203.0.113.10 --proto udp --dport 53\n  \
     sekisho trace --pcap lost.pcap --interface tap-web1\n  \
-    sekisho trace --pcap inside-vlan.pcap --interface trunk --vlan 101 -o json")]
+    sekisho trace --pcap inside-vlan.pcap --interface trunk --vlan 101 -o json"
+)]
 pub struct Options {
     #[command(flatten)]
     daemon: Daemon,
@@ -73,7 +76,7 @@ pub struct Options {
         long,
         value_name = "HOPS",
         default_value_t = 64,
-        value_parser = number("hops", 0..=u8::MAX),
+        value_parser = number("a number of hops", 0..=u8::MAX),
         conflicts_with = "pcap",
         help_heading = PACKET
     )]
