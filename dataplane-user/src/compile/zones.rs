@@ -1,6 +1,9 @@
 //! Networks, routers, uplinks and accesses: what is where, and where routes lead.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    fmt::Write,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use dataplane_common::{
     addr::{Addr, Mac},
@@ -128,7 +131,10 @@ impl Routes {
     fn add(&mut self, b: &mut Builder<'_>, to: IpNetwork, what: &str, mut route: Route) {
         let (addr, bits) = prefix(to);
         route.id = b.numbering.number(Kind::Route, &format!("{} {to} {what}", self.zone_name));
-        self.content.push_str(&format!("{to} {:?}", (route.kind, route.zone, route.hops)));
+        let Route { kind, zone, hops, hops_count, .. } = &route;
+        let hops = &hops[..*hops_count as usize];
+        // Into a text nothing is written in vain.
+        let _ = write!(self.content, "{to} {:?}", (kind, zone, hops));
         b.image.routes.push((LocationKey { addr, zone: self.zone, zero: 0 }, bits, route));
     }
 }
