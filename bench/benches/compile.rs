@@ -29,6 +29,7 @@ use sekisho_bench::{
     ours,
     report::{self, is_trial},
     results::{Results, Row},
+    scene::{self, Size},
     site,
 };
 use sekisho_tests::{Lab, Sekisho, plug};
@@ -38,6 +39,8 @@ const TOWN: Town = Town { tenants: 1000, ports: 10, rules: 100 };
 const RUNS: usize = 5;
 /// What a daemon begins with.
 const DEMO: &str = include_str!("../../examples/demo.yaml");
+/// In which two versions of a million routes have room.
+const HEAP_MIB: &str = "256";
 /// Half-flows of a million flows.
 const LINES_OF_MILLION: &str = "2097152";
 
@@ -66,6 +69,13 @@ fn all(results: &mut Results) -> Result<()> {
         let row = Row::ns(ours::NAME, case).unit("ms");
         let begun = (0..runs()).map(|_| begin(options).map(ms)).collect::<Result<_>>()?;
         results.add(row.samples(begun));
+    }
+    let other = texts[1].replacen("02:00:00:00:aa:01", "02:00:00:00:aa:02", 1);
+    served(&texts[1], &other, |row| row.of(0, town.tenants * town.rules, 0), results)?;
+    for routes in if is_trial() { &[2][..] } else { &[200_000, 1_000_000] } {
+        let text = scene::site(Size { rules: 10, routes: *routes });
+        let other = text.replacen("/26, uplink", "/27, uplink", 1);
+        served(&text, &other, |row| row.of(0, 0, *routes), results)?;
     }
     Ok(())
 }
@@ -182,6 +192,42 @@ fn checked(text: &str) -> Result<Site> {
     let checked = check::check(text);
     let first = checked.diagnostics.first().map(|found| found.in_line("site.yaml"));
     checked.site.with_context(|| first.unwrap_or_default())
+}
+
+/// A daemon that this site file is handed to, and then `other`, in which little is different, and
+/// both again: how long does each take, and how much memory does the daemon need?
+fn served(text: &str, other: &str, of: impl Fn(Row) -> Row, results: &mut Results) -> Result<()> {
+    ensure!(text != other, "nothing is different");
+    let lab = Lab::new("served")?;
+    let options = ["--heap-mib", HEAP_MIB];
+    let mut sekisho = Sekisho::new(&lab, &Town::EMPTY.site())?.with_options(&options);
+    sekisho.start_again()?;
+    let pid = sekisho.process()?.pid();
+    // All of it, and of this what is the process's own.
+    let memory = |line| memory_mb(pid, line);
+    let (mut took, mut own) = (Vec::new(), Vec::new());
+    for text in [text, other, text, other] {
+        let (applied, time) = timed(|| sekisho.change(text));
+        applied?;
+        took.push(ms(time));
+        own.push(memory("RssAnon:")?);
+    }
+    let all = took.remove(0);
+    let mut add = |case: &str, unit: &str, samples: Vec<f64>| {
+        results.add(of(Row::ns(ours::NAME, case).unit(unit)).samples(samples));
+    };
+    add("apply: all is new", "ms", vec![all]);
+    add("apply: little is different", "ms", took);
+    add("memory of the daemon: at most, with tables", "MB", vec![memory("VmHWM:")?]);
+    add("memory of the daemon: afterwards, its own", "MB", own);
+    Ok(())
+}
+
+/// A line of what the kernel says of the process.
+fn memory_mb(pid: u32, line: &str) -> Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let kib = status.lines().find_map(|of| of.strip_prefix(line)?.strip_suffix("kB"));
+    Ok(kib.with_context(|| format!("no {line}"))?.trim().parse::<f64>()? * 1024.0 / 1e6)
 }
 
 /// From the start of the process until it says that the site is in force.
