@@ -8,15 +8,19 @@ use std::{
     time::Duration,
 };
 
+use anyhow::anyhow;
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, Query, State},
+    extract::{DefaultBodyLimit, FromRequest, Query, Request, State},
     http::StatusCode,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use serde::{Deserialize, Serialize};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::{
+    net::{TcpListener, UnixListener},
+    sync::Semaphore,
+};
 
 use crate::{
     config::tree::TEXT_BYTES_MAX,
@@ -147,13 +151,27 @@ struct Apply {
     ssh_connection: Option<String>,
 }
 
+/// Site files that are read, compiled or wait for that; each takes memory and a thread.
+const APPLIES_MAX: usize = 8;
+static APPLIES: Semaphore = Semaphore::const_new(APPLIES_MAX);
+
 async fn apply(
     State(daemon): State<Shared>,
     Query(query): Query<Apply>,
-    text: String,
+    request: Request,
 ) -> Result<impl IntoResponse, Refused> {
+    // It is read when it is certain that it may be.
+    let permit = APPLIES.try_acquire().map_err(|_| {
+        anyhow!("{APPLIES_MAX} other site files are being applied; try again when they are done")
+    })?;
+    let text = String::from_request(request, &()).await.map_err(|refused| {
+        let most = TEXT_BYTES_MAX >> 20;
+        anyhow!("the site file: {}; it has to be UTF-8, of {most} MiB at most", refused.body_text())
+    })?;
     Ok(Json(
         ask(daemon, move |daemon| {
+            // Until it is done, whether anybody waits for it or not.
+            let _permit = permit;
             let file = query.name.map(|name| File { name, text });
             let asker = Asker { force: query.force, ssh_connection: query.ssh_connection };
             daemon.apply(file, query.dry_run, asker)

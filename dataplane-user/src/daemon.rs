@@ -170,6 +170,7 @@ impl Daemon {
             sender: Sender::default(),
         };
         let sweeping = Arc::new(Sweeping::new(dataplane.sweeper(), options.flows_per_tenant));
+        sweeping.expect(&compiled.image.tenants);
         let put = Put {
             options: &options,
             dataplane: &mut dataplane,

@@ -2,6 +2,7 @@
 
 use std::{
     os::fd::OwnedFd,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     thread,
     time::{Duration, Instant},
@@ -98,7 +99,7 @@ const PARKED_EVERY: Duration = Duration::from_millis(10);
 pub fn run(options: &Options) -> anyhow::Result<()> {
     let flows_per_tenant = flows_per_tenant(options)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         // Whatever may be refused is, before anything is put in force.
         let listener = api::listen(&options.socket)
             .with_context(|| format!("cannot listen on {}", options.socket.display()))?;
@@ -130,7 +131,10 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         // What is left behind would keep the next daemon from listening.
         let _ = std::fs::remove_file(&options.socket);
         served
-    })
+    });
+    // Files may be read and compiled still, for nobody.
+    runtime.shutdown_background();
+    served
 }
 
 fn flows_per_tenant(options: &Options) -> anyhow::Result<u32> {
@@ -152,7 +156,7 @@ async fn serve(
         tokio::spawn(api::serve_metrics(listener, daemon.clone()));
     }
     let now_and_then = |every, what, task: fn(&Shared) -> anyhow::Result<()>| {
-        tokio::spawn(now_and_then(daemon.clone(), every, what, task));
+        now_and_then(daemon.clone(), every, what, task);
     };
     now_and_then(SWEEP_EVERY, "sweeping", |daemon| daemon.sweeping().sweep());
     now_and_then(CROWD_EVERY, "flows", |daemon| daemon.sweeping().make_room());
@@ -167,10 +171,12 @@ async fn serve(
     let mut interrupt = signal(SignalKind::interrupt())?;
     println!("sekisho: ready");
     tokio::select! {
-        served = axum::serve(listener, api::routes(daemon)) => served?,
+        served = axum::serve(listener, api::routes(daemon.clone())) => served?,
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
+    // What is being put in force is, and nothing after it.
+    tokio::task::spawn_blocking(move || daemon.end()).await?;
     eprintln!("sekisho: ended; packets go on being forwarded (`sekisho detach` ends that)");
     Ok(())
 }
@@ -236,29 +242,28 @@ fn send_parked(daemon: &Shared, signal: &OwnedFd) {
     }
 }
 
-/// Does something again and again, and tells what went wrong.
-async fn now_and_then(
+/// Does something again and again, and tells what went wrong. In a thread of its own: whoever
+/// answers questions may be busy.
+fn now_and_then(
     daemon: Shared,
     every: Duration,
-    what: &str,
+    what: &'static str,
     task: fn(&Shared) -> anyhow::Result<()>,
 ) {
-    let mut every = tokio::time::interval(every);
-    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut last = String::new();
-    loop {
-        every.tick().await;
-        let daemon = daemon.clone();
-        let done = tokio::task::spawn_blocking(move || task(&daemon));
-        let said = match done.await {
-            Ok(Ok(())) => String::new(),
-            Ok(Err(error)) => message::of(&error),
-            Err(error) => error.to_string(),
-        };
-        // What stays wrong is told once.
-        if !said.is_empty() && said != last {
-            eprintln!("sekisho: {what}: {said}");
+    thread::spawn(move || {
+        loop {
+            let said = match catch_unwind(AssertUnwindSafe(|| task(&daemon))) {
+                Ok(Ok(())) => String::new(),
+                Ok(Err(error)) => message::of(&error),
+                Err(_) => "a defect of ours; it is tried again".to_owned(),
+            };
+            // What stays wrong is told once.
+            if !said.is_empty() && said != last {
+                eprintln!("sekisho: {what}: {said}");
+            }
+            last = said;
+            thread::sleep(every);
         }
-        last = said;
-    }
+    });
 }

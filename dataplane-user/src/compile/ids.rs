@@ -68,27 +68,6 @@ pub struct Kept {
     dated: Option<(String, u32)>,
 }
 
-impl Kept {
-    /// Has each of these a name and a possible number of its own? If not, why not.
-    pub fn are_distinct(objects: &[Self]) -> Result<(), String> {
-        /// No table is as long; rules' numbers are of none.
-        const NUMBERS_END: u32 = 1 << 24;
-        let (mut names, mut numbers) = (HashSet::new(), HashSet::new());
-        for Self { kind, name, number, .. } in objects {
-            if *number >= NUMBERS_END && *kind != Kind::Rule {
-                return Err(format!("{name} of kind {kind:?} has the number {number}"));
-            }
-            if !numbers.insert((kind, number)) {
-                return Err(format!("two of kind {kind:?} have the number {number}"));
-            }
-            if !names.insert((kind, name)) {
-                return Err(format!("two of kind {kind:?} have the name {name}"));
-            }
-        }
-        Ok(())
-    }
-}
-
 /// Numbers in the making, on the ground of the version before.
 pub struct Numbering<'p> {
     previous: &'p Ids,

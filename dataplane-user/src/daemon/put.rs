@@ -161,13 +161,17 @@ impl Put<'_> {
         numbers::write(&options.place, compiled.version, &compiled.ids, &known, &held)?;
         let tenants: Vec<_> = compiled.ids.new_since(&before.ids, Kind::Tenant).collect();
         let new = compiled.new_attachments(before);
+        if !tenants.is_empty() {
+            // What those left who had their numbers before them is nothing of theirs.
+            sweeping.sweep()?;
+        }
         dataplane.begin_counting(&tenants, &new, &compiled.interfaces_of(&new))?;
         dataplane.forget_rules(|rule| !compiled.ids.has(Kind::Rule, rule));
-        sweeping.expect(&compiled.ids);
+        sweeping.expect(&compiled.image.tenants);
         if !is_same {
             dataplane.commit()?;
         }
-        sweeping.settle(&compiled.ids);
+        sweeping.settle(&compiled.image.tenants);
         neighbours.claims.follow(site);
         if !is_same {
             neighbours.announcer.follow(&before.image, &compiled.image);
@@ -237,6 +241,26 @@ fn fact(at: &Attached) -> Interface {
 mod tests {
     use super::*;
     use crate::tables::classifier;
+
+    #[test]
+    fn what_was_guessed_counts_for_what_it_was_guessed_from_alone() {
+        let text = "version: 1\ntenants: [{name: blue}]";
+        let site = check::check(text).site.expect("without an error");
+        let (facts, before) = (Facts::default(), Arc::new(Compiled::default()));
+        // It is known by a version that no compiler gives it.
+        let guess = || {
+            let compiled = Compiled { version: 77, ..Compiled::default() };
+            Some(Guess { facts: facts.clone(), before: before.clone(), compiled })
+        };
+        let version = |guess, facts: &Facts, before: &Arc<Compiled>| {
+            Guess::proven(guess, &site, facts, before).version
+        };
+        assert_eq!(version(guess(), &facts, &before), 77);
+        let others = Facts { flows_per_tenant: 9, ..Facts::default() };
+        assert_ne!(version(guess(), &others, &before), 77);
+        assert_ne!(version(guess(), &facts, &Arc::new(Compiled::default())), 77);
+        assert_ne!(version(None, &facts, &before), 77);
+    }
 
     #[test]
     fn rules_that_are_refused_when_they_are_laid_out_are_named_as_they_are_written() {

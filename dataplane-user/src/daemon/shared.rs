@@ -47,6 +47,11 @@ impl Shared {
         lock(&self.daemon)
     }
 
+    /// Waits until it does nothing else, and lets nobody have it any more: the process ends.
+    pub fn end(&self) {
+        std::mem::forget(self.lock());
+    }
+
     /// Who sweeps the flow table, for whom nobody has to wait.
     #[must_use]
     pub fn sweeping(&self) -> &Sweeping {

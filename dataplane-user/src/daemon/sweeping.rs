@@ -9,51 +9,57 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
 
-use dataplane_common::limits;
+use dataplane_common::{limits, table::Tenant};
 
-use crate::{
-    compile::ids::{Ids, Kind},
-    load::Sweeper,
-};
+use crate::load::Sweeper;
 
 /// Who sweeps.
 pub struct Sweeping {
     sweeper: Arc<Sweeper>,
     /// Half-flows that a tenant may have.
     flows_per_tenant: u32,
-    /// By number: is it one?
-    tenants: Box<[AtomicBool]>,
+    /// By number.
+    tenants: Box<[Payer]>,
     /// Half-flows that were crowded out since the start.
     crowded_out: AtomicU64,
-    /// Did the last pass find none that could go?
+}
+
+/// Who may have a number.
+#[derive(Default)]
+struct Payer {
+    /// Is it a tenant?
+    is_one: AtomicBool,
+    /// Had it too many flows still after a pass? Both sides have agreed to them.
     is_stuck: AtomicBool,
 }
 
 impl Sweeping {
     /// With this sweeper.
     pub fn new(sweeper: Arc<Sweeper>, flows_per_tenant: u32) -> Self {
-        let tenants = (0..limits::TENANTS_MAX).map(|_| AtomicBool::new(false)).collect();
-        Self {
-            sweeper,
-            flows_per_tenant,
-            tenants,
-            crowded_out: AtomicU64::new(0),
-            is_stuck: AtomicBool::new(false),
-        }
+        let tenants = (0..limits::TENANTS_MAX).map(|_| Payer::default()).collect();
+        Self { sweeper, flows_per_tenant, tenants, crowded_out: AtomicU64::new(0) }
     }
 
     /// Expired flows are cleared and counters folded.
     pub fn sweep(&self) -> anyhow::Result<()> {
         self.pass()?;
-        self.is_stuck.store(false, Relaxed);
+        self.tenants.iter().for_each(|payer| payer.is_stuck.store(false, Relaxed));
         Ok(())
     }
 
     /// Where flows crowd the table, those go that only one side has agreed to, so that others may
-    /// begin in the meantime. If none could go, that is left to the next [`sweep`](Self::sweep).
+    /// begin in the meantime. Whoever has too many even then is left to the next
+    /// [`sweep`](Self::sweep).
     pub fn make_room(&self) -> anyhow::Result<()> {
-        if !self.is_stuck.load(Relaxed) && self.sweeper.is_crowded(|tenant| self.quota(tenant)) {
-            self.is_stuck.store(self.pass()? == 0, Relaxed);
+        let is_stuck = |payer: &Payer| payer.is_stuck.load(Relaxed);
+        let unless_stuck =
+            |tenant| self.payer(tenant).filter(|of| !is_stuck(of)).and(self.quota(tenant));
+        if self.sweeper.crowding(unless_stuck).is_empty() {
+            return Ok(());
+        }
+        self.pass()?;
+        for tenant in self.sweeper.crowding(|tenant| self.quota(tenant)) {
+            self.payer(tenant).inspect(|payer| payer.is_stuck.store(true, Relaxed));
         }
         Ok(())
     }
@@ -63,35 +69,40 @@ impl Sweeping {
         self.crowded_out.load(Relaxed)
     }
 
-    /// A version with these tenants is about to come into force: they may have flows, beside
-    /// those who had some before.
-    pub fn expect(&self, ids: &Ids) {
-        for (_, tenant) in ids.all(Kind::Tenant) {
-            if let Some(is_one) = self.tenants.get(tenant as usize) {
-                is_one.store(true, Relaxed);
-            }
+    /// A version with these tenants is about to come into force, or found in force: they may have
+    /// flows, beside those who had some before.
+    pub fn expect(&self, tenants: &[Tenant]) {
+        for (payer, tenant) in self.tenants.iter().zip(tenants) {
+            payer.is_one.fetch_or(is_one(tenant), Relaxed);
         }
     }
 
     /// It is in force: flows of anybody else are over.
-    pub fn settle(&self, ids: &Ids) {
-        for (tenant, is_one) in (0..).zip(&self.tenants) {
-            is_one.store(ids.has(Kind::Tenant, tenant), Relaxed);
+    pub fn settle(&self, tenants: &[Tenant]) {
+        for (number, payer) in self.tenants.iter().enumerate() {
+            payer.is_one.store(tenants.get(number).is_some_and(is_one), Relaxed);
         }
     }
 
-    /// Answers how many half-flows were crowded out.
-    fn pass(&self) -> anyhow::Result<u64> {
+    fn pass(&self) -> anyhow::Result<()> {
         let swept = self.sweeper.sweep(|tenant| self.quota(tenant))?;
-        let crowded_out = swept.crowded_out as u64;
-        self.crowded_out.fetch_add(crowded_out, Relaxed);
-        Ok(crowded_out)
+        self.crowded_out.fetch_add(swept.crowded_out as u64, Relaxed);
+        Ok(())
+    }
+
+    fn payer(&self, tenant: u32) -> Option<&Payer> {
+        self.tenants.get(tenant as usize)
     }
 
     /// How many half-flows a tenant may have; nothing: it is none. Nobody's flows are the
     /// provider's.
     fn quota(&self, tenant: u32) -> Option<u32> {
-        let is_one = self.tenants.get(tenant as usize).is_some_and(|is_one| is_one.load(Relaxed));
+        let is_one = self.payer(tenant).is_some_and(|payer| payer.is_one.load(Relaxed));
         (tenant == 0 || is_one).then_some(self.flows_per_tenant)
     }
+}
+
+/// Is it anybody's record? No epoch is zero.
+fn is_one(tenant: &Tenant) -> bool {
+    tenant.epoch != 0
 }

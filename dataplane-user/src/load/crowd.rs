@@ -42,9 +42,9 @@ impl Crowd {
         Self { excess: excess.collect(), candidates: HashMap::new() }
     }
 
-    /// Has nobody too many?
-    pub fn is_empty(&self) -> bool {
-        self.excess.is_empty()
+    /// Who has too many?
+    pub fn tenants(&self) -> Vec<u32> {
+        self.excess.keys().copied().collect()
     }
 
     /// Notes a half-flow of the tenant's that is in force, if it may go. An answering half goes
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn who_is_no_tenant_is_no_business_of_the_crowds() {
         let words = [word(500)];
-        assert!(Crowd::of(&words, 10, |_| None).is_empty());
+        assert!(Crowd::of(&words, 10, |_| None).tenants().is_empty());
     }
 
     #[test]

@@ -70,10 +70,10 @@ impl Sweeper {
         self.clock.now_ticks()
     }
 
-    /// Does anybody have so many flows that those go which only one side has agreed to?
-    /// Half-flows that a tenant may have are its `quota`.
-    pub fn is_crowded(&self, quota: impl Fn(u32) -> Option<u32>) -> bool {
-        !Crowd::of(self.of_tenant.shared(), self.lines.shared().len(), quota).is_empty()
+    /// Who has so many flows that those go which only one side has agreed to? Half-flows that a
+    /// tenant may have are its `quota`.
+    pub fn crowding(&self, quota: impl Fn(u32) -> Option<u32>) -> Vec<u32> {
+        Crowd::of(self.of_tenant.shared(), self.lines.shared().len(), quota).tenants()
     }
 
     /// One pass. Half-flows that a tenant may have are its `quota`; those of a tenant that is no

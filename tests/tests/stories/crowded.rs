@@ -112,3 +112,34 @@ fn a_flood_evicts_itself_while_the_daemon_is_busy() -> Result<()> {
     }
     bail!("no round of the flood fell into the time that the daemon was busy")
 }
+
+/// Of which the one that goes is no longer anybody, and the one that comes is nobody yet.
+const CONNECTIONS: usize = 20;
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
+fn who_comes_has_nothing_of_the_flows_of_who_went() -> Result<()> {
+    let lab = Lab::new("heirs")?;
+    let Town { red_a, red_b, blue_a: _a, blue_b: _b, blue_c: _c } = Town::build(&lab)?;
+    let site = Site::town();
+    let mut sekisho = Sekisho::new(&lab, &site.0)?;
+    sekisho.start_again()?;
+    let server = (ip(B_ADDRESSES[0]), 7000).into();
+    let red = (0..CONNECTIONS).map(|_| TcpConn::open(&red_a, &red_b, server));
+    let _red = red.collect::<Result<Vec<_>>>()?;
+    let of = |tenant: &str| -> Result<usize> {
+        Ok(sekisho.flows()?.iter().filter(|flow| flow.tenant == tenant).count())
+    };
+    ensure!(of("red")? == 2 * CONNECTIONS, "{} half-flows of red", of("red")?);
+    // Its number rests for one version, which is over at once.
+    let blue = site.0.split("  - name: red").next().context("red is the last")?;
+    sekisho.change(blue)?;
+    sekisho.change(&site.with("  - name: red", "  - name: green").0)?;
+    let left = sekisho.flows()?;
+    ensure!(left.is_empty(), "of who went there are still {left:?}");
+    let mut fresh = TcpConn::open(&red_a, &red_b, server)?;
+    fresh.expect_alive()?;
+    let of_green = sekisho.flows()?.iter().filter(|flow| flow.tenant == "green").count();
+    ensure!(of_green == 2, "{of_green} half-flows of green");
+    Ok(())
+}

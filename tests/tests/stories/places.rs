@@ -263,7 +263,7 @@ fn numbers_that_are_lost_are_told_of() -> Result<()> {
     let mut sekisho = Sekisho::start(&lab, &Site::town().0)?;
     sekisho.unbalanced("what was counted is lost");
     let mut version = sekisho.status()?.site_version;
-    for (what, why) in [("missing", "is missing"), ("{", "EOF"), ("old", "is of version")] {
+    for (what, why) in [("missing", "is missing"), ("{", "is damaged"), ("old", "is of version")] {
         sekisho.kill()?;
         let own = sekisho.state().join(format!("numbers-{}.json", version % 2));
         let (text, of) = (fs::read_to_string(&own)?, format!("\"version\":{version},"));
