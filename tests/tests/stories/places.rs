@@ -263,14 +263,20 @@ fn numbers_that_are_lost_are_told_of() -> Result<()> {
     let mut sekisho = Sekisho::start(&lab, &Site::town().0)?;
     sekisho.unbalanced("what was counted is lost");
     let mut version = sekisho.status()?.site_version;
-    for (what, why) in [("missing", "is missing"), ("{", "is damaged"), ("old", "is of version")] {
+    for (what, why) in
+        [("missing", "is missing"), ("\"number\":1", "is damaged"), ("old", "is of version")]
+    {
         sekisho.kill()?;
-        let own = sekisho.state().join(format!("numbers-{}.json", version % 2));
-        let (text, of) = (fs::read_to_string(&own)?, format!("\"version\":{version},"));
+        let [own, before] = [version, version + 1]
+            .map(|version| sekisho.state().join(format!("numbers-{}.json", version % 2)));
         match what {
             "missing" => fs::remove_file(&own)?,
-            "old" => fs::write(&own, text.replace(&of, "\"version\":77,"))?,
-            text => fs::write(&own, text)?,
+            "old" => drop(fs::copy(&before, &own)?),
+            // A number is another one.
+            from => {
+                let text = fs::read_to_string(&own)?;
+                fs::write(&own, text.replacen(from, "\"number\":9", 1))?;
+            }
         }
         sekisho.start_again()?;
         let said = sekisho.process()?.wait_for_line(&own.display().to_string())?;
