@@ -1,8 +1,8 @@
 //! How do flows end on time, whatever else the daemon does?
 //!
-//! Sites are checked, compiled and laid out with the daemon locked, which takes seconds where
-//! they are large. Flows are looked after beside that: all that has to be known of the site is
-//! who is a tenant.
+//! A site is laid out and put in force with the daemon locked, which takes a second where it is
+//! large. Flows are looked after beside that: all that has to be known of the site is who is a
+//! tenant.
 
 use std::sync::{
     Arc,

@@ -143,3 +143,47 @@ fn who_comes_has_nothing_of_the_flows_of_who_went() -> Result<()> {
     ensure!(of_green == 2, "{of_green} half-flows of green");
     Ok(())
 }
+
+/// Of which a tenant may have a quarter.
+const FEW_HALF_FLOWS: &str = "2048";
+/// More than three quarters of that.
+const HELD: usize = 200;
+/// Rounds of a flood until so many fall between two of the daemon's looks: one that waited for
+/// what happens once a second would crowd out twice in between.
+const BETWEEN_LOOKS: u32 = 4;
+const FEW_FLOODS_MAX: u32 = 400;
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
+fn who_keeps_what_it_has_delays_nobody() -> Result<()> {
+    let lab = Lab::new("held")?;
+    let Town { red_a, red_b, blue_a, blue_b: _b, blue_c: _c } = Town::build(&lab)?;
+    let options = ["--flows", FEW_HALF_FLOWS];
+    let mut sekisho = Sekisho::new(&lab, &Site::town().0)?.with_options(&options);
+    sekisho.start_again()?;
+    lab.dut().run(&["ethtool", "-K", "blue-a", "gro", "on"])?.ok()?;
+    let server = (ip(B_ADDRESSES[0]), 7000).into();
+    let red = (0..HELD).map(|_| TcpConn::open(&red_a, &red_b, server));
+    let mut red = red.collect::<Result<Vec<_>>>()?;
+    let unanswered = Frame::new(A, ROUTER).ip(A_ADDRESSES[0], B_ADDRESSES[0]).udp(1024, 7002);
+    let frame = unanswered.payload(&[0; 22]).build();
+    let side = Side { from: &blue_a, frame, vary: [Field::SrcPort, Field::DstPort] };
+    let flood = Flows::new(&[side], [1 << 14, 1])?;
+    let (mut before, mut times) = (sekisho.status()?, 0);
+    for _ in 0..FEW_FLOODS_MAX {
+        flood.send(1 << 10, 0)?;
+        let now = sekisho.status()?;
+        times = match now.sweeps == before.sweeps {
+            true => times + u32::from(now.flows_crowded_out > before.flows_crowded_out),
+            false => 0,
+        };
+        before = now;
+        if times == BETWEEN_LOOKS {
+            for conn in &mut red {
+                conn.expect_alive()?;
+            }
+            return Ok(());
+        }
+    }
+    bail!("the flood was crowded out once a second")
+}
