@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::Semaphore,
+    time::timeout,
 };
 
 use crate::{
@@ -153,6 +154,8 @@ struct Apply {
 
 /// Site files that are read, compiled or wait for that; each takes memory and a thread.
 const APPLIES_MAX: usize = 8;
+/// For how long a site file may be on its way: meanwhile it is one of them.
+const TEXT_WAIT: Duration = Duration::from_secs(60);
 static APPLIES: Semaphore = Semaphore::const_new(APPLIES_MAX);
 
 async fn apply(
@@ -164,7 +167,9 @@ async fn apply(
     let permit = APPLIES.try_acquire().map_err(|_| {
         anyhow!("{APPLIES_MAX} other site files are being applied; try again when they are done")
     })?;
-    let text = String::from_request(request, &()).await.map_err(|refused| {
+    let text = timeout(TEXT_WAIT, String::from_request(request, &())).await;
+    let text = text.map_err(|_| anyhow!("the site file did not come within {TEXT_WAIT:?}"))?;
+    let text = text.map_err(|refused| {
         let most = TEXT_BYTES_MAX >> 20;
         anyhow!("the site file: {}; it has to be UTF-8, of {most} MiB at most", refused.body_text())
     })?;

@@ -243,6 +243,11 @@ impl<'lab> Sekisho<'lab> {
         process.wait(PATIENCE).map(drop)
     }
 
+    /// Where it listens.
+    pub fn socket(&self) -> &Path {
+        Path::new(&self.socket)
+    }
+
     /// Where programs, tables and links are pinned.
     pub fn pins(&self) -> &Path {
         Path::new(&self.pins)

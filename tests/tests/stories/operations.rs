@@ -1,6 +1,8 @@
 //! Does an operator get what was promised: refusals that change nothing, a daemon that may end
 //! at any time, and interfaces that come back as they were?
 
+use std::{io::Write as _, os::unix::net::UnixStream};
+
 use anyhow::{Context, Result, ensure};
 use aya::maps::{Array, Map, MapData};
 use dataplane_common::{
@@ -390,4 +392,37 @@ impl Interface {
             tcx: lab.dut().tcx_programs(name)?,
         })
     }
+}
+
+/// Site files that may be under way.
+const APPLIES_MAX: usize = 8;
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
+fn of_many_site_files_at_once_some_are_refused() -> Result<()> {
+    let lab = Lab::new("waiting")?;
+    // None of the interfaces is there.
+    let site = Site::town();
+    let sekisho = Sekisho::start(&lab, &site.0)?;
+    let halves = (0..APPLIES_MAX).map(|_| {
+        let mut half = UnixStream::connect(sekisho.socket())?;
+        half.write_all(
+            b"POST /v1/apply?name=a.yaml HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nvers",
+        )?;
+        Ok(half)
+    });
+    let halves = halves.collect::<Result<Vec<_>>>()?;
+    // When all of them have come.
+    let refused = (0..100).map(|_| sekisho.apply(&site.0)).find(|answer| {
+        let is_one = answer.as_ref().is_ok_and(|answer| answer.status.code() == Some(1));
+        is_one || answer.is_err()
+    });
+    let refused = refused.context("nine are taken")??;
+    let words = "8 other site files are being applied";
+    assert!(refused.stderr.contains(words), "{}", refused.stderr);
+    assert!(sekisho.status()?.uptime_s < 60, "it answers");
+    drop(halves);
+    let taken = (0..100).find(|_| sekisho.apply(&site.0).is_ok_and(|answer| answer.ok().is_ok()));
+    assert!(taken.is_some(), "whoever went takes up a place still");
+    Ok(())
 }
