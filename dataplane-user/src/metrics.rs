@@ -61,7 +61,7 @@ fn written(
     version.set(i64::from(status.site_version));
     registry.register("site_version", "Version of the site that is in force", version);
     let daemons = [
-        ("sweeps", "Looks after tables and interfaces, one a second", status.sweeps),
+        ("sweeps", "Looks after interfaces and refusals, one a second", status.sweeps),
         (
             "flows_crowded_out",
             "Half-flows that only one side had agreed to and that went for others",

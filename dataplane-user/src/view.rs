@@ -20,7 +20,7 @@ pub struct Status {
     pub applied: String,
     /// How long the daemon has run, seconds.
     pub uptime_s: u64,
-    /// How often it has looked after its tables and interfaces, which it does every second.
+    /// How often it has looked after interfaces and refusals, which it does every second.
     pub sweeps: u64,
     /// Half-flows that only one side had agreed to and that went before their time, so that
     /// others could begin: a flood, most likely.

@@ -5,7 +5,7 @@ use nix::sys::signal::Signal;
 use sekisho_tests::build::{Frame, ip, tcp};
 use sekisho_tests::program::{Field, Flows, Side};
 use sekisho_tests::traffic::TcpConn;
-use sekisho_tests::{Lab, Sekisho};
+use sekisho_tests::{Host, Lab, Sekisho};
 
 use crate::town::{A, A_ADDRESSES, B_ADDRESSES, ROUTER, Site, Town};
 
@@ -63,6 +63,13 @@ fn a_flood_of_flows_evicts_itself_and_nobody_else() -> Result<()> {
     Ok(())
 }
 
+/// Flows that nobody answers, of blue's `a`.
+fn unanswered(from: &Host) -> Result<Flows> {
+    let frame = Frame::new(A, ROUTER).ip(A_ADDRESSES[0], B_ADDRESSES[0]).udp(1024, 7002);
+    let frame = frame.payload(&[0; 22]).build();
+    Flows::new(&[Side { from, frame, vary: [Field::SrcPort, Field::DstPort] }], [1 << 14, 1])
+}
+
 /// So many that the daemon reads and compiles them for longer than a round of the flood takes.
 const RULES: u32 = 30_000;
 /// Times that it does so, until a whole round falls into one.
@@ -79,10 +86,7 @@ fn a_flood_evicts_itself_while_the_daemon_is_busy() -> Result<()> {
     let mut sekisho = Sekisho::new(&lab, &site.0)?.with_options(&["--flows", HALF_FLOWS]);
     sekisho.start_again()?;
     lab.dut().run(&["ethtool", "-K", "blue-a", "gro", "on"])?.ok()?;
-    let unanswered = Frame::new(A, ROUTER).ip(A_ADDRESSES[0], B_ADDRESSES[0]).udp(1024, 7002);
-    let frame = unanswered.payload(&[0; 22]).build();
-    let side = Side { from: &blue_a, frame, vary: [Field::SrcPort, Field::DstPort] };
-    let flood = Flows::new(&[side], [1 << 14, 1])?;
+    let flood = unanswered(&blue_a)?;
 
     let rules = (0..RULES).map(|number| {
         let [_, a, b, c] = number.to_be_bytes();
@@ -139,8 +143,7 @@ fn who_comes_has_nothing_of_the_flows_of_who_went() -> Result<()> {
     ensure!(left.is_empty(), "{} half-flows of who went are there still", left.len());
     let mut fresh = TcpConn::open(&red_a, &red_b, server)?;
     fresh.expect_alive()?;
-    let of_green = sekisho.flows()?.iter().filter(|flow| flow.tenant == "green").count();
-    ensure!(of_green == 2, "{of_green} half-flows of green");
+    ensure!(of("green")? == 2, "{} half-flows of green", of("green")?);
     Ok(())
 }
 
@@ -165,10 +168,7 @@ fn who_keeps_what_it_has_delays_nobody() -> Result<()> {
     let server = (ip(B_ADDRESSES[0]), 7000).into();
     let red = (0..HELD).map(|_| TcpConn::open(&red_a, &red_b, server));
     let mut red = red.collect::<Result<Vec<_>>>()?;
-    let unanswered = Frame::new(A, ROUTER).ip(A_ADDRESSES[0], B_ADDRESSES[0]).udp(1024, 7002);
-    let frame = unanswered.payload(&[0; 22]).build();
-    let side = Side { from: &blue_a, frame, vary: [Field::SrcPort, Field::DstPort] };
-    let flood = Flows::new(&[side], [1 << 14, 1])?;
+    let flood = unanswered(&blue_a)?;
     let (mut before, mut times) = (sekisho.status()?, 0);
     for _ in 0..FEW_FLOODS_MAX {
         flood.send(1 << 10, 0)?;
