@@ -31,4 +31,4 @@ pub use work::Work;
 /// Version of every layout that kernel and userland share: raised whenever a
 /// record, a key or the meaning of one of their fields changes. The loader
 /// refuses pinned tables of another version.
-pub const LAYOUT_VERSION: u32 = 10;
+pub const LAYOUT_VERSION: u32 = 11;

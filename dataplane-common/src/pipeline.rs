@@ -102,8 +102,7 @@ fn known<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<Next, S
         return Ok(Next::Fragment);
     }
     // A line is no business of the host's.
-    let is_strangers = w.flags & (flags::HOST | flags::ICMP_ERROR) != 0
-        && w.attachment_kind == attachment_kind::UPLINK;
+    let is_strangers = w.flags & (flags::HOST | flags::ICMP_ERROR) != 0 && w.is_inbound();
     Ok(if is_strangers { Next::Host } else { Next::First })
 }
 
@@ -364,7 +363,7 @@ fn reported<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Next {
     t.count_stop(w.tenant, stop, p.segments());
     t.note(Note { what: note::STOP, id: stop as u32, ..Note::default() });
     // What comes from outside uses up nobody's errors but the provider's.
-    let payer = if w.attachment_kind == attachment_kind::UPLINK { 0 } else { w.tenant };
+    let payer = if w.is_inbound() { 0 } else { w.tenant };
     if !t.may_report(payer) {
         return Next::Stopped(stop);
     }

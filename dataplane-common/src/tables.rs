@@ -200,11 +200,11 @@ pub trait Tables: Heap {
     /// Routes one of the packet's legs ([`route::leads`]); the outcome as a
     /// [number](Stop::number). In the kernel it is a function of its own, too.
     fn route_leg(&self, w: &mut Work, which: Which) -> u32;
-    /// Takes `halves` from the tenant's quota of half-flows, or answers false; a tracer
-    /// only answers.
-    fn flow_reserve(&self, tenant: u32, halves: u32, max: u32) -> bool;
+    /// Takes half-flows ([`held`](crate::table::flow::held)) from the tenant's quota, or answers
+    /// false; a tracer only answers.
+    fn flow_reserve(&self, tenant: u32, halves: u64, quota: u32) -> bool;
     /// Gives back what [`flow_reserve`](Self::flow_reserve) took.
-    fn flow_release(&self, tenant: u32, halves: u32);
+    fn flow_release(&self, tenant: u32, halves: u64);
 
     /// A slot of the table of datagrams.
     fn datagram(&self, index: u32) -> Option<&Datagram>;

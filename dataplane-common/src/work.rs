@@ -6,6 +6,7 @@
 
 use crate::addr::{Addr, Mac};
 use crate::stop::Stop;
+use crate::table::attachment_kind;
 use crate::table::flow::FlowKey;
 use crate::table::next_hop::Output;
 use crate::table::root::InForce;
@@ -78,6 +79,11 @@ pub struct Work {
     pub flow: u32,
     /// Its status as found; 0: there is none (flow).
     pub flow_status: u32,
+    /// The tenant that pays for the half-flows that are made. That and the next are here for the
+    /// verifier's "combined stack size of 4 calls is 528. Too large" (flow_record).
+    pub payer: u32,
+    /// What they are marked with in their status (flow_record).
+    pub mark: u32,
 
     /// The direction that is judged: the packet's own, or its flow's original one.
     pub leg: Leg,
@@ -274,6 +280,13 @@ impl Work {
     #[must_use]
     pub const fn is(&self, flag: u32) -> bool {
         self.flags & flag != 0
+    }
+
+    /// Does it come from strangers, beyond an uplink?
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_inbound(&self) -> bool {
+        self.attachment_kind == attachment_kind::UPLINK
     }
 
     /// The source address as the packet names it.

@@ -9,7 +9,7 @@ use dataplane_common::{
     table::{
         classifier::Asked,
         datagram::Datagram,
-        flow::{FlowCold, FlowLine, FlowMore},
+        flow::{FlowCold, FlowLine, FlowMore, held},
         heap::{Heap, Line},
         meter::{Load, Meter, STEPS_PER_NS},
         root::{InForce, More, Root},
@@ -245,23 +245,21 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn flow_reserve(&self, tenant: u32, halves: u32, max: u32) -> bool {
-        let Some(count) = FLOWS_OF_TENANT.get(tenant) else { return false };
-        if count.load() + u64::from(halves) > u64::from(max) {
-            return false;
+    fn flow_reserve(&self, tenant: u32, halves: u64, quota: u32) -> bool {
+        let Some(held) = FLOWS_OF_TENANT.get(tenant) else { return false };
+        let is_permitted = held::permits(quota, held.load(), halves);
+        if is_permitted && !self.is_tracing() {
+            add(held, halves);
         }
-        if !self.is_tracing() {
-            add(count, u64::from(halves));
-        }
-        true
+        is_permitted
     }
 
     #[inline(always)]
-    fn flow_release(&self, tenant: u32, halves: u32) {
-        if let Some(count) = FLOWS_OF_TENANT.get(tenant)
+    fn flow_release(&self, tenant: u32, halves: u64) {
+        if let Some(held) = FLOWS_OF_TENANT.get(tenant)
             && !self.is_tracing()
         {
-            add(count, 0_u64.wrapping_sub(u64::from(halves)));
+            add(held, 0_u64.wrapping_sub(halves));
         }
     }
 

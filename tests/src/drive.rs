@@ -267,6 +267,8 @@ fn poisoned() -> Work {
         fragment_bytes: WORD,
         flow: WORD,
         flow_status: WORD,
+        payer: WORD,
+        mark: WORD,
         leg,
         way: leg,
         action: WORD,

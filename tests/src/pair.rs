@@ -373,10 +373,10 @@ impl Pair {
         let table = self.kernel.flow_table();
         for tenant in 0..TENANTS {
             let (ours, theirs) = (
-                u64::from(self.host.halves_of(tenant)),
+                self.host.halves_of(tenant),
                 table.of_tenant.get(tenant as usize).map_or(0, Word64::load),
             );
-            ensure!(ours == theirs, "halves of tenant {tenant}: {ours} and {theirs}");
+            ensure!(ours == theirs, "halves of tenant {tenant}: {ours:x} and {theirs:x}");
         }
         let datagrams = self.kernel.datagram_table();
         for tenant in 0..TENANTS {

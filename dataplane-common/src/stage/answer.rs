@@ -363,7 +363,7 @@ fn is_own_address(link: &Zone, target: &Addr) -> bool {
 /// Does a router or access of ours export the address to this uplink?
 #[inline(always)]
 fn is_exported<T: Tables>(t: &T, w: &Work, target: &Addr) -> bool {
-    w.attachment_kind == attachment_kind::UPLINK
+    w.is_inbound()
         && t.route(w.link, target)
             .is_some_and(|route| matches!(route.kind, route_kind::ROUTER | route_kind::POOL))
 }

@@ -148,6 +148,7 @@ pub fn is_reopening(w: &Work, state: u32) -> bool {
 
 /// Is a connection in this state none that both sides have agreed to, or is it over? Whoever
 /// likes to makes as many of them as there is room for.
+#[inline(always)]
 #[must_use]
 pub const fn is_dispensable(state: u32) -> bool {
     !matches!(

@@ -2,7 +2,7 @@
 
 use super::{attach, conntrack, flow_record, generations, window};
 use crate::stop::Stop;
-use crate::table::flow::{FlowLine, Judged, action, packed, status};
+use crate::table::flow::{FlowLine, Judged, action, held, packed, status};
 use crate::tables::{Note, Tables, note};
 use crate::wire::transport::{FIN, RST};
 use crate::work::{Leg, Work, flags, leg};
@@ -164,11 +164,10 @@ pub fn track<T: Tables>(t: &T, w: &Work) -> Result<(), Stop> {
         return Ok(());
     }
     if next != state {
-        set_state(t, line, next);
+        set_state(t, w.flow, next);
         let partner = t.flow_more(w.flow).ok_or(Stop::TableMissing)?.partner.load();
-        let other = t.flow(partner).ok_or(Stop::TableMissing)?;
         if t.flow_more(partner).is_some_and(|its| its.partner.load() == w.flow) {
-            set_state(t, other, next);
+            set_state(t, partner, next);
         }
     }
     let now = t.now_ticks();
@@ -178,14 +177,23 @@ pub fn track<T: Tables>(t: &T, w: &Work) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Writes the state of one half. Another CPU may change the status at the same
-/// time; after two tries its packet counts as the later one.
+/// Writes the state of one half: once both sides have agreed to it, its place is none of what the
+/// tenant has for strangers. Another CPU may change the status at the same time; after two tries
+/// its packet counts as the later one.
 #[inline(always)]
-fn set_state<T: Tables>(t: &T, line: &FlowLine, state: u32) {
+fn set_state<T: Tables>(t: &T, index: u32, state: u32) {
+    let (Some(line), Some(cold)) = (t.flow(index), t.flow_cold(index)) else { return };
+    let agreed = if conntrack::is_dispensable(state) { 0 } else { status::INBOUND };
     for _ in 0..2 {
         let old = line.status.load();
-        let is_live = old & status::LIFE == status::LIVE;
-        if !is_live || t.swap32(&line.status, old, (old & !status::STATE) | state) {
+        if old & status::LIFE != status::LIVE {
+            break;
+        }
+        let payer = cold.tenant.load();
+        if t.swap32(&line.status, old, (old & !(status::STATE | agreed)) | state) {
+            if old & agreed != 0 {
+                t.flow_release(payer, held::AGREED);
+            }
             break;
         }
     }

@@ -5,7 +5,9 @@
 
 use super::conntrack;
 use crate::stop::Stop;
-use crate::table::flow::{FlowKey, FlowLine, action, bucket_of, homes, lines_of, status};
+use crate::table::flow::{
+    FlowKey, FlowLine, INSIDE_LINES, action, bucket_of, held, homes, lines_of, status,
+};
 use crate::tables::Tables;
 use crate::wire::protocol;
 use crate::work::{Work, flags};
@@ -85,23 +87,24 @@ fn is_idle(line: &FlowLine, now: u32, idle_max: u32) -> bool {
 /// judged when its first packet comes.
 pub fn open<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
     let reply_zone = reply_zone(t, w)?;
-    let payer = if w.tenant != 0 {
+    w.payer = if w.tenant != 0 {
         w.tenant
     } else {
         t.endpoint(w.leg.receiver).map_or(0, |receiver| receiver.tenant)
     };
-    let quota = t.tenant(payer).ok_or(Stop::TableMissing)?.flows_max;
-    if !t.flow_reserve(payer, 2, quota) {
+    w.mark = if w.is_inbound() { status::INBOUND } else { 0 };
+    let quota = t.tenant(w.payer).ok_or(Stop::TableMissing)?.flows_max;
+    if !t.flow_reserve(w.payer, 2 * held::one(w.mark), quota) {
         return Err(Stop::FlowQuota);
     }
-    let forward = place(t, w, &w.key, payer, 0);
+    let forward = place(t, w, &w.key, 0);
     let Some(forward) = forward else {
-        t.flow_release(payer, 2);
+        t.flow_release(w.payer, 2 * held::one(w.mark));
         return Err(Stop::FlowTableFull);
     };
     let answer = inverse(&w.key, w.is(flags::V6)).in_zone(reply_zone);
-    let Some(reply) = place(t, w, &answer, payer, status::REPLY) else {
-        t.flow_release(payer, 1);
+    let Some(reply) = place(t, w, &answer, status::REPLY) else {
+        t.flow_release(w.payer, held::one(w.mark));
         // The half that was made is worth nothing alone.
         if let Some(line) = t.flow(forward)
             && !t.is_tracing()
@@ -165,7 +168,7 @@ fn take_over<T: Tables>(t: &T, line: &FlowLine, state: u32) {
 
 /// The answers of a flow that leads elsewhere now may arrive in another zone: then the
 /// answering half is made anew there.
-pub fn follow<T: Tables>(t: &T, w: &Work) -> Result<(), Stop> {
+pub fn follow<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
     if w.flow_status & status::REPLY != 0 {
         return Ok(());
     }
@@ -177,15 +180,16 @@ pub fn follow<T: Tables>(t: &T, w: &Work) -> Result<(), Stop> {
     if t.is_tracing() || is_partner && old.key().zone() == zone {
         return Ok(());
     }
-    let payer = t.flow_cold(w.flow).ok_or(Stop::TableMissing)?.tenant.load();
+    w.payer = t.flow_cold(w.flow).ok_or(Stop::TableMissing)?.tenant.load();
+    w.mark = w.flow_status & status::INBOUND;
     // Whoever is no more has no quota.
-    let quota = t.tenant(payer).map_or(0, |tenant| tenant.flows_max);
-    if !t.flow_reserve(payer, 1, quota) {
+    let quota = t.tenant(w.payer).map_or(0, |tenant| tenant.flows_max);
+    if !t.flow_reserve(w.payer, held::one(w.mark), quota) {
         return Err(Stop::FlowQuota);
     }
     let answer = inverse(&w.key, w.is(flags::V6)).in_zone(zone);
-    let Some(reply) = place(t, w, &answer, payer, status::REPLY) else {
-        t.flow_release(payer, 1);
+    let Some(reply) = place(t, w, &answer, status::REPLY) else {
+        t.flow_release(w.payer, held::one(w.mark));
         return Err(Stop::FlowTableFull);
     };
     if let (Some(other), Some(its)) = (t.flow(reply), t.flow_more(reply)) {
@@ -238,18 +242,18 @@ pub fn room<T: Tables>(t: &T, words: &[u64; 5], zero: u32) -> u64 {
     /// 2^21 lines, the first key that finds both full comes when 50 of 100 are taken, with this
     /// when 64 are (and with five 67). With more, half the keys would soon lie where they are
     /// looked for last, and hardly a bucket had none of its keys away.
-    const PLENTY: u32 = 4;
+    const PLENTY: u64 = 4;
     let homes = homes(words, t.secret(), t.flow_lines());
     let first = look(t, words, homes[0], zero);
     let Some(away) = t.flows_away(bucket_of(homes[0])) else { return 0 };
     if first.own != 0 {
         return first.own;
     }
-    if first.room >= PLENTY && away.load() == 0 {
+    if first.room() >= PLENTY && away.load() == 0 {
         return first.free;
     }
     let second = look(t, words, homes[1], zero);
-    let is_second = first.room < PLENTY && second.room > first.room;
+    let is_second = first.room() < PLENTY && second.room() > first.room();
     let free = if is_second { second.free | Room::AWAY } else { first.free };
     if second.own == 0 { free } else { second.own }
 }
@@ -260,10 +264,16 @@ struct Bucket {
     own: u64,
     /// Another one of its own.
     other: u64,
-    /// The first free line.
+    /// The first free line, and how many there are.
     free: u64,
+}
+
+impl Bucket {
     /// Free lines.
-    room: u32,
+    #[inline(always)]
+    const fn room(&self) -> u64 {
+        (self.free & Room::COUNT) / Room::ONE
+    }
 }
 
 #[inline(always)]
@@ -271,14 +281,13 @@ fn look<T: Tables>(t: &T, words: &[u64; 5], home: u32, zero: u32) -> Bucket {
     // Zeroes, of which the verifier does not know that they are: else it would follow each line
     // once for all that those before it may have been.
     let none = u64::from(zero) << 32 | u64::from(zero);
-    let mut bucket = Bucket { own: none, other: none, free: none, room: zero };
+    let mut bucket = Bucket { own: none, other: none, free: none };
     for index in lines_of(home).rev() {
         let Some(line) = t.flow(index) else { break };
         let status = line.status.load();
         let found = Room::FOUND | u64::from(index) << 32 | u64::from(status);
         if status & status::LIFE == status::EMPTY {
-            bucket.free = found;
-            bucket.room += 1 ^ zero;
+            bucket.free = found | (bucket.free & Room::COUNT) + Room::ONE;
         } else if status & status::LIFE == status::LIVE && line.has(words) {
             bucket.other = bucket.own;
             bucket.own = found | Room::OWN;
@@ -327,17 +336,30 @@ impl Room {
     const OWN: u64 = 1 << 62;
     /// It is free, and in the second bucket.
     const AWAY: u64 = 1 << 61;
+    /// It is one of so many free ones, four bits.
+    const COUNT: u64 = 15 * Self::ONE;
+    const ONE: u64 = 1 << 57;
 
     #[inline(always)]
     fn from_word(word: u64) -> Option<Self> {
-        let index = (word & !(Self::FOUND | Self::OWN | Self::AWAY)) >> 32;
-        let (is_own, is_away) = (word & Self::OWN != 0, word & Self::AWAY != 0);
+        let index = (word & (Self::ONE - 1)) >> 32;
         (word & Self::FOUND != 0).then_some(Self {
             index: index as u32,
             status: word as u32,
-            is_own,
-            is_away,
+            is_own: word & Self::OWN != 0,
+            is_away: word & Self::AWAY != 0,
         })
+    }
+
+    /// What [`room`] finds for a half-flow that is made.
+    #[inline(always)]
+    fn find<T: Tables>(t: &T, w: &Work, words: &[u64; 5]) -> Option<Self> {
+        let word = t.flow_room(words);
+        let is_scarce = word & Self::COUNT <= u64::from(INSIDE_LINES) * Self::ONE;
+        if is_scarce && word & Self::OWN == 0 && w.mark & status::INBOUND != 0 {
+            return None;
+        }
+        Self::from_word(word)
     }
 }
 
@@ -364,19 +386,19 @@ const fn sequence_after(old: u32) -> u32 {
 }
 
 /// Takes a line for the key and makes it live; a tracer only tells whether there is one.
-fn place<T: Tables>(t: &T, w: &Work, key: &FlowKey, payer: u32, half: u32) -> Option<u32> {
+fn place<T: Tables>(t: &T, w: &Work, key: &FlowKey, half: u32) -> Option<u32> {
     let words = key.words();
-    let mut room = Room::from_word(t.flow_room(&words))?;
+    let mut room = Room::find(t, w, &words)?;
     if t.is_tracing() {
         return Some(room.index);
     }
     let mut is_taken = take(t, &room);
     if !is_taken {
         // Another CPU was faster: there may be room beside what it took.
-        room = Room::from_word(t.flow_room(&words))?;
+        room = Room::find(t, w, &words)?;
         is_taken = take(t, &room);
     }
-    let Room { index, status: old, is_own, is_away } = room;
+    let Room { index, status: old, is_own, is_away, .. } = room;
     if is_away && is_taken {
         // Before anybody looks for it.
         t.flow_goes_away(&words);
@@ -385,7 +407,8 @@ fn place<T: Tables>(t: &T, w: &Work, key: &FlowKey, payer: u32, half: u32) -> Op
     let (cold, more) = (t.flow_cold(index)?, t.flow_more(index)?);
     if is_own {
         // The old record's payer is freed of it; or it stays, since another CPU is using it.
-        t.flow_release(if is_taken { cold.tenant.load() } else { payer }, 1);
+        let (whose, what) = if is_taken { (cold.tenant.load(), old) } else { (w.payer, w.mark) };
+        t.flow_release(whose, held::one(what));
     }
     if !is_taken {
         return is_own.then_some(index);
@@ -401,7 +424,7 @@ fn place<T: Tables>(t: &T, w: &Work, key: &FlowKey, payer: u32, half: u32) -> Op
     cold.responder.store(w.leg.receiver);
     cold.rule_egress.store(w.leg.rule_egress);
     cold.rule_ingress.store(w.leg.rule_ingress);
-    cold.tenant.store(payer);
+    cold.tenant.store(w.payer);
     cold.made_ticks.store(now);
     more.opener_mac.store(w.src_mac.word());
     more.end.store(0);
@@ -410,7 +433,7 @@ fn place<T: Tables>(t: &T, w: &Work, key: &FlowKey, payer: u32, half: u32) -> Op
     more.partner.store(0);
     // A store would be seen later than what is looked at next: of two CPUs that place a key at
     // once, none would see the other's line.
-    let live = sequence_after(old) | status::LIVE | half;
+    let live = sequence_after(old) | status::LIVE | half | w.mark;
     t.swap32(&line.status, sequence_after(old) | status::BUSY, live);
     Some(Room::from_word(t.flow_sole(&words)).map_or(index, |room| room.index))
 }

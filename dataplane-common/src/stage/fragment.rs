@@ -9,7 +9,6 @@ use super::{admit, flow, host, route};
 use crate::limits::{AGAIN, DATAGRAMS, PARKED_BYTES};
 use crate::packet::Packet;
 use crate::stop::Stop;
-use crate::table::attachment_kind;
 use crate::table::datagram::{
     BUCKET_SLOTS, Datagram, PARKED_BYTES_MAX, PLACES, Parked, Progress, UNITS_PER_WORD, slot_at,
     status,
@@ -108,10 +107,10 @@ pub fn join<T: Tables>(t: &T, w: &mut Work) -> Result<bool, Stop> {
 pub fn park<P: Packet, T: Tables>(p: &mut P, t: &T, w: &mut Work) -> Result<(), Stop> {
     admit::admit(t, w)?;
     t.note(Note { what: note::EARLY, id: 0, detail: w.fragment_at, zero: 0 });
-    if is_inbound(w) && !host::has(t, w, &w.key.dst) {
+    if w.is_inbound() && !host::has(t, w, &w.key.dst) {
         route_inbound(t, w)?;
     }
-    let share = Share::parked(is_inbound(w));
+    let share = Share::parked(w.is_inbound());
     // Nobody waits for what is for nobody's tenant, and nobody twice.
     let key = identity(w).words();
     let may_wait = w.tenant != 0 && p.bytes() <= PARKED_BYTES_MAX && !is_again(t, w, &key);
@@ -172,16 +171,10 @@ fn is_again<T: Tables>(t: &T, w: &Work, words: &[u64; 5]) -> bool {
     noted >> 32 == again.name as u64 && age < AGAIN_MS_MAX as i32
 }
 
-/// Does it come from strangers, beyond an uplink?
-#[inline(always)]
-const fn is_inbound(w: &Work) -> bool {
-    w.attachment_kind == attachment_kind::UPLINK
-}
-
 /// How full the ring to the daemon may be: strangers leave half of it to those inside.
 #[inline(always)]
 const fn unread_bytes_max(w: &Work) -> u32 {
-    if is_inbound(w) { PARKED_BYTES / 2 } else { PARKED_BYTES }
+    if w.is_inbound() { PARKED_BYTES / 2 } else { PARKED_BYTES }
 }
 
 /// From an uplink nothing takes up a tenant's place that leads to none, or has a source that
@@ -257,11 +250,11 @@ fn find<T: Tables>(t: &T, w: &Work, words: &[u64; 5]) -> Option<Found> {
 /// another; a tracer only tells, and takes none.
 #[inline(always)]
 fn place<T: Tables>(t: &T, w: &Work, words: &[u64; 5]) -> Result<Option<Found>, Stop> {
-    let share = Share::datagrams(is_inbound(w));
+    let share = Share::datagrams(w.is_inbound());
     if !t.reserve(share, w.tenant) {
         return Err(Stop::FragmentQuota);
     }
-    let inbound = if is_inbound(w) { status::INBOUND } else { 0 };
+    let inbound = if w.is_inbound() { status::INBOUND } else { 0 };
     let mut taken = None;
     // Another CPU may be faster: there may be room beside what it took.
     for _ in 0..2 {
@@ -315,7 +308,7 @@ fn room<T: Tables>(t: &T, w: &Work, words: &[u64; 5]) -> Found {
     let mut rank = u32::MAX;
     t.each(PLACES, |step| {
         let index = slot_at(&homes, step);
-        if is_inbound(w) && index.is_multiple_of(BUCKET_SLOTS) {
+        if w.is_inbound() && index.is_multiple_of(BUCKET_SLOTS) {
             return true;
         }
         let Some(datagram) = t.datagram(index) else { return false };

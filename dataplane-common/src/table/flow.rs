@@ -140,6 +140,57 @@ pub mod packed {
     }
 }
 
+/// How many half-flows a tenant has, as a word that one atomic addition changes: all of them, and
+/// above those the ones that are [`status::INBOUND`]. Of these it may have half of its quota, so
+/// that strangers keep none of its own hosts from beginning a flow, whoever evicts theirs or not.
+///
+/// Each is a signed number of 32 bits: whoever dies while giving one back gives it back twice.
+pub mod held {
+    use super::status;
+
+    const INBOUND: u64 = 1 << 32;
+
+    /// A half-flow with this status.
+    #[inline(always)]
+    #[must_use]
+    pub const fn one(status: u32) -> u64 {
+        if status & status::INBOUND == 0 { 1 } else { 1 + INBOUND }
+    }
+
+    /// What is given back when it is agreed to.
+    pub const AGREED: u64 = INBOUND;
+
+    /// All half-flows.
+    #[inline(always)]
+    #[must_use]
+    pub const fn all(word: u64) -> i32 {
+        word as i32
+    }
+
+    /// Those that strangers opened and nobody has agreed to.
+    #[inline(always)]
+    #[must_use]
+    pub const fn inbound(word: u64) -> i32 {
+        (word.wrapping_sub(all(word) as i64 as u64) >> 32) as i32
+    }
+
+    /// Of a quota, how much is for those.
+    #[inline(always)]
+    #[must_use]
+    pub const fn inbound_max(quota: u32) -> u32 {
+        quota / 2
+    }
+
+    /// Does a quota permit `more` beside what there is?
+    #[inline(always)]
+    #[must_use]
+    pub const fn permits(quota: u32, word: u64, more: u64) -> bool {
+        let sum = word.wrapping_add(more);
+        all(sum) as i64 <= quota as i64
+            && (inbound(more) == 0 || inbound(sum) as i64 <= inbound_max(quota) as i64)
+    }
+}
+
 /// A decision about a half-flow.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Judged {
@@ -233,6 +284,9 @@ pub mod status {
     pub const DEAD: u32 = 3 << 8;
     /// This half answers the other.
     pub const REPLY: u32 = 4 << 8;
+    /// A stranger opened the flow, by an uplink, and the other side has not agreed to it yet: it
+    /// takes up a place of what its tenant has for that ([`super::held`]).
+    pub const INBOUND: u32 = 8 << 8;
     /// The connection's state.
     pub const STATE: u32 = 0xff;
     /// One step of the sequence.
@@ -269,6 +323,10 @@ impl FlowCold {
 /// none, what is not in its first bucket is nowhere, and of memory that is far away half as much
 /// is looked at.
 pub const BUCKET_LINES: u32 = 8;
+
+/// So many free lines of a bucket are not for what is [`status::INBOUND`]: strangers leave a
+/// quarter of the table to those inside, however many tenants they send to.
+pub const INSIDE_LINES: u32 = BUCKET_LINES / 4;
 
 impl FlowLine {
     /// The key, which counts only between two equal looks at a `LIVE` status.
@@ -338,6 +396,23 @@ mod tests {
         assert_eq!((2 << 20) * half, 320 << 20);
         // The hot part is a cache line, and what lies in it the key and six words of 32 bits.
         assert_eq!(size_of::<FlowLine>(), size_of::<FlowKey>() + 6 * 4);
+    }
+
+    #[test]
+    fn strangers_have_half_of_a_quota_and_those_inside_all_of_it() {
+        let (inside, inbound) = (2 * held::one(status::LIVE), 2 * held::one(status::INBOUND));
+        let half = (0..5).fold(0_u64, |word, _| word + inbound);
+        assert_eq!((held::all(half), held::inbound(half)), (10, 10));
+        assert!(held::permits(24, half, inbound) && !held::permits(21, half, inbound));
+        assert!(held::permits(12, half, inside) && !held::permits(11, half, inside));
+        let agreed = half - 2 * held::AGREED;
+        assert_eq!((held::all(agreed), held::inbound(agreed)), (10, 8));
+        // Given back twice by whoever died: nobody is kept from anything.
+        let twice = held::one(0).wrapping_sub(2 * held::one(0));
+        assert_eq!((held::all(twice), held::inbound(twice)), (-1, 0));
+        assert!(held::permits(8, twice, inbound) && held::permits(8, twice, inside));
+        let both = 0_u64.wrapping_sub(held::one(status::INBOUND));
+        assert_eq!((held::all(both), held::inbound(both)), (-1, -1));
     }
 
     #[test]

@@ -7,7 +7,11 @@
 
 use std::collections::HashMap;
 
-use dataplane_common::{stage::conntrack, table::flow::status, word::Word64};
+use dataplane_common::{
+    stage::conntrack,
+    table::flow::{held, status},
+    word::Word64,
+};
 
 use super::sweep::FlowTable;
 
@@ -17,27 +21,38 @@ struct Candidate {
     index: usize,
 }
 
-/// Tenants that have too many half-flows, and how many have to go.
+/// How many half-flows of a tenant have to go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Excess {
+    /// Of all.
+    all: u64,
+    /// Of those that strangers opened.
+    inbound: u64,
+}
+
+/// Tenants that have too many half-flows.
 #[derive(Default)]
 pub struct Crowd {
-    excess: HashMap<u32, u64>,
+    excess: HashMap<u32, Excess>,
     candidates: HashMap<u32, Vec<Candidate>>,
 }
 
 impl Crowd {
     /// Who has more than three quarters of what `quota` permits gives up a quarter of that at
-    /// least. Where more than half of the table is in use, it finds room for hardly any more: then
-    /// half of it is shared out evenly among those who use it.
+    /// least, and so it is with what of it is for strangers. Where more than half of the table is
+    /// in use, it finds room for hardly any more: then half of it is shared out evenly among those
+    /// who use it.
     pub fn of(of_tenant: &[Word64], lines: usize, quota: impl Fn(u32) -> Option<u32>) -> Self {
-        let counts = (0..).zip(of_tenant).map(|(tenant, count)| (tenant, count.load()));
-        let counts: Vec<_> = counts.filter(|&(_, count)| count > 0).collect();
-        let (half, all) = (lines as u64 / 2, counts.iter().map(|&(_, count)| count).sum::<u64>());
-        let fair = if all > half { half / counts.len() as u64 } else { u64::MAX };
-        let excess = counts.into_iter().filter_map(|(tenant, count)| {
-            let quota = u64::from(quota(tenant)?);
-            let own = if count > quota / 4 * 3 { quota / 2 } else { count };
-            let excess = count.saturating_sub(own.min(fair));
-            (excess > 0).then_some((tenant, excess))
+        let held = (0..).zip(of_tenant).map(|(tenant, held)| (tenant, held.load()));
+        let held: Vec<_> = held.filter(|&(_, held)| held::all(held) > 0).collect();
+        let half = lines as u64 / 2;
+        let all: u64 = held.iter().map(|&(_, held)| count(held)).sum();
+        let fair = if all > half { half / held.len() as u64 } else { u64::MAX };
+        let excess = held.into_iter().filter_map(|(tenant, held)| {
+            let quota = quota(tenant)?;
+            let all = beyond(count(held), quota).max(count(held).saturating_sub(fair));
+            let inbound = beyond(inbound(held), held::inbound_max(quota));
+            (all > 0 || inbound > 0).then_some((tenant, Excess { all, inbound }))
         });
         Self { excess: excess.collect(), candidates: HashMap::new() }
     }
@@ -61,27 +76,44 @@ impl Crowd {
         let mut leavers = Vec::new();
         for (tenant, mut candidates) in self.candidates {
             candidates.sort_unstable_by_key(|candidate| std::cmp::Reverse(candidate.idle_ticks));
-            let end = leavers.len() as u64 + self.excess.get(&tenant).copied().unwrap_or(0);
+            let Some(&Excess { mut all, mut inbound }) = self.excess.get(&tenant) else { continue };
             for Candidate { index, .. } in candidates {
-                if leavers.len() as u64 >= end {
-                    break;
+                let Some(first) = dispensable(table, index) else { continue };
+                let is_inbound = first.1 & status::INBOUND != 0;
+                if all == 0 && !(is_inbound && inbound > 0) {
+                    continue;
                 }
-                leavers.extend(dispensable(table, index));
-                let partner = table.more.get(index).map(|more| more.partner.load() as usize);
-                leavers.extend(
-                    partner
-                        .filter(|&at| {
-                            table
-                                .more
-                                .get(at)
-                                .is_some_and(|its| its.partner.load() as usize == index)
-                        })
-                        .and_then(|at| dispensable(table, at)),
-                );
+                let flow = std::iter::once(first).chain(partner(table, index));
+                for leaver in flow {
+                    all = all.saturating_sub(1);
+                    inbound = inbound.saturating_sub(u64::from(is_inbound));
+                    leavers.push(leaver);
+                }
             }
         }
         leavers
     }
+}
+
+fn count(held: u64) -> u64 {
+    u64::try_from(held::all(held)).unwrap_or(0)
+}
+
+fn inbound(held: u64) -> u64 {
+    u64::try_from(held::inbound(held)).unwrap_or(0)
+}
+
+/// How many of these have to go, of which there may be `max`?
+fn beyond(count: u64, max: u32) -> u64 {
+    let max = u64::from(max);
+    if count > max / 4 * 3 { count.saturating_sub(max / 2) } else { 0 }
+}
+
+/// The other half of a flow that may go.
+fn partner(table: FlowTable<'_>, index: usize) -> Option<(usize, u32)> {
+    let at = table.more.get(index)?.partner.load() as usize;
+    let names = table.more.get(at)?.partner.load() as usize;
+    dispensable(table, at).filter(|_| names == index)
 }
 
 /// The line, if it is still of a flow that may go.
@@ -111,8 +143,8 @@ mod tests {
 
     fn excess(counts: &[u64], lines: usize, quota: u32) -> Vec<(u32, u64)> {
         let words: Vec<_> = counts.iter().map(|&count| word(count)).collect();
-        let mut excess: Vec<_> =
-            Crowd::of(&words, lines, |_| Some(quota)).excess.into_iter().collect();
+        let excess = Crowd::of(&words, lines, |_| Some(quota)).excess.into_iter();
+        let mut excess: Vec<_> = excess.map(|(tenant, excess)| (tenant, excess.all)).collect();
         excess.sort_unstable();
         excess
     }
@@ -128,6 +160,35 @@ mod tests {
         // Half of it is 100 lines, of which each of four has 25.
         assert_eq!(excess(&[0, 60, 20, 25, 10], 200, 1000), [(1, 35)]);
         assert_eq!(excess(&[0, 50, 25, 25], 200, 1000), []);
+    }
+
+    #[test]
+    fn what_is_for_strangers_is_crowded_by_strangers() {
+        // Of 100 they may have 50, and have 38 of 39.
+        let of_tenant = [word(0), word(38 * held::one(status::INBOUND) + held::one(0))];
+        let mut crowd = Crowd::of(&of_tenant, 1000, |_| Some(100));
+        assert_eq!(crowd.excess.get(&1), Some(&Excess { all: 0, inbound: 13 }));
+        let lines: Vec<FlowLine> = (0..39).map(|_| FlowLine::default()).collect();
+        let cold: Vec<FlowCold> = (0..39).map(|_| FlowCold::default()).collect();
+        let more: Vec<FlowMore> = (0..39).map(|_| FlowMore::default()).collect();
+        for (index, (line, more)) in lines.iter().zip(&more).enumerate() {
+            let inbound = if index == 7 { 0 } else { status::INBOUND };
+            line.status.store(status::LIVE | inbound | state::UNREPLIED);
+            more.partner.store(99);
+            crowd.note(1, index, line.status.load(), 100 - index as u32);
+        }
+        let secret = &Secret::of([1, 2]);
+        let table = FlowTable {
+            lines: &lines,
+            cold: &cold,
+            more: &more,
+            away: &[],
+            of_tenant: &of_tenant,
+            secret,
+        };
+        let leavers: Vec<_> = crowd.leavers(table).into_iter().map(|(index, _)| index).collect();
+        // The one from inside stays, though it was idle for longer than most.
+        assert_eq!(leavers, [0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13]);
     }
 
     #[test]

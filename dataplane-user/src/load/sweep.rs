@@ -13,7 +13,7 @@
 use dataplane_common::{
     stage::conntrack,
     table::{
-        flow::{FlowCold, FlowLine, FlowMore, bucket_of, homes, status},
+        flow::{FlowCold, FlowLine, FlowMore, bucket_of, held, homes, status},
         secret::Secret,
     },
     word::Word64,
@@ -36,7 +36,7 @@ pub struct FlowTable<'t> {
     pub more: &'t [FlowMore],
     /// By bucket: half-flows that are in their second one.
     pub away: &'t [Word64],
-    /// By tenant.
+    /// By tenant ([`held`]).
     pub of_tenant: &'t [Word64],
     /// What keys are hashed with.
     pub secret: &'t Secret,
@@ -153,20 +153,20 @@ fn empty<P: Pen>(table: FlowTable<'_>, index: usize, totals: &mut Totals<'_, P>)
         return false;
     }
     totals.clear(table.lines, table.cold, index);
-    let one_less = |count: &Word64| {
-        if count.load() > 0 {
-            totals.pen.add(count, u64::MAX);
-        }
-    };
     // Dying here gives the quota back twice: a tenant may then have a half-flow more. The other
     // way round it would have one less for ever.
-    table.of_tenant.get(cold.tenant.load() as usize).map(one_less);
+    if let Some(held) = table.of_tenant.get(cold.tenant.load() as usize) {
+        totals.pen.add(held, 0_u64.wrapping_sub(held::one(line.status.load())));
+    }
     let home = homes(&line.key().words(), table.secret, table.lines.len() as u32)[0];
     totals.pen.put32(&line.status, line.status.load() & !(status::SEQUENCE - 1));
     // Only now: dying before, a bucket may be taken to have a half-flow away that is no more. The
     // other way round, one that is away would not be found.
-    if bucket_of(home) != bucket_of(index as u32) {
-        table.away.get(bucket_of(home) as usize).map(one_less);
+    if bucket_of(home) != bucket_of(index as u32)
+        && let Some(away) = table.away.get(bucket_of(home) as usize)
+        && away.load() > 0
+    {
+        totals.pen.add(away, u64::MAX);
     }
     true
 }

@@ -15,7 +15,7 @@ use dataplane_common::{
     stage::{flow_record, limit, route},
     table::{
         datagram::Datagram,
-        flow::{BUCKET_LINES, FlowCold, FlowLine, FlowMore},
+        flow::{BUCKET_LINES, FlowCold, FlowLine, FlowMore, held},
         heap::{Heap, Line},
         meter::{Load, Meter, STEPS_PER_NS, Terms},
         root::{More, Root},
@@ -45,7 +45,7 @@ pub struct HostTables {
     datagrams: OnceCell<Vec<Datagram>>,
     again: Vec<Word64>,
     shares: RefCell<HashMap<u32, u32>>,
-    halves: RefCell<HashMap<u32, u32>>,
+    halves: RefCell<HashMap<u32, u64>>,
     reports: RefCell<HashMap<u32, u64>>,
     copies: RefCell<HashMap<u32, u64>>,
     claims: RefCell<HashMap<u32, u64>>,
@@ -181,9 +181,9 @@ impl HostTables {
         next.is_some()
     }
 
-    /// How many half-flows the tenant has.
+    /// How many half-flows the tenant has ([`held`]).
     #[must_use]
-    pub fn halves_of(&self, tenant: u32) -> u32 {
+    pub fn halves_of(&self, tenant: u32) -> u64 {
         self.halves.borrow().get(&tenant).copied().unwrap_or(0)
     }
 }
@@ -251,19 +251,17 @@ impl Tables for HostTables {
         self.away.get(bucket as usize)
     }
 
-    fn flow_reserve(&self, tenant: u32, halves: u32, max: u32) -> bool {
+    fn flow_reserve(&self, tenant: u32, halves: u64, quota: u32) -> bool {
         let mut all = self.halves.borrow_mut();
-        let count = all.entry(tenant).or_default();
-        if *count + halves > max {
-            return false;
+        let held = all.entry(tenant).or_default();
+        let is_permitted = held::permits(quota, *held, halves);
+        if is_permitted && !self.is_tracing() {
+            *held += halves;
         }
-        if !self.is_tracing() {
-            *count += halves;
-        }
-        true
+        is_permitted
     }
 
-    fn flow_release(&self, tenant: u32, halves: u32) {
+    fn flow_release(&self, tenant: u32, halves: u64) {
         if !self.is_tracing() {
             *self.halves.borrow_mut().entry(tenant).or_default() -= halves;
         }

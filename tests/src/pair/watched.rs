@@ -110,11 +110,11 @@ impl Tables for Watched<'_> {
         self.tables.flows_away(bucket)
     }
 
-    fn flow_reserve(&self, tenant: u32, halves: u32, max: u32) -> bool {
-        self.tables.flow_reserve(tenant, halves, max)
+    fn flow_reserve(&self, tenant: u32, halves: u64, quota: u32) -> bool {
+        self.tables.flow_reserve(tenant, halves, quota)
     }
 
-    fn flow_release(&self, tenant: u32, halves: u32) {
+    fn flow_release(&self, tenant: u32, halves: u64) {
         self.tables.flow_release(tenant, halves);
     }
 

@@ -19,9 +19,10 @@
 use std::cell::RefCell;
 
 use dataplane_common::{
-    Stop, Tables,
+    Stop,
     table::{
         endpoint::{Endpoint, flags},
+        flow::held,
         next_hop::state,
         policy::{self, MemberKey, Rule, family, remote, rule_flags},
         route::kind,
@@ -375,9 +376,14 @@ impl Site {
 
     /// How many half-flows a tenant pays for.
     #[must_use]
-    pub fn halves_of(&self, tenant: u32) -> u32 {
-        assert!(self.tables.flow_lines() > 0);
-        self.tables.halves_of(tenant)
+    pub fn halves_of(&self, tenant: u32) -> i32 {
+        held::all(self.tables.halves_of(tenant))
+    }
+
+    /// How many of them strangers opened, and nobody has agreed to.
+    #[must_use]
+    pub fn inbound_of(&self, tenant: u32) -> i32 {
+        held::inbound(self.tables.halves_of(tenant))
     }
 
     /// A MAC that nobody has.

@@ -9,13 +9,14 @@ use dataplane_common::{
 };
 use dataplane_user::tables::HostTables;
 use sekisho_tests::{
+    build::{Frame, tcp},
     drive,
     world::{FLOWS_MAX, Site},
 };
 
 use crate::{answer, question};
 
-fn ask(s: &Site, port: u16) -> sekisho_tests::build::Frame {
+fn ask(s: &Site, port: u16) -> Frame {
     s.switched(s.a, s.b).ip("10.1.0.10", "10.1.0.20").udp(port, 53)
 }
 
@@ -37,6 +38,80 @@ fn what_the_uplink_opens_the_receivers_tenant_pays() {
     let s = Site::new();
     s.passes(s.uplink, &s.routed(s.uplink).ip("8.8.8.8", "10.2.0.10").udp(1, 53), s.c);
     assert_eq!((s.halves_of(0), s.halves_of(s.blue)), (0, 2));
+}
+
+fn asked_from_outside(s: &Site, port: u16) -> Frame {
+    s.routed(s.uplink).ip("8.8.8.8", "10.2.0.10").udp(port, 53)
+}
+
+fn answered_to_outside(s: &Site, port: u16) -> Frame {
+    s.routed(s.c).ip("10.2.0.10", "8.8.8.8").udp(53, port)
+}
+
+#[test]
+fn strangers_whom_nobody_answers_have_half_of_a_tenants_share() {
+    let s = Site::new();
+    let (flows, half) = (FLOWS_MAX as u16 / 4, FLOWS_MAX as i32 / 2);
+    for port in 1..=flows {
+        s.passes(s.uplink, &asked_from_outside(&s, port), s.c);
+    }
+    assert_eq!((s.halves_of(s.blue), s.inbound_of(s.blue)), (half, half));
+    s.stops(s.uplink, &asked_from_outside(&s, 2000), Stop::FlowQuota);
+    // Their flows are known still, and those inside begin others.
+    s.passes(s.uplink, &asked_from_outside(&s, 1), s.c);
+    s.passes(s.a, &ask(&s, 1), s.b);
+    assert_eq!((s.halves_of(s.blue), s.inbound_of(s.blue)), (half + 2, half));
+    // Who is answered is no stranger, and leaves its place to another one, once.
+    for _ in 0..2 {
+        s.passes(s.c, &answered_to_outside(&s, 1), s.uplink);
+    }
+    assert_eq!((s.halves_of(s.blue), s.inbound_of(s.blue)), (half + 2, half - 2));
+    s.passes(s.uplink, &asked_from_outside(&s, 2000), s.c);
+    s.stops(s.uplink, &asked_from_outside(&s, 2001), Stop::FlowQuota);
+}
+
+#[test]
+fn what_a_server_has_only_accepted_is_a_strangers_still() {
+    let s = Site::new();
+    let tcp = |flags, seq, ack| {
+        s.routed(s.uplink).ip("8.8.8.8", "10.2.0.10").tcp(1000, 80, flags, seq, ack)
+    };
+    s.passes(s.uplink, &tcp(tcp::SYN, 1, 0), s.c);
+    assert_eq!(s.inbound_of(s.blue), 2);
+    let accepted = s.routed(s.c).ip("10.2.0.10", "8.8.8.8");
+    s.passes(s.c, &accepted.tcp(80, 1000, tcp::SYN | tcp::ACK, 1, 2), s.uplink);
+    assert_eq!(s.inbound_of(s.blue), 2);
+    s.passes(s.uplink, &tcp(tcp::ACK, 2, 2), s.c);
+    assert_eq!((s.halves_of(s.blue), s.inbound_of(s.blue)), (2, 0));
+}
+
+#[test]
+fn a_strangers_flow_that_takes_its_own_place_again_is_paid_once() {
+    let s = Site::new();
+    for _ in 0..3 {
+        s.passes(s.uplink, &asked_from_outside(&s, 1), s.c);
+        assert_eq!((s.halves_of(s.blue), s.inbound_of(s.blue)), (2, 2));
+        s.tables.pass(Duration::from_secs(33));
+    }
+    s.passes(s.uplink, &asked_from_outside(&s, 1), s.c);
+    s.passes(s.c, &answered_to_outside(&s, 1), s.uplink);
+    assert_eq!((s.halves_of(s.blue), s.inbound_of(s.blue)), (2, 0));
+    s.tables.pass(Duration::from_secs(130));
+    s.passes(s.uplink, &asked_from_outside(&s, 1), s.c);
+    assert_eq!((s.halves_of(s.blue), s.inbound_of(s.blue)), (2, 2));
+}
+
+#[test]
+fn strangers_leave_a_quarter_of_each_bucket_to_those_inside() {
+    let mut s = Site::new();
+    s.tables = HostTables::new(s.world.image.clone(), BUCKET_LINES);
+    for port in 1..=3 {
+        s.passes(s.uplink, &asked_from_outside(&s, port), s.c);
+    }
+    s.stops(s.uplink, &asked_from_outside(&s, 4), Stop::FlowTableFull);
+    assert_eq!((s.halves_of(s.blue), s.inbound_of(s.blue)), (6, 6));
+    s.passes(s.a, &ask(&s, 1), s.b);
+    s.stops(s.a, &ask(&s, 2), Stop::FlowTableFull);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use sekisho_tests::program::{Field, Flows, Side};
 use sekisho_tests::traffic::TcpConn;
 use sekisho_tests::{Host, Lab, Sekisho};
 
-use crate::town::{A, A_ADDRESSES, B_ADDRESSES, ROUTER, Site, Town};
+use crate::town::{self, A, A_ADDRESSES, B, B_ADDRESSES, ROUTER, Site, Town};
 
 /// Of which a tenant may have a quarter: one round of the flood would fill it eight times.
 const HALF_FLOWS: &str = "16384";
@@ -68,6 +68,74 @@ fn unanswered(from: &Host) -> Result<Flows> {
     let frame = Frame::new(A, ROUTER).ip(A_ADDRESSES[0], B_ADDRESSES[0]).udp(1024, 7002);
     let frame = frame.payload(&[0; 22]).build();
     Flows::new(&[Side { from, frame, vary: [Field::SrcPort, Field::DstPort] }], [1 << 14, 1])
+}
+
+/// A client and a server of one tenant, which strangers reach by an uplink.
+const OPEN_TO_STRANGERS: &str = r#"
+version: 1
+tenants:
+  - name: blue
+    networks:
+      - {name: inside, subnets: [{cidr: 10.0.0.0/24}]}
+      - {name: public, subnets: [{cidr: 10.1.0.0/24}]}
+    routers:
+      - name: r
+        mac: 02:00:00:00:00:01
+        interfaces: [{network: inside}, {network: public}]
+        routes: [{destination: 0.0.0.0/0, uplink: outside}]
+    ports:
+      - {name: a, network: inside, interface: blue-a, mac: 02:00:00:00:00:0a, fixed_ips: [10.0.0.10], security_groups: [client]}
+      - {name: b, network: public, interface: blue-b, mac: 02:00:00:00:00:0b, fixed_ips: [10.1.0.10], security_groups: [server]}
+    security_groups:
+      - name: client
+        rules: [{direction: egress}]
+      - name: server
+        rules:
+          - {direction: ingress, protocol: tcp, port_range_min: 7000, port_range_max: 7009}
+          - {direction: ingress, protocol: udp, port_range_min: 7000, port_range_max: 7009}
+uplinks:
+  - name: outside
+    interface: nic-o
+    hook: xdp
+    addresses: [10.3.0.254/24]
+    next_hops: [{address: 10.3.0.1}]
+    exports: [{prefix: 10.1.0.0/24, tenant: blue, router: r}]
+"#;
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
+fn a_flood_of_strangers_keeps_nobody_inside_from_beginning_though_no_daemon_runs() -> Result<()> {
+    let lab = Lab::new("strangers")?;
+    let a = town::host(&lab, "blue-a", A, A_ADDRESSES)?;
+    let b = town::host(&lab, "blue-b", B, B_ADDRESSES)?;
+    let outside = lab.nic("nic-o").address("10.3.0.1/24").gateway(ip("10.3.0.254")).build()?;
+    let options = ["--flows", HALF_FLOWS];
+    let mut sekisho = Sekisho::new(&lab, OPEN_TO_STRANGERS)?.with_options(&options);
+    sekisho.start_again()?;
+    let server = |port| (ip(B_ADDRESSES[0]), port).into();
+    let mut established =
+        [TcpConn::open(&a, &b, server(7000))?, TcpConn::open(&outside, &b, server(7000))?];
+    let frame = Frame::new(town::mac(&outside)?, town::mac_of(&lab, "nic-o")?);
+    let frame = frame.ip("10.3.0.1", B_ADDRESSES[0]).udp(1024, 7002).payload(&[0; 22]).build();
+    let side = Side { from: &outside, frame, vary: [Field::SrcPort, Field::DstPort] };
+    let flood = Flows::new(&[side], [1 << 14, 1])?;
+
+    sekisho.kill()?;
+    for round in 0..ROUNDS {
+        flood.send(FLOWS_A_ROUND, 0)?;
+        for (number, conn) in established.iter_mut().enumerate() {
+            conn.expect_alive().with_context(|| format!("connection {number}, {round}"))?;
+        }
+        let mut fresh = TcpConn::open(&a, &b, server(7000 + round))?;
+        fresh.expect_alive().with_context(|| format!("a fresh one, {round}"))?;
+    }
+    // Once a daemon runs, strangers begin others.
+    sekisho.start_again()?;
+    let tally = sekisho.tally()?;
+    ensure!(tally.stopped("blue", "flow_quota") > 0, "it was no flood: {tally:?}");
+    TcpConn::open(&outside, &b, server(7001))?.expect_alive()?;
+    ensure!(sekisho.status()?.flows_crowded_out > 0, "nothing was crowded out");
+    Ok(())
 }
 
 /// So many that the daemon reads and compiles them for longer than a round of the flood takes.

@@ -13,7 +13,7 @@ use sekisho_tests::traffic::{TcpEchoServer, ping, tcp_exchange};
 use sekisho_tests::{Capture, Host, Lab, Sekisho};
 
 use crate::operations::Interface;
-use crate::town::{A_ADDRESSES, Site, Town, judged};
+use crate::town::{A_ADDRESSES, Site, Town, judged, mac_of};
 
 /// Enough for what is to succeed, even if a first packet is lost.
 const BRIEF: Duration = Duration::from_secs(3);
@@ -223,19 +223,6 @@ fn share(hook: &str, name: &str) -> Result<()> {
 
 fn address_like(of: &str) -> &'static str {
     if ip(of).is_ipv4() { A_ADDRESSES[0] } else { A_ADDRESSES[1] }
-}
-
-fn mac_of(lab: &Lab, interface: &str) -> Result<[u8; 6]> {
-    let link = dut(lab, &format!("ip -o link show dev {interface}"))?;
-    let text = link.split("link/ether ").nth(1).context("a link without a MAC")?;
-    let bytes: Vec<u8> = text
-        .split(' ')
-        .next()
-        .unwrap_or_default()
-        .split(':')
-        .map(|byte| u8::from_str_radix(byte, 16))
-        .collect::<Result<_, _>>()?;
-    bytes.try_into().map_err(|_| anyhow::anyhow!("no MAC: {text}"))
 }
 
 #[test]

@@ -10,7 +10,7 @@
 
 use std::net::IpAddr;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use sekisho_tests::build::ip;
 use sekisho_tests::lab::HostBuilder;
 use sekisho_tests::{Capture, Host, Lab};
@@ -179,4 +179,21 @@ pub fn judged(capture: Capture) -> Result<()> {
 /// Nothing that has these bytes in it arrives.
 pub fn contains(frame: &[u8], marker: &[u8]) -> bool {
     frame.windows(marker.len()).any(|window| window == marker)
+}
+
+/// The MAC that a host sends with.
+pub fn mac(host: &Host) -> Result<[u8; 6]> {
+    mac_from(host.mac())
+}
+
+/// That of our side of its cable.
+pub fn mac_of(lab: &Lab, interface: &str) -> Result<[u8; 6]> {
+    let text = lab.dut().run(&["ip", "-j", "link", "show", "dev", interface])?.ok()?;
+    let shown: serde_json::Value = serde_json::from_str(&text)?;
+    mac_from(shown.pointer("/0/address").and_then(|mac| mac.as_str()).context("no MAC")?)
+}
+
+fn mac_from(text: &str) -> Result<[u8; 6]> {
+    let bytes = text.split(':').map(|byte| u8::from_str_radix(byte, 16));
+    bytes.collect::<Result<Vec<_>, _>>()?.try_into().ok().context("no MAC")
 }

@@ -204,6 +204,22 @@ fn an_emptied_line_keeps_nothing_but_its_sequence() {
 }
 
 #[test]
+fn what_a_stranger_opened_is_given_back_where_it_was_taken() {
+    let mut memory = Memory::new(4);
+    memory.open(0, 1, state::UNREPLIED, 0);
+    memory.open(2, 3, state::REPLIED, 0);
+    for line in &memory.lines[..2] {
+        line.status.store(line.status.load() | status::INBOUND);
+    }
+    let held = &memory.of_tenant[TENANT as usize];
+    held.store(held.load() + 2 * (held::one(status::INBOUND) - held::one(0)));
+    assert_eq!((held::all(held.load()), held::inbound(held.load())), (4, 2));
+    memory.sweep(UNREPLIED_TICKS);
+    assert_eq!(memory.of_tenant[TENANT as usize].load(), 2 * held::one(0));
+    assert_eq!(memory.lines[0].status.load(), 9 * status::SEQUENCE);
+}
+
+#[test]
 fn a_bucket_has_no_key_away_any_more_when_its_line_is_free() {
     let mut memory = Memory::new(64);
     memory.open(0, 63, state::UNREPLIED, 0);
