@@ -1,7 +1,10 @@
 //! Does an operator get what was promised: refusals that change nothing, a daemon that may end
 //! at any time, and interfaces that come back as they were?
 
-use std::{io::Write as _, os::unix::net::UnixStream};
+use std::{
+    collections::BTreeMap, fs, io::Write as _, os::unix::net::UnixStream, path::PathBuf, thread,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use aya::maps::{Array, Map, MapData};
@@ -425,4 +428,41 @@ fn of_many_site_files_at_once_some_are_refused() -> Result<()> {
     let taken = (0..100).find(|_| sekisho.apply(&site.0).is_ok_and(|answer| answer.ok().is_ok()));
     assert!(taken.is_some(), "whoever went takes up a place still");
     Ok(())
+}
+
+/// So many that a daemon reads and compiles them for longer than it takes to end.
+const MANY_RULES: u32 = 30_000;
+/// How long after it was told of the file it is told to end: while it reads, compiles, and puts it
+/// in force.
+const ENDS_MS: [u64; 4] = [50, 150, 300, 600];
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
+fn after_its_last_word_a_daemon_puts_nothing_in_force() -> Result<()> {
+    let lab = Lab::new("last-word")?;
+    let site = Site::town();
+    let mut sekisho = Sekisho::start(&lab, &site.0)?;
+    for (more, after_ms) in (0..).zip(ENDS_MS) {
+        let rules = (0..MANY_RULES + more).map(|number| {
+            let [_, a, b, c] = number.to_be_bytes();
+            format!("          - {{direction: ingress, remote_ip_prefix: 100.{a}.{b}.{c}/32}}\n")
+        });
+        sekisho.write(&site.after("blue-tcp-v6", &rules.collect::<String>()).0)?;
+        let process = sekisho.process()?;
+        process.signal(Signal::SIGHUP)?;
+        thread::sleep(Duration::from_millis(after_ms));
+        process.signal(Signal::SIGTERM)?;
+        process.wait_for_line("sekisho: ended")?;
+        let said = state(&sekisho)?;
+        sekisho.stop()?.ok()?;
+        ensure!(state(&sekisho)? == said, "{after_ms} ms: something came into force after that");
+        sekisho.start_again()?;
+    }
+    Ok(())
+}
+
+/// What is in the folder that says what is in force.
+fn state(sekisho: &Sekisho<'_>) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
+    let files = fs::read_dir(sekisho.state())?.map(|file| Ok(file?.path()));
+    files.map(|path| path.and_then(|path| Ok((path.clone(), fs::read(&path)?)))).collect()
 }
