@@ -29,7 +29,7 @@ use dataplane_user::{
     trace::Sender,
 };
 use sekisho_bench::{
-    course::Course,
+    course::{CPU, Course},
     ours::{self, Kind, Ours, Way, with_ours},
     report,
     results::{Results, Row},
@@ -38,6 +38,7 @@ use sekisho_bench::{
 };
 use sekisho_tests::{
     build::Frame,
+    lab::stay_on_cpu,
     packet::Hook,
     plug::Hosts,
     program::{Flows, Program},
@@ -55,7 +56,7 @@ const FIRST_MAX: u64 = 2000;
 
 /// Flows of each family; how often they are found to hold still.
 const FLOWS: u32 = 1 << 14;
-const PASSES: u8 = 15;
+const PASSES: u8 = 60;
 const SIZE: Size = Size { rules: 10, routes: 1 };
 /// Packets of known flows of a sample: to begin takes the kernel milliseconds.
 const RUN: u32 = 1 << 18;
@@ -69,6 +70,8 @@ fn main() -> Result<()> {
     if !site::may_load() {
         return Ok(());
     }
+    // What userland does leaves the caches of whoever sends as they are.
+    stay_on_cpu(CPU + 1)?;
     let mut results = Results::of("program");
     let done = all(&mut results);
     results.end(done)
