@@ -162,8 +162,12 @@ impl Curves {
             };
             curves.entry((is_peer, name)).or_default().push([f64::from(x), median]);
         }
-        // Ours first.
-        let curves = curves.into_iter().map(|((_, name), points)| (name, points)).collect();
+        // Ours first. What is measured last need not be furthest to the right.
+        let in_order = |((_, name), mut points): (_, Vec<[f64; 2]>)| {
+            points.sort_by(|[a, _], [b, _]| a.total_cmp(b));
+            (name, points)
+        };
+        let curves = curves.into_iter().map(in_order).collect();
         Some(Plot { title: self.title.to_owned(), x: self.x, curves })
     }
 }
@@ -209,13 +213,15 @@ mod tests {
             |device: &str, flows, ns| Row::ns(device, case).of(flows, 10, 1).samples(vec![ns]);
         let rows = vec![
             row("bare redirect", 1 << 14, 300.0),
-            row("sekisho", 1, 350.0),
             row("sekisho", 1 << 14, 450.0),
+            row("sekisho", 1, 350.0),
         ];
         let (page, plots) = page(&[(run, rows)]);
         assert!(page.contains("| 450, 300 | 1.50  | **fail** |"), "{page}");
         assert_eq!(plots.len(), 1);
         assert!(plots[0].1.contains(">sekisho</text>"));
+        // From the left to the right, whichever was measured first.
+        assert!(plots[0].1.contains("<polyline points=\"64.0,"), "{}", plots[0].1);
     }
 
     #[test]
