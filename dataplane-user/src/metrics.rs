@@ -61,7 +61,7 @@ fn written(
     version.set(i64::from(status.site_version));
     registry.register("site_version", "Version of the site that is in force", version);
     let daemons = [
-        ("sweeps", "Looks after interfaces and refusals, one a second", status.sweeps),
+        ("looks", "Looks after interfaces and refusals, one a second", status.looks),
         (
             "flows_crowded_out",
             "Half-flows that only one side had agreed to and that went for others",
@@ -190,7 +190,7 @@ mod tests {
             "sekisho_table_entries_max",
             "sekisho_table_entries_largest_free",
             "sekisho_site_version",
-            "sekisho_sweeps_total",
+            "sekisho_looks_total",
             "sekisho_flows_crowded_out_total",
         ];
         // Of each a row: a name without any is not told.
@@ -202,7 +202,7 @@ mod tests {
         let dropped =
             json!([{"tenant": "blue", "reason": "over_limit", "sentence": "", "packets": 7}]);
         let status = json!({"program": "", "site_version": 3, "config": "", "applied": "",
-            "uptime_s": 0, "sweeps": 5, "flows_crowded_out": 11, "attachments": [],
+            "uptime_s": 0, "looks": 5, "flows_crowded_out": 11, "attachments": [],
             "next_hops": [hop], "tables": [{"table": "meters", "used": 1, "max": 2},
                 {"table": "heap_lines", "used": 30, "max": 64, "largest_free": 17}]});
         let dropped: Vec<view::Drop> = from_value(dropped).expect("drops");
@@ -217,7 +217,7 @@ mod tests {
             "sekisho_drops_total{tenant=\"blue\",reason=\"over_limit\"} 7",
             "sekisho_site_version 3",
             "sekisho_table_entries_largest_free{table=\"heap_lines\"} 17",
-            "sekisho_sweeps_total 5",
+            "sekisho_looks_total 5",
             "sekisho_flows_crowded_out_total 11",
         ] {
             assert!(text.lines().any(|told| told == line), "{line} is not in {text}");

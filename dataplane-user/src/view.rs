@@ -21,7 +21,7 @@ pub struct Status {
     /// How long the daemon has run, seconds.
     pub uptime_s: u64,
     /// How often it has looked after interfaces and refusals, which it does every second.
-    pub sweeps: u64,
+    pub looks: u64,
     /// Half-flows that only one side had agreed to and that went before their time, so that
     /// others could begin: a flood, most likely.
     pub flows_crowded_out: u64,

@@ -174,11 +174,11 @@ pub mod held {
         (word.wrapping_sub(all(word) as i64 as u64) >> 32) as i32
     }
 
-    /// Of a quota, how much is for those.
+    /// Of a quota, how much is for those: a flow at least.
     #[inline(always)]
     #[must_use]
     pub const fn inbound_max(quota: u32) -> u32 {
-        quota / 2
+        if quota < 4 { 2 } else { quota / 2 }
     }
 
     /// Does a quota permit `more` beside what there is?
@@ -405,6 +405,7 @@ mod tests {
         assert_eq!((held::all(half), held::inbound(half)), (10, 10));
         assert!(held::permits(24, half, inbound) && !held::permits(21, half, inbound));
         assert!(held::permits(12, half, inside) && !held::permits(11, half, inside));
+        assert!(held::permits(2, 0, inbound) && held::permits(2, 0, inside));
         let agreed = half - 2 * held::AGREED;
         assert_eq!((held::all(agreed), held::inbound(agreed)), (10, 8));
         // Given back twice by whoever died: nobody is kept from anything.

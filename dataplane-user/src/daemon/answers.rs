@@ -50,7 +50,7 @@ impl Daemon {
             config: self.options.config.display().to_string(),
             applied: self.in_force.file.name.clone(),
             uptime_s: self.started.elapsed().as_secs(),
-            sweeps: self.looks,
+            looks: self.looks,
             flows_crowded_out: self.sweeping.crowded_out(),
             attachments,
             next_hops: self.next_hops(),

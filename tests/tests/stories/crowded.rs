@@ -241,7 +241,7 @@ fn who_keeps_what_it_has_delays_nobody() -> Result<()> {
     for _ in 0..FEW_FLOODS_MAX {
         flood.send(1 << 10, 0)?;
         let now = sekisho.status()?;
-        times = match now.sweeps == before.sweeps {
+        times = match now.looks == before.looks {
             true => times + u32::from(now.flows_crowded_out > before.flows_crowded_out),
             false => 0,
         };
