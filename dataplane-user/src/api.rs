@@ -1,37 +1,55 @@
 //! What can be asked of the daemon, over its unix socket and for Prometheus?
 
-use std::{
-    fs, io,
-    os::unix::fs::{FileTypeExt, PermissionsExt},
-    path::Path,
-    thread,
-    time::Duration,
-};
+mod serve;
+mod socket;
+
+use std::time::Duration;
 
 use anyhow::anyhow;
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, FromRequest, Query, Request, State},
-    http::StatusCode,
-    response::{IntoResponse, Response},
+    extract::{
+        DefaultBodyLimit, FromRequest, Query, Request, State,
+        rejection::{JsonRejection, QueryRejection},
+    },
+    http::{Method, StatusCode, Uri},
+    response::IntoResponse,
     routing::{get, post},
 };
+use dataplane_common::LAYOUT_VERSION;
 use serde::{Deserialize, Serialize};
-use tokio::{
-    net::{TcpListener, UnixListener},
-    sync::Semaphore,
-    time::timeout,
-};
+use tokio::{sync::Semaphore, time::timeout};
 
 use crate::{
-    config::tree::TEXT_BYTES_MAX,
+    config::{json, tree::TEXT_BYTES_MAX},
     daemon::{Asker, Daemon, File, Shared},
-    message, metrics,
-    view::Refusal,
+    metrics,
+    problem::{Busy, Refused},
+    view::Version,
 };
 
-/// Everything that the socket answers.
+pub use serve::serve;
+pub use socket::{Socket, for_readers, listen};
+
+/// Everything that whoever may change something can ask.
 pub fn routes(daemon: Shared) -> Router {
+    questions()
+        .route("/v1/sessions", get(sessions))
+        .route("/v1/site", get(async |daemon: State<Shared>| view(daemon, Daemon::site).await))
+        .route("/v1/apply", post(apply).layer(DefaultBodyLimit::max(TEXT_BYTES_MAX + 1)))
+        .with_state(daemon)
+}
+
+/// What others can: nothing is changed, and no telephone number told.
+pub fn read_routes(daemon: Shared) -> Router {
+    questions()
+        .route("/v1/sessions", get(masked_sessions))
+        .route("/v1/site", get(masked_site))
+        .route("/v1/apply", post(forbidden))
+        .with_state(daemon)
+}
+
+fn questions() -> Router<Shared> {
     Router::new()
         .route("/v1/status", get(async |daemon: State<Shared>| view(daemon, Daemon::status).await))
         .route(
@@ -40,72 +58,23 @@ pub fn routes(daemon: Shared) -> Router {
         )
         .route("/v1/drops", get(async |daemon: State<Shared>| view(daemon, Daemon::drops).await))
         .route("/v1/flows", get(async |daemon: State<Shared>| view(daemon, Daemon::flows).await))
-        .route("/v1/sessions", get(sessions))
-        .route("/v1/site", get(async |daemon: State<Shared>| view(daemon, Daemon::site).await))
-        .route("/v1/apply", post(apply).layer(DefaultBodyLimit::max(TEXT_BYTES_MAX + 1)))
         .route("/v1/trace", post(trace))
         .route("/metrics", get(prometheus))
-        .with_state(daemon)
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/healthz", get(ready))
+        .route("/version", get(async || Json(version())))
+        .fallback(absent)
+        .method_not_allowed_fallback(unfit)
 }
 
 /// What a monitoring system may ask from afar: nothing but the metrics.
 pub fn metrics_routes(daemon: Shared) -> Router {
-    Router::new().route("/metrics", get(prometheus)).with_state(daemon)
-}
-
-/// Looks, a fiftieth of a second apart, at whether somebody answers on the socket still.
-const DYING_LOOKS: u32 = 50;
-
-/// Listens on the unix socket, for its owner and group.
-pub fn listen(socket: &Path) -> io::Result<UnixListener> {
-    if let Some(folder) = socket.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    // A socket that nobody answers is left over from a daemon that was killed; one that is
-    // being killed answers for a moment. Whatever else lies there is not ours to remove.
-    let is_socket =
-        || fs::symlink_metadata(socket).is_ok_and(|found| found.file_type().is_socket());
-    let is_answered = || std::os::unix::net::UnixStream::connect(socket).is_ok();
-    for _ in 0..DYING_LOOKS {
-        if !is_socket() {
-            break;
-        }
-        if !is_answered() {
-            fs::remove_file(socket)?;
-            break;
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-    let listener = UnixListener::bind(socket).map_err(|error| {
-        if error.kind() != io::ErrorKind::AddrInUse {
-            return error;
-        }
-        let what = if is_socket() { "another daemon answers there" } else { "it is no socket" };
-        io::Error::new(error.kind(), what)
-    })?;
-    fs::set_permissions(socket, fs::Permissions::from_mode(0o660))?;
-    Ok(listener)
-}
-
-/// Serves the metrics over TCP as well.
-pub async fn serve_metrics(listener: TcpListener, daemon: Shared) -> io::Result<()> {
-    axum::serve(listener, metrics_routes(daemon)).await
-}
-
-/// A refusal as an answer.
-pub struct Refused(anyhow::Error);
-
-impl<E: Into<anyhow::Error>> From<E> for Refused {
-    fn from(error: E) -> Self {
-        Self(error.into())
-    }
-}
-
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        let refusal = Refusal { error: message::of(&self.0) };
-        (StatusCode::UNPROCESSABLE_ENTITY, Json(refusal)).into_response()
-    }
+    Router::new()
+        .route("/metrics", get(prometheus))
+        .fallback(absent)
+        .method_not_allowed_fallback(unfit)
+        .with_state(daemon)
 }
 
 /// Runs `question` on a thread where it may block.
@@ -115,6 +84,34 @@ async fn ask<T: Send + 'static>(
 ) -> Result<T, Refused> {
     let answer = tokio::task::spawn_blocking(move || question(&daemon)).await;
     Ok(answer??)
+}
+
+/// Whatever is not there.
+async fn absent(uri: Uri) -> Refused {
+    Refused::with(StatusCode::NOT_FOUND, anyhow!("there is nothing at {}", uri.path()))
+}
+
+/// What is there and is asked in another way.
+async fn unfit(method: Method, uri: Uri) -> Refused {
+    let said = anyhow!("{} does not take {method}", uri.path());
+    Refused::with(StatusCode::METHOD_NOT_ALLOWED, said)
+}
+
+/// Is it in force what is to be, and does the daemon answer?
+async fn ready(State(daemon): State<Shared>) -> Result<&'static str, Refused> {
+    let answered = ask(daemon, |daemon| {
+        drop(daemon.lock());
+        Ok("ok\n")
+    });
+    answered.await
+}
+
+fn version() -> Version {
+    Version {
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+        api: "v1".to_owned(),
+        layout: LAYOUT_VERSION,
+    }
 }
 
 async fn view<T: Serialize + Send + 'static>(
@@ -133,9 +130,35 @@ struct Reveal {
 
 async fn sessions(
     State(daemon): State<Shared>,
-    Query(query): Query<Reveal>,
+    query: Result<Query<Reveal>, QueryRejection>,
 ) -> Result<impl IntoResponse, Refused> {
+    let Query(query) = query?;
     Ok(Json(ask(daemon, move |daemon| daemon.lock().sessions(query.reveal)).await?))
+}
+
+async fn masked_sessions(
+    State(daemon): State<Shared>,
+    query: Result<Query<Reveal>, QueryRejection>,
+) -> Result<impl IntoResponse, Refused> {
+    let Query(query) = query?;
+    if query.reveal {
+        return Err(only_read("numbers are not revealed"));
+    }
+    Ok(Json(ask(daemon, |daemon| daemon.lock().sessions(false)).await?))
+}
+
+async fn masked_site(State(daemon): State<Shared>) -> Result<impl IntoResponse, Refused> {
+    Ok(Json(ask(daemon, |daemon| Ok(json::masked(daemon.lock().site()?))).await?))
+}
+
+async fn forbidden() -> Refused {
+    only_read("nothing is changed")
+}
+
+/// What the group of readers is refused.
+fn only_read(what: &str) -> Refused {
+    let said = anyhow!("you may only read: {what} for the group of readers (`run --read-group`)");
+    Refused::with(StatusCode::FORBIDDEN, said)
 }
 
 #[derive(Deserialize)]
@@ -160,18 +183,21 @@ static APPLIES: Semaphore = Semaphore::const_new(APPLIES_MAX);
 
 async fn apply(
     State(daemon): State<Shared>,
-    Query(query): Query<Apply>,
+    query: Result<Query<Apply>, QueryRejection>,
     request: Request,
 ) -> Result<impl IntoResponse, Refused> {
+    let Query(query) = query?;
     // It is read when it is certain that it may be.
-    let permit = APPLIES.try_acquire().map_err(|_| {
-        anyhow!("{APPLIES_MAX} other site files are being applied; try again when they are done")
+    let busy = || Busy(format!("{APPLIES_MAX} other site files are being applied"));
+    let permit = APPLIES.try_acquire().map_err(|_| busy())?;
+    let text = timeout(TEXT_WAIT, String::from_request(request, &())).await.map_err(|_| {
+        let said = anyhow!("the site file did not come within {TEXT_WAIT:?}");
+        Refused::with(StatusCode::REQUEST_TIMEOUT, said)
     })?;
-    let text = timeout(TEXT_WAIT, String::from_request(request, &())).await;
-    let text = text.map_err(|_| anyhow!("the site file did not come within {TEXT_WAIT:?}"))?;
     let text = text.map_err(|refused| {
-        let most = TEXT_BYTES_MAX >> 20;
-        anyhow!("the site file: {}; it has to be UTF-8, of {most} MiB at most", refused.body_text())
+        let (most, why) = (TEXT_BYTES_MAX >> 20, refused.body_text());
+        let said = anyhow!("the site file: {why}; it has to be UTF-8, of {most} MiB at most");
+        Refused::with(refused.status(), said)
     })?;
     Ok(Json(
         ask(daemon, move |daemon| {
@@ -187,36 +213,13 @@ async fn apply(
 
 async fn trace(
     State(daemon): State<Shared>,
-    Json(packet): Json<crate::trace::Question>,
+    packet: Result<Json<crate::trace::Question>, JsonRejection>,
 ) -> Result<impl IntoResponse, Refused> {
+    let Json(packet) = packet?;
     Ok(Json(ask(daemon, move |daemon| daemon.lock().trace(&packet)).await?))
 }
 
 async fn prometheus(State(daemon): State<Shared>) -> Result<impl IntoResponse, Refused> {
     let text = ask(daemon, |daemon| metrics::text(&daemon.lock())).await?;
     Ok(([("content-type", metrics::CONTENT_TYPE)], text))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_dead_daemons_socket_is_replaced_and_nothing_else() {
-        let folder = std::env::temp_dir().join(format!("sekisho-listen-{}", std::process::id()));
-        let socket = folder.join("control.sock");
-        let living = listen(&socket).expect("the folder is made");
-        let why = |error: io::Error| error.to_string();
-        assert_eq!(
-            listen(&socket).map_err(why).err().as_deref(),
-            Some("another daemon answers there")
-        );
-        drop(living);
-        drop(listen(&socket).expect("nobody answers any more"));
-        let file = folder.join("precious");
-        fs::write(&file, "text").expect("a file of our own");
-        assert_eq!(listen(&file).map_err(why).err().as_deref(), Some("it is no socket"));
-        assert_eq!(fs::read_to_string(&file).expect("it is still there"), "text");
-        fs::remove_dir_all(&folder).expect("a folder of our own");
-    }
 }

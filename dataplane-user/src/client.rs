@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::net::UnixStream;
 
-use crate::view::Refusal;
+use crate::{api, problem::Problem};
 
 /// Where the daemon listens unless the operator says otherwise.
 pub const SOCKET: &str = "/run/sekisho/control.sock";
@@ -29,7 +29,11 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The socket is not for this user.
-    #[error("{}: user {user} may not ask the daemon; its socket is for its owner and group", socket.display())]
+    #[error(
+        "{}: user {user} may not ask the daemon: it is for its owner and the groups of \
+         `run --group` and `run --read-group`",
+        socket.display()
+    )]
     Denied {
         /// Where.
         socket: PathBuf,
@@ -71,8 +75,19 @@ fn absent(socket: &Path, source: std::io::Error) -> Error {
     Error::Absent { socket, source }
 }
 
+/// Whoever may not use the socket may be one of those who may read.
+async fn connect(socket: &Path) -> Result<UnixStream, Error> {
+    match UnixStream::connect(socket).await {
+        Err(denied) if denied.kind() == std::io::ErrorKind::PermissionDenied => {
+            let readers = UnixStream::connect(api::for_readers(socket)).await;
+            readers.map_err(|_| absent(socket, denied))
+        }
+        connected => connected.map_err(|source| absent(socket, source)),
+    }
+}
+
 async fn ask(socket: &Path, method: Method, path: &str, body: Vec<u8>) -> Result<Bytes, Error> {
-    let stream = UnixStream::connect(socket).await.map_err(|source| absent(socket, source))?;
+    let stream = connect(socket).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| Error::Cut(error.into()))?;
@@ -95,7 +110,7 @@ async fn ask(socket: &Path, method: Method, path: &str, body: Vec<u8>) -> Result
     }
     let refusal = serde_json::from_slice(&body).map_or_else(
         |_| format!("{status}: {}", String::from_utf8_lossy(&body)),
-        |Refusal { error }| error,
+        |Problem { detail, .. }| detail,
     );
     Err(Error::Refused(refusal))
 }

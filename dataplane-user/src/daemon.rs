@@ -29,8 +29,9 @@ use crate::{
     model::{self, AttachmentIx, Owner, Site},
     neighbour::{Question, announce::Announcer, watch::Watch},
     numbers,
+    problem::Faulty,
 };
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use dataplane_common::{addr::Mac, tables::Heard};
 
 pub use lifeline::Asker;
@@ -414,10 +415,12 @@ fn read(file: &File) -> anyhow::Result<(Site, Checked)> {
 
 /// Why a site file is refused.
 fn refusal(File { name, text }: &File, checked: &Checked) -> anyhow::Error {
-    anyhow!(
+    let shown = render(name, text, &checked.diagnostics);
+    let said = format!(
         "the site file has errors; nothing was changed\n{}",
-        anstream::adapter::strip_str(&render(name, text, &checked.diagnostics))
-    )
+        anstream::adapter::strip_str(&shown)
+    );
+    Faulty { said, diagnostics: checked.diagnostics.clone() }.into()
 }
 
 /// What was probably not meant.

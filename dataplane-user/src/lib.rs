@@ -29,4 +29,5 @@ pub mod daemon;
 pub mod message;
 pub mod metrics;
 pub mod numbers;
+pub mod problem;
 pub mod view;

@@ -7,6 +7,17 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+/// What answers.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// The program's version.
+    pub program: String,
+    /// That of the paths and bodies.
+    pub api: String,
+    /// That of the tables, which a program of another one does not go on with.
+    pub layout: u32,
+}
+
 /// `sekisho status`.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct Status {
@@ -283,13 +294,6 @@ pub struct Applied {
     pub released: Vec<String>,
     /// What was probably not meant, or is not yet as it was meant.
     pub warnings: Vec<String>,
-}
-
-/// A refusal.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
-pub struct Refusal {
-    /// What is wrong, where, and what would be right.
-    pub error: String,
 }
 
 /// `sekisho trace`: what the program decided about one packet.

@@ -287,7 +287,7 @@ fn look<T: Tables>(t: &T, words: &[u64; 5], home: u32, zero: u32) -> Bucket {
         let status = line.status.load();
         let found = Room::FOUND | u64::from(index) << 32 | u64::from(status);
         if status & status::LIFE == status::EMPTY {
-            bucket.free = found | (bucket.free & Room::COUNT) + Room::ONE;
+            bucket.free = found | ((bucket.free & Room::COUNT) + Room::ONE);
         } else if status & status::LIFE == status::LIVE && line.has(words) {
             bucket.other = bucket.own;
             bucket.own = found | Room::OWN;

@@ -1,9 +1,10 @@
 //! `sekisho run`: load, attach, forward.
 
 use std::{
+    net::TcpListener,
     os::fd::OwnedFd,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::PathBuf,
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
@@ -11,10 +12,13 @@ use std::{
 use anyhow::{Context, bail};
 use clap::Args;
 use dataplane_common::limits;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+};
 use tokio::{
-    net::{TcpListener, UnixListener},
     signal::unix::{Signal, SignalKind, signal},
+    task::JoinSet,
 };
 
 use super::{
@@ -22,7 +26,8 @@ use super::{
     place::PlaceOptions,
 };
 use crate::{
-    api, client,
+    api::{self, Socket},
+    client,
     daemon::{self, Asker, Shared},
     load::{Changes, LogLevel, Sizes},
     message,
@@ -41,6 +46,13 @@ pub struct Options {
     /// Where to listen for the other verbs
     #[arg(long, value_name = "PATH", default_value = client::SOCKET, env = "SEKISHO_SOCKET")]
     socket: PathBuf,
+    /// Whose members may ask and change everything, as root may [default: nobody's]
+    #[arg(long, value_name = "GROUP")]
+    group: Option<String>,
+    /// Whose members may ask, change nothing, and see no telephone number: `read.sock` beside the
+    /// other socket is for them [default: nobody's]
+    #[arg(long, value_name = "GROUP")]
+    read_group: Option<String>,
     #[command(flatten)]
     place: PlaceOptions,
     /// Serve Prometheus metrics at this address as well (http://ADDRESS/metrics)
@@ -98,15 +110,20 @@ const PARKED_EVERY: Duration = Duration::from_millis(10);
 
 pub fn run(options: &Options) -> anyhow::Result<()> {
     let flows_per_tenant = flows_per_tenant(options)?;
+    take_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(async {
         // Whatever may be refused is, before anything is put in force.
-        let listener = api::listen(&options.socket)
-            .with_context(|| format!("cannot listen on {}", options.socket.display()))?;
+        let listen = |path: &Path, group: Option<&str>| {
+            api::listen(path, group).with_context(|| format!("cannot listen on {}", path.display()))
+        };
+        let control = listen(&options.socket, options.group.as_deref())?;
+        let readers = options.read_group.as_deref();
+        let readers = readers.map(|group| listen(&api::for_readers(&options.socket), Some(group)));
+        let readers = readers.transpose()?;
         let metrics = match &options.metrics {
             Some(address) => Some(
                 TcpListener::bind(address)
-                    .await
                     .with_context(|| format!("cannot serve metrics at {address}"))?,
             ),
             None => None,
@@ -124,17 +141,21 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         // From before the first look on, so that nothing comes unseen.
         let changes = Changes::listen()?;
         let daemon = tokio::task::spawn_blocking(|| Shared::start(started)).await?;
-        let daemon = daemon.inspect_err(|_| drop(std::fs::remove_file(&options.socket)))?;
+        let daemon = daemon?;
         let looked_at = daemon.clone();
         thread::spawn(move || look_at_changes(&looked_at, &changes));
-        let served = serve(daemon, listener, metrics, hangup).await;
-        // What is left behind would keep the next daemon from listening.
-        let _ = std::fs::remove_file(&options.socket);
-        served
+        serve(daemon, [Some(&control), readers.as_ref()], metrics, hangup).await
     });
     // Files may be read and compiled still, for nobody.
     runtime.shutdown_background();
     served
+}
+
+/// As many files as may be had: each connection is one, each table and each interface.
+fn take_files() {
+    let limit = getrlimit(Resource::Nofile);
+    // Who may have no more goes on with what there is.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 fn flows_per_tenant(options: &Options) -> anyhow::Result<u32> {
@@ -148,12 +169,20 @@ fn flows_per_tenant(options: &Options) -> anyhow::Result<u32> {
 
 async fn serve(
     daemon: Shared,
-    listener: UnixListener,
+    [control, readers]: [Option<&Socket>; 2],
     metrics: Option<TcpListener>,
     hangup: Signal,
 ) -> anyhow::Result<()> {
+    let mut served = JoinSet::new();
     if let Some(listener) = metrics {
-        tokio::spawn(api::serve_metrics(listener, daemon.clone()));
+        let server = axum_server::from_tcp(listener)?;
+        served.spawn(api::serve(server, api::metrics_routes(daemon.clone())));
+    }
+    for (socket, routes) in
+        [(control, api::routes(daemon.clone())), (readers, api::read_routes(daemon.clone()))]
+    {
+        let Some(socket) = socket else { continue };
+        served.spawn(api::serve(axum_server::from_unix(socket.listener()?)?, routes));
     }
     let now_and_then = |every, what, task: fn(&Shared) -> anyhow::Result<()>| {
         now_and_then(daemon.clone(), every, what, task);
@@ -171,7 +200,7 @@ async fn serve(
     let mut interrupt = signal(SignalKind::interrupt())?;
     println!("sekisho: ready");
     tokio::select! {
-        served = axum::serve(listener, api::routes(daemon.clone())) => served?,
+        Some(served) = served.join_next() => served??,
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }

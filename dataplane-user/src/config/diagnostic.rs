@@ -32,6 +32,8 @@ pub struct Diagnostic {
     pub column: usize,
     /// The object, as `tenants.blue.ports.web-1.mac`; empty for the file itself.
     pub path: String,
+    /// The same as a JSON pointer (RFC 6901), as `/tenants/0/ports/3/mac`.
+    pub pointer: String,
     /// What is wrong.
     pub message: String,
     /// What is allowed, or what was probably meant.
@@ -144,17 +146,19 @@ impl Findings {
 
 impl Finding {
     fn place(self, tree: &Tree) -> Diagnostic {
-        let (path, span) = match self.place {
-            Place::Node(id) => (tree.path(id), tree.node(id).span.clone()),
+        let (node, span) = match self.place {
+            Place::Node(id) => (Some(id), tree.node(id).span.clone()),
             Place::Key(id) => {
                 let node = tree.node(id);
                 let key = node.key.as_ref().map_or(&node.span, |key| &key.span);
-                (tree.path(id), key.clone())
+                (Some(id), key.clone())
             }
-            Place::Bytes(bytes) => (String::new(), bytes),
+            Place::Bytes(bytes) => (None, bytes),
         };
+        let path = node.map_or_else(String::new, |id| tree.path(id));
+        let pointer = node.map_or_else(String::new, |id| tree.pointer(id));
         let Finding { severity, message, help, .. } = self;
-        Diagnostic { severity, line: 0, column: 0, path, message, help, span }
+        Diagnostic { severity, line: 0, column: 0, path, pointer, message, help, span }
     }
 }
 

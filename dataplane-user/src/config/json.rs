@@ -4,6 +4,7 @@ use serde_json::{Map, Value as Json};
 
 use super::Findings;
 use super::tree::{NodeId, Tree, Value};
+use crate::model;
 
 /// The whole file; `null` if nothing of it could be made out.
 #[must_use]
@@ -42,6 +43,37 @@ fn plain(text: &str) -> Json {
     }
 }
 
+/// The same for those who may not see telephone numbers: each has its middle hidden.
+#[must_use]
+pub fn masked(json: Json) -> Json {
+    match json {
+        Json::Object(entries) => {
+            let mask = |(key, value): (String, Json)| {
+                let value =
+                    if OF_NUMBERS.contains(&key.as_str()) { hidden(value) } else { masked(value) };
+                (key, value)
+            };
+            Json::Object(entries.into_iter().map(mask).collect())
+        }
+        Json::Array(items) => items.into_iter().map(masked).collect(),
+        scalar @ (Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_)) => scalar,
+    }
+}
+
+/// Under these keys are telephone numbers and IMSIs, or names of lines.
+const OF_NUMBERS: [&str; 5] = ["number", "numbers", "imsi", "lines", "remote_line"];
+
+fn hidden(json: Json) -> Json {
+    match json {
+        // A name of a line has a letter.
+        Json::String(name) if name.bytes().any(|c| c.is_ascii_lowercase()) => name.into(),
+        Json::String(number) => model::masked(&number).into(),
+        Json::Number(number) => model::masked(&number.to_string()).into(),
+        Json::Array(items) => items.into_iter().map(hidden).collect(),
+        other @ (Json::Null | Json::Bool(_) | Json::Object(_)) => masked(other),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,5 +85,25 @@ mod tests {
             "a": 1, "b": "090", "c": "1", "d": true, "e": null, "f": ["x", "+81"], "g": {}
         });
         assert_eq!(of_text(text), expected);
+    }
+
+    #[test]
+    fn who_may_not_see_numbers_sees_none() {
+        let text = "
+tenants:
+  - name: blue
+    lines: [{name: robot, number: '+819012345678', imsi: 440101234567890, access: mobile}]
+    line_groups: [{name: g, lines: [robot, 090-1234-5678]}]
+    security_groups: [{name: s, rules: [{remote_line: 81901234567}]}]
+entitlements: [{numbers: [+819012345678..+819012345699], access: mobile}]
+sessions: [{number: 09012345678, addresses: [10.0.0.1]}]
+";
+        let shown = masked(of_text(text)).to_string();
+        for word in ["blue", "robot", "mobile", "10.0.0.1", "\"lines\":[\"robot\""] {
+            assert!(shown.contains(word), "{word}: {shown}");
+        }
+        for number in ["1234", "01234", "12345"] {
+            assert!(!shown.contains(number), "{number}: {shown}");
+        }
     }
 }

@@ -229,6 +229,21 @@ impl Tree {
         words.join(".")
     }
 
+    /// The same as a JSON pointer (RFC 6901), by keys and positions.
+    pub fn pointer(&self, id: NodeId) -> String {
+        let mut words = Vec::new();
+        let mut at = id;
+        while let Some(parent) = self.node(at).parent {
+            words.push(match &self.node(at).key {
+                Some(key) => key.text.replace('~', "~0").replace('/', "~1"),
+                None => self.position(parent, at).to_string(),
+            });
+            at = parent;
+        }
+        words.reverse();
+        words.into_iter().map(|word| format!("/{word}")).collect()
+    }
+
     /// The word under a key of a map, as it was written.
     pub fn word(&self, map: NodeId, key: &str) -> Option<&str> {
         let Value::Map(children) = &self.node(map).value else { return None };
@@ -240,13 +255,16 @@ impl Tree {
 
     fn label(&self, list: NodeId, element: NodeId) -> String {
         let child = |key| self.word(element, key).filter(|text| !text.is_empty()).map(quote);
-        child("name").or_else(|| child("number")).unwrap_or_else(|| {
-            let position = match &self.node(list).value {
-                Value::List(children) => children.binary_search(&element).unwrap_or(0),
-                Value::Scalar { .. } | Value::Map(_) | Value::Broken => 0,
-            };
-            position.to_string()
-        })
+        child("name")
+            .or_else(|| child("number"))
+            .unwrap_or_else(|| self.position(list, element).to_string())
+    }
+
+    fn position(&self, list: NodeId, element: NodeId) -> usize {
+        match &self.node(list).value {
+            Value::List(children) => children.binary_search(&element).unwrap_or(0),
+            Value::Scalar { .. } | Value::Map(_) | Value::Broken => 0,
+        }
     }
 }
 

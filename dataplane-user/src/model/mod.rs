@@ -26,7 +26,7 @@ pub use mobile::{
 };
 pub use name::{Interface, Name};
 pub use network::{AddressPair, Attachment, Hook, Network, Owner, Port, Security, Subnet, Tenant};
-pub use number::{Number, NumberError};
+pub use number::{Number, NumberError, masked};
 pub use router::{NextHop, Route, Router, Target};
 pub use table::{
     AccessIx, AddressGroupIx, AttachmentIx, GroupIx, Ix, LineGroupIx, LineIx, NetworkIx, PortIx,

@@ -97,17 +97,26 @@ impl Number {
     /// The number with its middle hidden: enough to recognise, not to call.
     #[must_use]
     pub fn masked(self) -> String {
-        let number = self.to_string();
-        let shown = number.len() / 3;
-        let (head, tail) = (&number[..shown.min(5)], &number[number.len() - shown.min(3)..]);
-        let hidden = number.len() - head.len() - tail.len();
-        format!("{head}{}{tail}", "*".repeat(hidden))
+        masked(&self.to_string())
     }
 
     /// The digits as a number: at most 15, the first not 0.
     pub fn digits(self) -> u64 {
         self.0
     }
+}
+
+/// A number as it is written, with its middle hidden; or a range of them.
+#[must_use]
+pub fn masked(text: &str) -> String {
+    let one = |number: &str| {
+        let number: Vec<_> = number.chars().collect();
+        let shown = number.len() / 3;
+        let hidden = shown.min(5)..number.len() - shown.min(3);
+        let mask = |(at, c): (usize, &char)| if hidden.contains(&at) { '*' } else { *c };
+        number.iter().enumerate().map(mask).collect::<String>()
+    };
+    text.split("..").map(one).collect::<Vec<_>>().join("..")
 }
 
 /// Half-width for full-width, one kind of hyphen and of space.
@@ -135,6 +144,8 @@ mod tests {
         let masked = |text| Number::parse(text, None).unwrap().masked();
         assert_eq!(masked("+819012345678"), "+819******678");
         assert_eq!(masked("+81123"), "+8**23");
+        let written = ["090-1234-5678", "0901234..0901299", "", "7"].map(super::masked);
+        assert_eq!(written, ["090-******678", "09***34..09***99", "", "*"]);
     }
 
     #[test]

@@ -6,6 +6,8 @@
 
 mod town;
 
+mod api;
+
 mod isolation;
 
 mod replay;

@@ -1,0 +1,148 @@
+//! How is a request refused? As RFC 9457 has it: `application/problem+json`.
+
+use axum::{
+    Json,
+    extract::rejection::{JsonRejection, QueryRejection},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    config::{Diagnostic, Severity},
+    message,
+};
+
+/// Media type of a [`Problem`].
+pub const CONTENT_TYPE: &str = "application/problem+json";
+
+/// A refusal.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// What the status is called.
+    pub title: String,
+    /// The status of the answer (RFC 9110).
+    pub status: u16,
+    /// What is wrong, where, and what would be right, to be read by people.
+    pub detail: String,
+    /// Of a file that was handed over, each error.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<Fault>,
+}
+
+/// An error in a file.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The value, as a JSON pointer (RFC 6901); empty for the file itself.
+    pub pointer: String,
+    /// From 1.
+    pub line: usize,
+    /// In characters, from 1.
+    pub column: usize,
+    /// What is wrong with it.
+    pub detail: String,
+    /// What is allowed, or what was probably meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+}
+
+/// Why a site file is refused: what it says, and each error.
+#[derive(thiserror::Error, Debug)]
+#[error("{said}")]
+pub struct Faulty {
+    /// All of it, as a compiler would show it.
+    pub said: String,
+    /// One by one.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// There is too much to be done already.
+#[derive(thiserror::Error, Debug)]
+#[error("{0}; try again when they are done")]
+pub struct Busy(pub String);
+
+/// A refusal on its way to whoever asked.
+#[derive(Debug)]
+pub struct Refused {
+    status: StatusCode,
+    error: anyhow::Error,
+}
+
+impl Refused {
+    /// With this status.
+    pub fn with(status: StatusCode, error: impl Into<anyhow::Error>) -> Self {
+        Self { status, error: error.into() }
+    }
+
+    fn problem(&self) -> Problem {
+        let faulty = self.error.downcast_ref::<Faulty>();
+        let found = faulty.into_iter().flat_map(|faulty| &faulty.diagnostics);
+        Problem {
+            title: self.status.canonical_reason().unwrap_or("Refused").to_owned(),
+            status: self.status.as_u16(),
+            detail: message::of(&self.error),
+            errors: found.filter(|found| found.severity == Severity::Error).map(fault).collect(),
+        }
+    }
+}
+
+fn fault(found: &Diagnostic) -> Fault {
+    Fault {
+        pointer: found.pointer.clone(),
+        line: found.line,
+        column: found.column,
+        detail: found.message.clone(),
+        help: found.help.clone(),
+    }
+}
+
+/// Whatever the daemon refuses is understood: only what stands against it is the matter.
+impl From<anyhow::Error> for Refused {
+    fn from(error: anyhow::Error) -> Self {
+        let is_busy = error.is::<Busy>();
+        let status = if is_busy {
+            StatusCode::SERVICE_UNAVAILABLE
+        } else {
+            StatusCode::UNPROCESSABLE_ENTITY
+        };
+        Self { status, error }
+    }
+}
+
+impl From<Busy> for Refused {
+    fn from(busy: Busy) -> Self {
+        anyhow::Error::from(busy).into()
+    }
+}
+
+/// Whoever answered panicked.
+impl From<tokio::task::JoinError> for Refused {
+    fn from(_: tokio::task::JoinError) -> Self {
+        let error = anyhow::anyhow!("a defect of ours: the daemon's log has more");
+        Self { status: StatusCode::INTERNAL_SERVER_ERROR, error }
+    }
+}
+
+impl From<QueryRejection> for Refused {
+    fn from(rejected: QueryRejection) -> Self {
+        Self { status: rejected.status(), error: anyhow::anyhow!("{}", rejected.body_text()) }
+    }
+}
+
+impl From<JsonRejection> for Refused {
+    fn from(rejected: JsonRejection) -> Self {
+        Self { status: rejected.status(), error: anyhow::anyhow!("{}", rejected.body_text()) }
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let mut answer = (self.status, Json(self.problem())).into_response();
+        let kind = header::HeaderValue::from_static(CONTENT_TYPE);
+        answer.headers_mut().insert(header::CONTENT_TYPE, kind);
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            answer.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
+        }
+        answer
+    }
+}

@@ -1,0 +1,252 @@
+//! Does the daemon answer whom it may, as RFC 9110 and RFC 9457 have it, whatever is sent?
+
+use std::{
+    fs,
+    io::{Read, Write},
+    os::unix::{fs::PermissionsExt, net::UnixStream},
+    path::Path,
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use dataplane_user::{
+    api::for_readers,
+    problem::{CONTENT_TYPE, Problem},
+};
+use rustix::{
+    process::{Gid, Uid},
+    thread::{set_thread_gid, set_thread_groups, set_thread_uid},
+};
+use sekisho_tests::{Lab, Sekisho};
+use serde_json::Value;
+
+use crate::town::Site;
+
+/// For how long anything is waited for.
+const WAIT: Duration = Duration::from_secs(60);
+
+/// An answer.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    fn problem(&self) -> Result<Problem> {
+        ensure!(self.head.contains(&format!("content-type: {CONTENT_TYPE}")), "{self:?}");
+        let problem: Problem = serde_json::from_str(&self.body)?;
+        ensure!(problem.status == self.status && !problem.title.is_empty(), "{self:?}");
+        Ok(problem)
+    }
+}
+
+/// What comes back when this is sent.
+fn send(socket: &Path, text: &[u8]) -> Result<String> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(WAIT))?;
+    // Who has been refused hears no more.
+    let _ = stream.write_all(text);
+    let mut said = Vec::new();
+    let _ = stream.read_to_end(&mut said);
+    Ok(String::from_utf8_lossy(&said).into_owned())
+}
+
+fn ask(socket: &Path, method: &str, path: &str, body: &[u8]) -> Result<Answer> {
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let said = send(socket, &[head.as_bytes(), body].concat())?;
+    let (head, body) = said.split_once("\r\n\r\n").with_context(|| said.clone())?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    Ok(Answer { status: status.context("no status")?, head: head.into(), body: body.into() })
+}
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
+fn what_cannot_be_answered_is_refused_as_a_problem() -> Result<()> {
+    let lab = Lab::new("problems")?;
+    let site = Site::town();
+    let sekisho = Sekisho::start(&lab, &site.0)?;
+    let before = sekisho.status()?.site_version;
+    let refusals: [(&str, &str, &[u8], u16, &str); 8] = [
+        ("GET", "/v1/nothing", b"", 404, "there is nothing at /v1/nothing"),
+        ("DELETE", "/v1/status", b"", 405, "/v1/status does not take DELETE"),
+        ("POST", "/v1/apply?dry_run=maybe", b"", 400, "dry_run"),
+        ("POST", "/v1/apply?name=a", b"\xff\xfe", 400, "it has to be UTF-8"),
+        ("GET", "/v1/sessions?reveal=2", b"", 400, "reveal"),
+        ("POST", "/v1/trace", b"{", 400, "EOF"),
+        ("POST", "/v1/trace", b"{\"port\": 7}", 422, "Described"),
+        ("POST", "/v1/apply?name=a", b"version: 7", 422, "version"),
+    ];
+    for (method, path, body, status, word) in refusals {
+        let answer = ask(sekisho.socket(), method, path, body)?;
+        let problem = answer.problem().with_context(|| format!("{method} {path}"))?;
+        ensure!(problem.status == status && problem.detail.contains(word), "{path}: {problem:?}");
+        ensure!(status != 405 || answer.head.contains("allow: GET"), "{answer:?}");
+    }
+    // Each error of a file, where it stands.
+    let wrong = site.0.replacen("mac: 02:00:00:00:00:0b", "mac: 02:00", 1);
+    let wrong = wrong.replacen("port_range_max: 7009", "port_range_max: 1", 1);
+    let refused = ask(sekisho.socket(), "POST", "/v1/apply?name=a", wrong.as_bytes())?.problem()?;
+    let [mac, range] = refused.errors.as_slice() else { bail!("{refused:?}") };
+    ensure!(mac.pointer == "/tenants/0/ports/2/mac", "{mac:?}");
+    ensure!(range.pointer == "/tenants/0/security_groups/1/rules/0/port_range_min", "{range:?}");
+    for error in [mac, range] {
+        let line = wrong.lines().nth(error.line - 1).context("no such line")?;
+        let marked: String = line.chars().skip(error.column - 1).collect();
+        ensure!(marked.starts_with("02:00,") || marked.starts_with("7000,"), "{error:?}: {marked}");
+        ensure!(refused.detail.contains(&error.detail), "{refused:?}");
+    }
+    ensure!(sekisho.status()?.site_version == before, "something came into force");
+
+    let healthy = [("/livez", "ok"), ("/readyz", "ok"), ("/healthz", "ok"), ("/version", "v1")];
+    for (path, word) in healthy {
+        let answer = ask(sekisho.socket(), "GET", path, b"")?;
+        ensure!(answer.status == 200 && answer.body.contains(word), "{path}: {answer:?}");
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
+fn what_is_no_request_is_hung_up_on() -> Result<()> {
+    let lab = Lab::new("garbage")?;
+    let sekisho = Sekisho::start(&lab, &Site::town().0)?;
+    let large = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(1 << 20));
+    let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(1000));
+    let http2 = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    for garbage in ["\0\u{1}\u{2}\r\n", "GET\r\n\r\n", http2, &large, &many] {
+        let said = send(sekisho.socket(), garbage.as_bytes())?;
+        ensure!(said.is_empty() || said.starts_with("HTTP/1.1 4"), "{said}");
+    }
+    // A head that never ends is waited for half a minute, and keeps nobody from asking.
+    let mut slow = UnixStream::connect(sekisho.socket())?;
+    slow.set_read_timeout(Some(WAIT))?;
+    slow.write_all(b"GET /livez HTTP/1.1\r\nHost:")?;
+    sekisho.status()?;
+    let mut said = String::new();
+    slow.read_to_string(&mut said).context("it is waited for")?;
+    ensure!(said.is_empty() || said.starts_with("HTTP/1.1 408"), "{said}");
+    Ok(())
+}
+
+/// Connections that are taken at a time, and more.
+const PLACES: usize = 1024;
+const CONNECTIONS: usize = PLACES + 76;
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
+fn who_comes_when_all_places_are_taken_is_hung_up_on() -> Result<()> {
+    let lab = Lab::new("crowd")?;
+    let sekisho = Sekisho::start(&lab, &Site::town().0)?;
+    let idle = (0..CONNECTIONS).map(|_| {
+        let stream = UnixStream::connect(sekisho.socket())?;
+        stream.set_nonblocking(true)?;
+        Ok(stream)
+    });
+    let mut idle = idle.collect::<Result<Vec<_>>>()?;
+    for _ in 0..1000 {
+        if idle.len() <= PLACES {
+            break;
+        }
+        thread::sleep(Duration::from_millis(10));
+        idle.retain_mut(|stream| !matches!(stream.read(&mut [0]), Ok(0)));
+    }
+    ensure!(idle.len() == PLACES, "{} have a place", idle.len());
+    let said = send(sekisho.socket(), b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")?;
+    ensure!(said.is_empty(), "it is served: {said}");
+    drop(idle);
+    let served = (0..100).find_map(|_| {
+        thread::sleep(Duration::from_millis(10));
+        ask(sekisho.socket(), "GET", "/livez", b"").ok()
+    });
+    ensure!(served.is_some(), "whoever went takes up a place still");
+    Ok(())
+}
+
+/// Groups that every Debian has, and their numbers.
+const GROUP: (&str, u32) = ("daemon", 1);
+const READERS: (&str, u32) = ("bin", 2);
+const STRANGERS: u32 = 3;
+const NOBODY: u32 = 65534;
+
+/// Does something as nobody who is in this group.
+fn with_group<T: Send>(group: u32, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    thread::scope(|scope| {
+        let changed = scope.spawn(|| {
+            let group = Gid::from_raw(group);
+            set_thread_groups(&[group])?;
+            set_thread_gid(group)?;
+            set_thread_uid(Uid::from_raw(NOBODY))?;
+            work()
+        });
+        changed.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
+fn groups_may_ask_what_they_are_for() -> Result<()> {
+    let lab = Lab::new("groups")?;
+    let site = format!(
+        "{}
+    lines: [{{name: robot, number: \"+819000000001\", access: mobile, router: r}}]
+accesses: [{{name: mobile, interface: nic-m, addresses: [10.5.0.254/24], next_hop: {{address: 10.5.0.1}}, pools: [100.64.0.0/16]}}]
+entitlements: [{{tenant: red, access: mobile, numbers: [\"+819000000001\"]}}]
+sessions: [{{access: mobile, number: \"+819000000001\", addresses: [100.64.0.1]}}]
+",
+        Site::town().0
+    );
+    let options = ["--group", GROUP.0, "--read-group", READERS.0];
+    let mut sekisho = Sekisho::new(&lab, &site)?.with_options(&options);
+    sekisho.start_again()?;
+    // Whoever is not root may enter the lab's folder.
+    for folder in lab.folder().ancestors().take(2) {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
+    }
+    let control = sekisho.socket();
+    let read = for_readers(control);
+    let apply = |socket: &Path| ask(socket, "POST", "/v1/apply?dry_run=true", b"");
+
+    // Those of the group have all that root has.
+    let revealed = with_group(GROUP.1, || {
+        let applied = apply(control)?;
+        ensure!(applied.status == 200, "{applied:?}");
+        ask(control, "GET", "/v1/sessions?reveal=true", b"")
+    })?;
+    ensure!(revealed.body.contains("+819000000001"), "{revealed:?}");
+    // Readers ask, and see no number.
+    with_group(READERS.1, || {
+        ensure!(UnixStream::connect(control).is_err(), "they may change something");
+        let site = ask(&read, "GET", "/v1/site", b"")?;
+        let told: Value = serde_json::from_str(&site.body)?;
+        ensure!(told["tenants"][1]["lines"][0]["name"] == "robot", "{site:?}");
+        for path in ["site", "sessions", "status", "counters", "drops", "flows"] {
+            let answer = ask(&read, "GET", &format!("/v1/{path}"), b"")?;
+            ensure!(answer.status == 200, "{path}: {answer:?}");
+            ensure!(!answer.body.contains("9000000001"), "{path}: {answer:?}");
+        }
+        for (method, path) in [("GET", "/v1/sessions?reveal=true"), ("POST", "/v1/apply")] {
+            let refused = ask(&read, method, path, b"")?.problem()?;
+            ensure!(refused.status == 403 && refused.detail.contains("only read"), "{refused:?}");
+        }
+        Ok(())
+    })?;
+    // Nobody else gets in.
+    with_group(STRANGERS, || {
+        ensure!(UnixStream::connect(control).is_err(), "strangers may change something");
+        ensure!(UnixStream::connect(&read).is_err(), "strangers may read");
+        Ok(())
+    })?;
+    let (control, read) = (control.to_owned(), read);
+    sekisho.stop()?.ok()?;
+    let is_left = control.exists() || read.exists();
+    sekisho.start_again()?;
+    ensure!(!is_left, "a socket is left behind");
+    Ok(())
+}
