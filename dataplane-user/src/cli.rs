@@ -4,14 +4,18 @@ mod daemon;
 mod number;
 mod output;
 mod place;
+mod site_file;
 
 mod apply;
 mod check;
+mod completions;
 mod counters;
 mod detach;
+mod diff;
 mod drops;
 mod flows;
 mod get;
+mod man;
 mod run;
 mod schema;
 mod sessions;
@@ -38,6 +42,7 @@ enum Verb {
     Schema(schema::Options),
     Run(run::Options),
     Apply(apply::Options),
+    Diff(diff::Options),
     Status(status::Options),
     Get(get::Options),
     Counters(counters::Options),
@@ -46,15 +51,20 @@ enum Verb {
     Sessions(sessions::Options),
     Trace(trace::Options),
     Detach(detach::Options),
+    Completions(completions::Options),
+    Man(man::Options),
 }
 
 /// Runs the verb. Exit codes: 0 done; 1 refused or failed, with the reason on
-/// standard error; 2 the command line is not understood.
+/// standard error; 2 the command line is not understood. Those of `diff` are its own.
 #[must_use]
 pub fn main() -> ExitCode {
     let done = match Command::parse().verb {
         Verb::Check(options) => return exit(check::run(&options)),
         Verb::Schema(options) => return exit(schema::run(&options)),
+        Verb::Diff(options) => return exit_of_diff(diff::run(&options)),
+        Verb::Completions(options) => return exit(completions::run(&options)),
+        Verb::Man(options) => return exit(man::run(&options)),
         Verb::Run(options) => run::run(&options),
         Verb::Apply(options) => apply::run(&options),
         Verb::Status(options) => status::run(&options),
@@ -77,6 +87,15 @@ fn exit(done: anyhow::Result<ExitCode>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Of `diff` 1 is an answer.
+fn exit_of_diff(done: anyhow::Result<ExitCode>) -> ExitCode {
+    if done.is_err() {
+        exit(done);
+        return ExitCode::from(2);
+    }
+    exit(done)
 }
 
 #[cfg(test)]

@@ -179,6 +179,11 @@ impl<'lab> Sekisho<'lab> {
         self.lab.dut().run(&[environment.as_slice(), &program, arguments].concat())
     }
 
+    /// The program that it is.
+    pub fn program(&self) -> &str {
+        &self.program
+    }
+
     fn environment(&self) -> Vec<&str> {
         self.environment.iter().map(String::as_str).collect()
     }

@@ -1,11 +1,13 @@
 //! `sekisho apply`: make another site file the one in force.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
-use anyhow::Context;
 use clap::Args;
 
-use super::{daemon::Daemon, output::Output};
+use super::{daemon::Daemon, output::Output, site_file};
 use crate::{daemon::Asker, view::Applied};
 
 /// Put a site file in force; on any error nothing changes
@@ -15,7 +17,7 @@ pub struct Options {
     daemon: Daemon,
     #[command(flatten)]
     output: Output,
-    /// The site file; without it the daemon reads its own anew
+    /// The site file, `-` for what is piped in; without it the daemon reads its own anew
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     /// Say what would change, and change nothing
@@ -27,22 +29,32 @@ pub struct Options {
 }
 
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    let mut path = format!("/v1/apply?dry_run={}", options.dry_run);
-    let asker = Asker::here(options.force);
+    let applied = ask(&options.daemon, options.file.as_deref(), options.dry_run, options.force)?;
+    options.output.print(&applied, show)
+}
+
+/// Hands the file over.
+pub fn ask(
+    daemon: &Daemon,
+    file: Option<&Path>,
+    dry_run: bool,
+    force: bool,
+) -> anyhow::Result<Applied> {
+    let mut path = format!("/v1/apply?dry_run={dry_run}");
+    let asker = Asker::here(force);
     path += &format!("&force={}", asker.force);
     if let Some(login) = asker.ssh_connection {
         path += "&ssh_connection=";
         path.extend(form_urlencoded::byte_serialize(login.as_bytes()));
     }
     let mut text = Vec::new();
-    if let Some(file) = &options.file {
-        let name = file.display().to_string();
-        text = fs::read(file).with_context(|| format!("cannot read {name}"))?;
+    if let Some(file) = file {
+        let name;
+        (name, text) = site_file::read(file)?;
         path += "&name=";
         path.extend(form_urlencoded::byte_serialize(name.as_bytes()));
     }
-    let applied: Applied = options.daemon.post(&path, text)?;
-    options.output.print(&applied, show)
+    daemon.post(&path, text)
 }
 
 fn show(applied: &Applied) -> String {
@@ -64,7 +76,7 @@ fn show(applied: &Applied) -> String {
 const SHOWN_MAX: usize = 20;
 
 /// The first changes of each kind, and how many others there are.
-fn in_short(changes: &[String]) -> Vec<String> {
+pub fn in_short(changes: &[String]) -> Vec<String> {
     let mut counts = BTreeMap::new();
     let is_shown = |change: &&String| {
         let count: &mut usize = counts.entry(change.chars().next()).or_default();

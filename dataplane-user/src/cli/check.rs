@@ -1,14 +1,13 @@
 //! `sekisho check`: is the site file right?
 
-use std::fs::File;
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 
+use super::site_file;
 use crate::check::check_all;
-use crate::config::tree::TEXT_BYTES_MAX;
 use crate::config::{Severity, diagnostic};
 use crate::model::Site;
 
@@ -17,7 +16,7 @@ use crate::model::Site;
 /// Exits 0 if the file can be used (there may be warnings), 1 if it cannot.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// The site file, YAML or JSON
+    /// The site file, YAML or JSON; `-` is what is piped in
     file: PathBuf,
     /// How to show the findings
     #[arg(short, long, value_enum, default_value = "text")]
@@ -34,8 +33,7 @@ enum Output {
 
 /// Checks the file.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let name = options.file.display().to_string();
-    let bytes = read(&options.file).with_context(|| format!("cannot read {name}"))?;
+    let (name, bytes) = site_file::read(&options.file)?;
     let text = String::from_utf8(bytes).with_context(|| format!("{name} is not UTF-8"))?;
     let checked = check_all(&text);
     match options.output {
@@ -49,14 +47,6 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(if checked.site.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// No more of the file than `check` looks at: it may be a device without end.
-fn read(file: &Path) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let limit = TEXT_BYTES_MAX as u64 + 1;
-    File::open(file)?.take(limit).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 fn verdict(site: Option<&Site>, found: &[diagnostic::Diagnostic]) -> String {

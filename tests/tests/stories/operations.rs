@@ -467,3 +467,37 @@ fn state(sekisho: &Sekisho<'_>) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
     let files = fs::read_dir(sekisho.state())?.map(|file| Ok(file?.path()));
     files.map(|path| path.and_then(|path| Ok((path.clone(), fs::read(&path)?)))).collect()
 }
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
+fn a_script_knows_by_the_exit_code_whether_a_file_would_change_anything() -> Result<()> {
+    let lab = Lab::new("diff")?;
+    let site = Site::town();
+    let sekisho = Sekisho::start(&lab, &site.0)?;
+    let before = sekisho.status()?.site_version;
+    let asked = |text: &str| {
+        sekisho.write(text)?;
+        let file = lab.folder().join("site.yaml");
+        let piped = format!(
+            "{} diff - --socket {} <{}",
+            sekisho.program(),
+            sekisho.socket().display(),
+            file.display()
+        );
+        let piped = lab.dut().run(&["sh", "-c", &piped])?;
+        let own = sekisho.cli(&["diff"])?;
+        ensure!(own.status.code() == piped.status.code() && own.stdout == piped.stdout);
+        Ok::<_, anyhow::Error>(piped)
+    };
+    let same = asked(&site.0)?;
+    ensure!(same.status.code() == Some(0) && same.stdout.is_empty(), "{same:?}");
+    let other = asked(&site.without(&["blue-tcp-v4"]).0)?;
+    let told = "- tenants/blue/security_groups/server/rules/blue-tcp-v4\n";
+    ensure!(other.status.code() == Some(1) && other.stdout == told, "{other:?}");
+    let wrong = asked("version: 7")?;
+    ensure!(wrong.status.code() == Some(2), "{wrong:?}");
+    ensure!(wrong.stderr.contains("<stdin>:1:10"), "{wrong:?}");
+    sekisho.write(&site.0)?;
+    ensure!(sekisho.status()?.site_version == before, "something came into force");
+    Ok(())
+}
