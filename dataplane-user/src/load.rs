@@ -66,6 +66,7 @@ pub use self::{
     attachment::{Attach, Attached, Warning},
     clock::tick_ns,
     counters::{AttachmentCounters, StopCount},
+    crowd::Kept,
     datagrams::DatagramTable,
     error::Error,
     flows::HalfFlow,

@@ -73,7 +73,7 @@ static TCP_NEXT: [[u8; 16]; 16] = [
     // The opener sends: SYN, SYN+ACK, FIN, ACK, RST.
     [1,  1,  IG, IG, IG, IG, IG, 1,  1,  9,  IV, IV, IG, IV, IV, IV],
     [IV, IV, IG, IV, IV, IV, IV, IV, IV, 2,  IV, IV, IV, IV, IV, IV],
-    [IV, IV, 4,  4,  6,  6,  6,  7,  8,  IV, IV, IV, 4,  IV, IV, IV],
+    [IV, IV, 4,  4,  6,  6,  6,  7,  8,  IV, IV, IV, 12, IV, IV, IV],
     [12, IV, 3,  3,  5,  5,  7,  7,  8,  IV, IV, IV, 12, IV, IV, IV],
     [IV, 8,  8,  8,  8,  8,  8,  8,  8,  8,  IV, IV, 8,  IV, IV, IV],
     [IV; 16], [IV; 16], [IV; 16],

@@ -136,7 +136,7 @@ pub fn track<T: Tables>(t: &T, w: &Work) -> Result<(), Stop> {
     if w.is(flags::TCP) {
         let own = t.flow_more(w.flow).ok_or(Stop::TableMissing)?;
         let other = t.flow_more(own.partner.load()).ok_or(Stop::TableMissing)?;
-        if step.is_ignored {
+        if step.is_ignored || !is_reply && window::is_blind(w, state, other) {
             t.note(Note { what: note::STATE, id: state, detail: state, zero: 0 });
             if !is_reply || !window::is_agreement(w, state, other) {
                 if !is_reply && !t.is_tracing() {
@@ -164,10 +164,14 @@ pub fn track<T: Tables>(t: &T, w: &Work) -> Result<(), Stop> {
         return Ok(());
     }
     if next != state {
-        set_state(t, w.flow, next);
+        // Without a handshake nobody knows whether whoever asks is there: such a flow is a
+        // stranger's until it ends, answered or not.
+        let is_agreed = w.is(flags::TCP) && !conntrack::is_dispensable(next);
+        let agreed = if is_agreed { status::INBOUND } else { 0 };
+        set_state(t, w.flow, next, agreed);
         let partner = t.flow_more(w.flow).ok_or(Stop::TableMissing)?.partner.load();
         if t.flow_more(partner).is_some_and(|its| its.partner.load() == w.flow) {
-            set_state(t, partner, next);
+            set_state(t, partner, next, agreed);
         }
     }
     let now = t.now_ticks();
@@ -177,13 +181,12 @@ pub fn track<T: Tables>(t: &T, w: &Work) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Writes the state of one half: once both sides have agreed to it, its place is none of what the
-/// tenant has for strangers. Another CPU may change the status at the same time; after two tries
+/// Writes the state of one half, and takes what was `agreed` out of its status: then its place is
+/// none of what the tenant has for strangers. Another CPU may change the status at the same time; after two tries
 /// its packet counts as the later one.
 #[inline(always)]
-fn set_state<T: Tables>(t: &T, index: u32, state: u32) {
+fn set_state<T: Tables>(t: &T, index: u32, state: u32, agreed: u32) {
     let (Some(line), Some(cold)) = (t.flow(index), t.flow_cold(index)) else { return };
-    let agreed = if conntrack::is_dispensable(state) { 0 } else { status::INBOUND };
     for _ in 0..2 {
         let old = line.status.load();
         if old & status::LIFE != status::LIVE {

@@ -8,7 +8,7 @@ use super::conntrack::state;
 use crate::packet::Packet;
 use crate::stop::Stop;
 use crate::table::flow::FlowMore;
-use crate::wire::transport::{ACK, FIN, SYN, SYN_ACK, TCP_BYTES};
+use crate::wire::transport::{ACK, FIN, RST, SYN, SYN_ACK, TCP_BYTES};
 use crate::work::{Work, flags};
 
 /// [`FlowMore::scale`]: `end` counts.
@@ -62,6 +62,18 @@ pub fn is_inside(w: &Work, sender: &FlowMore, receiver: &FlowMore) -> bool {
     let below = w.tcp_seq.wrapping_sub(sender.end.load().wrapping_sub(WINDOW_BYTES_MIN));
     // Distances of sequence numbers are signed (RFC 9293 section 3.4).
     !seen || above as i32 >= 0 && below as i32 >= 0
+}
+
+/// Does the opener go on after a SYN-ACK that it has not seen? Whoever sends from an address that
+/// is not its own gets no answers. It passes, and opens nothing.
+#[inline(always)]
+pub fn is_blind(w: &Work, state: u32, responder: &FlowMore) -> bool {
+    /// What a responder may send before the handshake is over (RFC 7413), and more.
+    const UNACKNOWLEDGED_BYTES_MAX: u32 = 0xffff;
+    let unacknowledged = responder.end.load().wrapping_sub(w.tcp_ack);
+    state == state::SYN_RECEIVED
+        && w.tcp_flags & (ACK | RST) == ACK
+        && unacknowledged > UNACKNOWLEDGED_BYTES_MAX
 }
 
 /// Notes a SYN of the opener that passes and is not believed: its responder may.

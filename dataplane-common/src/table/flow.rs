@@ -167,7 +167,7 @@ pub mod held {
         word as i32
     }
 
-    /// Those that strangers opened and nobody has agreed to.
+    /// Those that are strangers'.
     #[inline(always)]
     #[must_use]
     pub const fn inbound(word: u64) -> i32 {
@@ -284,8 +284,8 @@ pub mod status {
     pub const DEAD: u32 = 3 << 8;
     /// This half answers the other.
     pub const REPLY: u32 = 4 << 8;
-    /// A stranger opened the flow, by an uplink, and the other side has not agreed to it yet: it
-    /// takes up a place of what its tenant has for that ([`super::held`]).
+    /// A stranger opened the flow, by an uplink, and has not shown by TCP's handshake that it gets
+    /// answers: it takes up a place of what its tenant has for that ([`super::held`]).
     pub const INBOUND: u32 = 8 << 8;
     /// The connection's state.
     pub const STATE: u32 = 0xff;

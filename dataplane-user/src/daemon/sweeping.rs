@@ -11,7 +11,7 @@ use std::sync::{
 
 use dataplane_common::{limits, table::Tenant};
 
-use crate::load::Sweeper;
+use crate::load::{Kept, Sweeper};
 
 /// Who sweeps.
 pub struct Sweeping {
@@ -22,6 +22,8 @@ pub struct Sweeping {
     tenants: Box<[Payer]>,
     /// Half-flows that were crowded out since the start.
     crowded_out: AtomicU64,
+    /// Did a version come into force since the last pass?
+    is_due: AtomicBool,
 }
 
 /// Who may have a number.
@@ -29,39 +31,45 @@ pub struct Sweeping {
 struct Payer {
     /// Is it a tenant?
     is_one: AtomicBool,
-    /// Had it too many flows still after a pass? Both sides have agreed to them.
-    is_stuck: AtomicBool,
+    /// What it had after the last pass that does not go ([`Kept`]).
+    kept: AtomicU64,
 }
 
 impl Sweeping {
     /// With this sweeper.
     pub fn new(sweeper: Arc<Sweeper>, flows_per_tenant: u32) -> Self {
         let tenants = (0..limits::TENANTS_MAX).map(|_| Payer::default()).collect();
-        Self { sweeper, flows_per_tenant, tenants, crowded_out: AtomicU64::new(0) }
+        Self {
+            sweeper,
+            flows_per_tenant,
+            tenants,
+            crowded_out: AtomicU64::new(0),
+            is_due: AtomicBool::new(false),
+        }
     }
 
     /// Expired flows are cleared and counters folded.
     pub fn sweep(&self) -> anyhow::Result<()> {
-        self.pass()?;
-        self.tenants.iter().for_each(|payer| payer.is_stuck.store(false, Relaxed));
+        self.is_due.store(false, Relaxed);
+        let swept = self.sweeper.sweep(|tenant| self.quota(tenant))?;
+        self.crowded_out.fetch_add(swept.crowded_out as u64, Relaxed);
+        self.tenants.iter().for_each(|payer| payer.kept.store(0, Relaxed));
+        for (tenant, kept) in swept.kept {
+            self.payer(tenant).inspect(|payer| payer.kept.store(kept.word(), Relaxed));
+        }
         Ok(())
     }
 
     /// Where flows crowd the table, those go that only one side has agreed to, so that others may
-    /// begin in the meantime. Whoever has too many even then is left to the next
-    /// [`sweep`](Self::sweep).
+    /// begin in the meantime. After a change many may have been made anew: what they were is in
+    /// the way of the next change.
     pub fn make_room(&self) -> anyhow::Result<()> {
-        let is_stuck = |payer: &Payer| payer.is_stuck.load(Relaxed);
-        let unless_stuck =
-            |tenant| self.payer(tenant).filter(|of| !is_stuck(of)).and(self.quota(tenant));
-        if self.sweeper.crowding(unless_stuck).is_empty() {
-            return Ok(());
-        }
-        self.pass()?;
-        for tenant in self.sweeper.crowding(|tenant| self.quota(tenant)) {
-            self.payer(tenant).inspect(|payer| payer.is_stuck.store(true, Relaxed));
-        }
-        Ok(())
+        let kept = |tenant| {
+            let word = self.payer(tenant).map_or(0, |payer| payer.kept.load(Relaxed));
+            Kept::from_word(word)
+        };
+        let is_crowded = self.sweeper.is_crowded(|tenant| self.quota(tenant), kept);
+        if is_crowded || self.is_due.load(Relaxed) { self.sweep() } else { Ok(()) }
     }
 
     /// Half-flows that were crowded out since the start.
@@ -82,12 +90,7 @@ impl Sweeping {
         for (number, payer) in self.tenants.iter().enumerate() {
             payer.is_one.store(tenants.get(number).is_some_and(is_one), Relaxed);
         }
-    }
-
-    fn pass(&self) -> anyhow::Result<()> {
-        let swept = self.sweeper.sweep(|tenant| self.quota(tenant))?;
-        self.crowded_out.fetch_add(swept.crowded_out as u64, Relaxed);
-        Ok(())
+        self.is_due.store(true, Relaxed);
     }
 
     fn payer(&self, tenant: u32) -> Option<&Payer> {

@@ -20,7 +20,7 @@ use dataplane_common::{
 };
 
 use super::{
-    crowd::Crowd,
+    crowd::{Census, Kept},
     flows::since,
     totals::{Pen, Totals},
 };
@@ -43,7 +43,7 @@ pub struct FlowTable<'t> {
 }
 
 /// What a pass found.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Swept {
     /// Half-flows in force at the end.
     pub live: usize,
@@ -53,6 +53,8 @@ pub struct Swept {
     pub crowded_out: usize,
     /// That it emptied.
     pub emptied: usize,
+    /// By tenant, what does not go though others find no room.
+    pub kept: Vec<(u32, Kept)>,
 }
 
 /// One pass. Flows of whoever has no `quota`, half-flows that a tenant may have, are over. `grace`
@@ -66,7 +68,7 @@ pub fn sweep<P: Pen, E>(
     grace: impl FnOnce() -> Result<(), E>,
 ) -> Result<Swept, E> {
     let mut swept = Swept::default();
-    let mut crowd = Crowd::of(table.of_tenant, table.lines.len(), &quota);
+    let mut census = Census::default();
     let mut dead = Vec::new();
     for (index, (line, cold)) in table.lines.iter().zip(table.cold).enumerate() {
         let seen = line.status.load();
@@ -80,14 +82,15 @@ pub fn sweep<P: Pen, E>(
                     dead.push(index);
                 } else {
                     swept.live += 1;
-                    crowd.note(tenant, index, seen, idle_ticks(line, now_ticks));
+                    census.count(tenant, seen);
                 }
             }
             status::DEAD => dead.push(index),
             _ => {}
         }
     }
-    for (index, seen) in crowd.leavers(table) {
+    swept.kept = census.kept().collect();
+    for (index, seen) in leavers(table, &census, quota, now_ticks) {
         if table.lines.get(index).is_some_and(|line| mark(line, seen, totals.pen)) {
             swept.live -= 1;
             swept.crowded_out += 1;
@@ -102,6 +105,24 @@ pub fn sweep<P: Pen, E>(
         swept.emptied += usize::from(empty(table, index, totals));
     }
     Ok(swept)
+}
+
+/// Flows that go before their time, as others find no room.
+fn leavers(
+    table: FlowTable<'_>,
+    census: &Census,
+    quota: impl Fn(u32) -> Option<u32>,
+    now_ticks: u32,
+) -> Vec<(usize, u32)> {
+    let Some(mut crowd) = census.crowd(table.lines.len(), quota) else { return Vec::new() };
+    for (index, (line, cold)) in table.lines.iter().zip(table.cold).enumerate() {
+        let seen = line.status.load();
+        if seen & status::LIFE == status::LIVE {
+            let (tenant, opener) = (cold.tenant.load(), cold.opener.load());
+            crowd.note(tenant, opener, index, seen, idle_ticks(line, now_ticks));
+        }
+    }
+    crowd.leavers(table)
 }
 
 /// Has the line been idle for too long, and its other half too? The programs ask the

@@ -20,7 +20,7 @@ use dataplane_common::{
 use super::{
     DatagramTable, Error, FlowTable, Mapping, Swept,
     clock::Clock,
-    crowd::Crowd,
+    crowd::{self, Kept},
     grace::Grace,
     sweep,
     totals::{Index, Ink, Totals},
@@ -70,10 +70,14 @@ impl Sweeper {
         self.clock.now_ticks()
     }
 
-    /// Who has so many flows that those go which only one side has agreed to? Half-flows that a
-    /// tenant may have are its `quota`.
-    pub fn crowding(&self, quota: impl Fn(u32) -> Option<u32>) -> Vec<u32> {
-        Crowd::of(self.of_tenant.shared(), self.lines.shared().len(), quota).tenants()
+    /// Are there so many flows that those go which only one side has agreed to? Half-flows that a
+    /// tenant may have are its `quota`; `kept` are those that the last pass found not to go.
+    pub fn is_crowded(
+        &self,
+        quota: impl Fn(u32) -> Option<u32>,
+        kept: impl Fn(u32) -> Kept,
+    ) -> bool {
+        crowd::is_crowded(self.of_tenant.shared(), self.lines.shared().len(), quota, kept)
     }
 
     /// One pass. Half-flows that a tenant may have are its `quota`; those of a tenant that is no

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use dataplane_common::{
     Stop, Tables,
+    stage::conntrack::state,
     table::flow::{BUCKET_LINES, bucket_of, homes, lines_of, status},
     word::Word64,
 };
@@ -61,28 +62,48 @@ fn strangers_whom_nobody_answers_have_half_of_a_tenants_share() {
     s.passes(s.uplink, &asked_from_outside(&s, 1), s.c);
     s.passes(s.a, &ask(&s, 1), s.b);
     assert_eq!((s.halves_of(s.blue), s.inbound_of(s.blue)), (half + 2, half));
-    // Who is answered is no stranger, and leaves its place to another one, once.
-    for _ in 0..2 {
-        s.passes(s.c, &answered_to_outside(&s, 1), s.uplink);
-    }
-    assert_eq!((s.halves_of(s.blue), s.inbound_of(s.blue)), (half + 2, half - 2));
-    s.passes(s.uplink, &asked_from_outside(&s, 2000), s.c);
-    s.stops(s.uplink, &asked_from_outside(&s, 2001), Stop::FlowQuota);
+    // An answer shows nothing: it may go to whoever has the address.
+    s.passes(s.c, &answered_to_outside(&s, 1), s.uplink);
+    assert_eq!((s.halves_of(s.blue), s.inbound_of(s.blue)), (half + 2, half));
+    s.stops(s.uplink, &asked_from_outside(&s, 2000), Stop::FlowQuota);
 }
 
 #[test]
-fn what_a_server_has_only_accepted_is_a_strangers_still() {
+fn who_shakes_hands_is_no_stranger() {
     let s = Site::new();
-    let tcp = |flags, seq, ack| {
+    let from_outside = |flags, seq, ack| {
         s.routed(s.uplink).ip("8.8.8.8", "10.2.0.10").tcp(1000, 80, flags, seq, ack)
     };
-    s.passes(s.uplink, &tcp(tcp::SYN, 1, 0), s.c);
-    assert_eq!(s.inbound_of(s.blue), 2);
-    let accepted = s.routed(s.c).ip("10.2.0.10", "8.8.8.8");
-    s.passes(s.c, &accepted.tcp(80, 1000, tcp::SYN | tcp::ACK, 1, 2), s.uplink);
-    assert_eq!(s.inbound_of(s.blue), 2);
-    s.passes(s.uplink, &tcp(tcp::ACK, 2, 2), s.c);
+    let to_outside =
+        |flags, seq, ack| s.routed(s.c).ip("10.2.0.10", "8.8.8.8").tcp(80, 1000, flags, seq, ack);
+    s.passes(s.uplink, &from_outside(tcp::SYN, 1, 0), s.c);
+    s.passes(s.c, &to_outside(tcp::SYN | tcp::ACK, 0x7000_0000, 2), s.uplink);
+    assert_eq!(s.inbound_of(s.blue), 2, "a server accepts whatever it gets");
+    // Whoever has not seen that goes on in the blind.
+    for blind in [2, 0x6fff_0000, 0x7000_0002, 0xffff_0000] {
+        for flags in [tcp::ACK, tcp::FIN | tcp::ACK] {
+            s.passes(s.uplink, &from_outside(flags, 2, blind), s.c);
+            let states = drive::halves(&s.tables).into_iter().map(|half| half.state);
+            assert_eq!(states.collect::<Vec<_>>(), [state::SYN_RECEIVED; 2], "{blind:x}");
+            assert_eq!(s.inbound_of(s.blue), 2);
+        }
+    }
+    s.passes(s.uplink, &from_outside(tcp::ACK, 2, 0x7000_0001), s.c);
     assert_eq!((s.halves_of(s.blue), s.inbound_of(s.blue)), (2, 0));
+    let states = drive::halves(&s.tables).into_iter().map(|half| half.state);
+    assert_eq!(states.collect::<Vec<_>>(), [state::ESTABLISHED; 2]);
+}
+
+#[test]
+fn what_begins_in_the_middle_and_ends_unanswered_is_nothing_agreed_to() {
+    let s = Site::new();
+    let from_outside =
+        |flags| s.routed(s.uplink).ip("8.8.8.8", "10.2.0.10").tcp(1000, 80, flags, 1, 1);
+    s.passes(s.uplink, &from_outside(tcp::ACK), s.c);
+    s.passes(s.uplink, &from_outside(tcp::FIN | tcp::ACK), s.c);
+    assert_eq!(s.inbound_of(s.blue), 2);
+    let states = drive::halves(&s.tables).into_iter().map(|half| half.state);
+    assert_eq!(states.collect::<Vec<_>>(), [state::PICKED_UP; 2]);
 }
 
 #[test]
@@ -95,7 +116,7 @@ fn a_strangers_flow_that_takes_its_own_place_again_is_paid_once() {
     }
     s.passes(s.uplink, &asked_from_outside(&s, 1), s.c);
     s.passes(s.c, &answered_to_outside(&s, 1), s.uplink);
-    assert_eq!((s.halves_of(s.blue), s.inbound_of(s.blue)), (2, 0));
+    assert_eq!((s.halves_of(s.blue), s.inbound_of(s.blue)), (2, 2));
     s.tables.pass(Duration::from_secs(130));
     s.passes(s.uplink, &asked_from_outside(&s, 1), s.c);
     assert_eq!((s.halves_of(s.blue), s.inbound_of(s.blue)), (2, 2));

@@ -359,7 +359,7 @@ fn what_was_picked_up_closes_and_begins_anew_as_what_was_established() {
     s.passes(s.c, &back(&s, SYN | ACK, 7_000_000, 9_000_001), s.a);
     assert_eq!(states(&s), [state::SYN_RECEIVED; 2]);
     for (from, frame, after) in [
-        (s.a, out(&s, FIN | ACK, 101, 501), state::FIN_WAIT),
+        (s.a, out(&s, FIN | ACK, 101, 501), state::PICKED_UP),
         (s.a, out(&s, RST, 101, 0), state::CLOSED),
         (s.c, back(&s, FIN | ACK, 501, 101), state::FIN_WAIT),
         (s.c, back(&s, RST, 501, 0), state::CLOSED),

@@ -170,8 +170,10 @@ fn a_pair_is_given_up_when_both_halves_are_idle() {
     let mut memory = Memory::new(8);
     memory.open(1, 5, state::REPLIED, 1000);
     memory.lines[5].seen_ticks.store(2000);
-    assert_eq!(memory.sweep(1000 + REPLIED_TICKS), Swept { live: 2, ..Swept::default() });
-    assert_eq!(memory.sweep(1999 + REPLIED_TICKS), Swept { live: 2, ..Swept::default() });
+    let kept = vec![(TENANT, Kept { all: 2, inbound: 0 })];
+    let both = Swept { live: 2, kept, ..Swept::default() };
+    assert_eq!(memory.sweep(1000 + REPLIED_TICKS), both);
+    assert_eq!(memory.sweep(1999 + REPLIED_TICKS), both);
     assert_eq!(
         memory.sweep(2000 + REPLIED_TICKS),
         Swept { live: 0, expired: 2, emptied: 2, ..Swept::default() }
@@ -290,7 +292,10 @@ fn a_half_without_its_other_expires_alone() {
     assert_eq!(memory.sweep(600), Swept { live: 1, expired: 0, emptied: 1, ..Swept::default() });
     // The line of the other half is another flow's now.
     memory.open(1, 3, state::REPLIED, 10_000);
-    assert_eq!(memory.sweep(499 + UNREPLIED_TICKS), Swept { live: 3, ..Swept::default() });
+    assert_eq!(
+        memory.sweep(499 + UNREPLIED_TICKS),
+        Swept { live: 3, kept: vec![(TENANT, Kept { all: 2, inbound: 0 })], ..Swept::default() }
+    );
     assert_eq!(
         memory.sweep(500 + UNREPLIED_TICKS),
         Swept { live: 2, expired: 1, emptied: 1, ..Swept::default() }
