@@ -298,7 +298,13 @@ fn a_half_without_its_other_expires_alone() {
     );
     assert_eq!(
         memory.sweep(500 + UNREPLIED_TICKS),
-        Swept { live: 2, expired: 1, emptied: 1, ..Swept::default() }
+        Swept {
+            live: 2,
+            expired: 1,
+            emptied: 1,
+            kept: vec![(TENANT, Kept { all: 2, inbound: 0 })],
+            ..Swept::default()
+        }
     );
 }
 
