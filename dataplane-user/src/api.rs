@@ -17,6 +17,7 @@ use axum::{
     routing::{get, post},
 };
 use dataplane_common::LAYOUT_VERSION;
+use http_body_util::{BodyExt, Limited};
 use serde::{Deserialize, Serialize};
 use tokio::{sync::Semaphore, time::timeout};
 
@@ -188,8 +189,11 @@ async fn apply(
 ) -> Result<impl IntoResponse, Refused> {
     let Query(query) = query?;
     // It is read when it is certain that it may be.
-    let busy = || Busy(format!("{APPLIES_MAX} other site files are being applied"));
-    let permit = APPLIES.try_acquire().map_err(|_| busy())?;
+    let Ok(permit) = APPLIES.try_acquire() else {
+        // Whoever is not heard to the end does not hear why.
+        let _ = timeout(TEXT_WAIT, heard_out(request)).await;
+        return Err(Busy(format!("{APPLIES_MAX} other site files are being applied")).into());
+    };
     let text = timeout(TEXT_WAIT, String::from_request(request, &())).await.map_err(|_| {
         let said = anyhow!("the site file did not come within {TEXT_WAIT:?}");
         Refused::with(StatusCode::REQUEST_TIMEOUT, said)
@@ -209,6 +213,12 @@ async fn apply(
         })
         .await?,
     ))
+}
+
+/// Takes a text and forgets it.
+async fn heard_out(request: Request) {
+    let mut text = Limited::new(request.into_body(), TEXT_BYTES_MAX);
+    while let Some(Ok(_)) = text.frame().await {}
 }
 
 async fn trace(

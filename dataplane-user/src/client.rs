@@ -44,7 +44,7 @@ pub enum Error {
     #[error("{0}")]
     Refused(String),
     /// The connection broke.
-    #[error("the daemon's answer was cut short: {0}")]
+    #[error("the daemon's answer was cut short: {0}; what is in force now, `sekisho status` tells")]
     Cut(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The answer is not what this version expects.
     #[error("the daemon's answer is not understood (is it of another version?): {0}")]

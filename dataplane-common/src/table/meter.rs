@@ -64,7 +64,7 @@ pub struct Pace {
 }
 
 /// Packets are counted in so many parts, so that the price of one has no more bits than a byte's.
-const PARTS: u64 = 256;
+pub const PARTS: u64 = 256;
 /// More than any packet has bytes, or all its segments parts.
 const AMOUNT_MAX: u64 = 1 << 24;
 
@@ -234,10 +234,15 @@ impl Pace {
         Self { burst: u64::try_from(burst).unwrap_or(u64::MAX), factor, shift }
     }
 
-    /// Does its burst last for two of the kernel's ticks at least, or is it without limit?
+    /// Is the kernel's tick a fine enough clock for packets of up to this amount? A packet that
+    /// has waited passes up to a tick late. That costs nothing where the burst has room for two
+    /// ticks beside the packet, and less than one percent where a packet that has none takes a
+    /// hundred.
     #[must_use]
-    pub fn suits_ticks(self, tick_ns: u64) -> bool {
-        self.factor == 0 || self.burst >= 2 * tick_ns.saturating_mul(STEPS_PER_NS)
+    pub fn suits_ticks(self, tick_ns: u64, largest: u64) -> bool {
+        let tick = tick_ns.saturating_mul(STEPS_PER_NS);
+        let slack = self.burst.saturating_sub(self.cost(largest));
+        self.factor == 0 || slack >= 2 * tick || self.burst >= 101 * tick
     }
 }
 

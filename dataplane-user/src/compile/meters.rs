@@ -1,9 +1,13 @@
 //! Limits: which meters are there, and what is agreed of them?
 
-use dataplane_common::table::meter::{Pace, Terms};
+use dataplane_common::table::meter::{PARTS, Pace, Terms};
 
 use super::{Builder, Kind, put};
 use crate::model::{Limit, Rate, RouterIx};
+
+/// The largest packets that are sent: of 64 KiB, with the headers of their segments.
+const LARGEST_BYTES: u64 = 70_000;
+const LARGEST_SEGMENTS: u64 = 64;
 
 /// The meter of a limit, of which `whose` says whose it is; 0: there is none. Its name says
 /// what is agreed as well, so that another limit is another meter.
@@ -14,7 +18,8 @@ pub(super) fn of(b: &mut Builder<'_>, whose: &str, limit: Option<Limit>) -> u32 
     let packets = limit.packets.map(|of| Pace::of_packets(of.per_second, of.burst));
     let packets = packets.unwrap_or_default();
     let tick_ns = b.facts.tick_ns;
-    let is_exact = !bytes.suits_ticks(tick_ns) || !packets.suits_ticks(tick_ns);
+    let suits_bytes = bytes.suits_ticks(tick_ns, LARGEST_BYTES);
+    let is_exact = !suits_bytes || !packets.suits_ticks(tick_ns, LARGEST_SEGMENTS * PARTS);
     // A number that rested has another generation, whoever has it then.
     let generation = b.numbering.generation(Kind::Meter, number, "");
     put(&mut b.image.meters, number, Terms { generation, is_exact, bytes, packets });
@@ -113,9 +118,10 @@ mod tests {
             of.image.meters.iter().any(|terms| terms.is_exact)
         };
         assert!(!exact("{packets_per_second: 50000}"));
-        // Eight milliseconds are two ticks.
-        assert!(!exact("{packets_per_second: 50000, burst_packets: 400}"));
-        assert!(exact("{packets_per_second: 50000, burst_packets: 399}"));
+        // Eight milliseconds are two ticks, beside a packet of 64 segments.
+        assert!(!exact("{packets_per_second: 50000, burst_packets: 464}"));
+        assert!(exact("{packets_per_second: 50000, burst_packets: 463}"));
+        assert!(exact("{packets_per_second: 100, burst_packets: 1}"));
         assert!(exact("{bits_per_second: 1000000, burst_bytes: 999, packets_per_second: 1}"));
     }
 }

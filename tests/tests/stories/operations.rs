@@ -415,8 +415,9 @@ fn of_many_site_files_at_once_some_are_refused() -> Result<()> {
         Ok(half)
     });
     let halves = halves.collect::<Result<Vec<_>>>()?;
-    // When all of them have come.
-    let refused = (0..100).map(|_| sekisho.apply(&site.0)).find(|answer| {
+    // When all of them have come. A large file is heard to its end, so that it is told why.
+    let large = format!("{}\n#{}\n", site.0, " ".repeat(8 << 20));
+    let refused = (0..100).map(|_| sekisho.apply(&large)).find(|answer| {
         let is_one = answer.as_ref().is_ok_and(|answer| answer.status.code() == Some(1));
         is_one || answer.is_err()
     });

@@ -132,14 +132,24 @@ fn ticks_are_fine_enough_for_a_burst_of_two() {
     for tick_ms in [1, 4, 10] {
         let tick = tick_ms * MS;
         let bits = 1_000_000_000;
-        // What two ticks carry.
-        let pace = Pace::of_bits(bits, bits / 8 * tick_ms / 500);
-        assert!(pace.suits_ticks(tick_ms * 1_000_000));
+        // What two ticks carry, and a packet.
+        let of_ticks = |ticks| Pace::of_bits(bits, bits / 8 * tick_ms * ticks / 1000 + 1600);
+        let pace = of_ticks(2);
+        assert!(pace.suits_ticks(tick_ms * 1_000_000, 1514));
         let found = passed(pace, 1514, tick, 10 * SECOND);
         about(found, bits as f64 * 10.0 / 8.0 / 1514.0, "ticks");
-        assert!(!Pace::of_bits(bits, bits / 8 * tick_ms / 1001).suits_ticks(tick_ms * 1_000_000));
+        assert!(!of_ticks(1).suits_ticks(tick_ms * 1_000_000, 1514));
+        // Of a burst of one packet each waits for the next tick.
+        for (rate, suits) in [(100, false), (2, true)] {
+            let pace = Pace::of_packets(rate, 1);
+            assert_eq!(pace.suits_ticks(4_000_000, PARTS), suits, "{rate} packets/s");
+            if suits {
+                let found = passed(pace, PARTS, 4 * MS, 1000 * SECOND);
+                about(found, 1000.0 * rate as f64, "one packet");
+            }
+        }
     }
-    assert!(Pace::default().suits_ticks(10_000_000));
+    assert!(Pace::default().suits_ticks(10_000_000, 70_000));
 }
 
 #[test]
