@@ -113,6 +113,15 @@ pub const ALL: &[Difference] = &[
         is: |s| !s.is_openers() && s.both() && s.after == [SYN_RECEIVED, ESTABLISHED],
     },
     Difference {
+        name: "who acknowledges what was not sent opens nothing",
+        why: "It is in the blind: whoever sends from an address that is not its own gets no \
+              SYN-ACK; believed, it would have connections that nobody evicts for five days",
+        is: |s| {
+            let is_opening = s.after[0] == SYN_RECEIVED || s.before[1] != SYN_RECEIVED;
+            s.both() && s.before[0] == SYN_RECEIVED && is_opening
+        },
+    },
+    Difference {
         name: "a challenge to a stray SYN counts as the last acknowledgement",
         why: "All that follows passes in either state, and a SYN opens the connection again",
         is: |s| !s.is_openers() && s.both() && s.after == [TIME_WAIT, LAST_ACK],
