@@ -1,10 +1,13 @@
 //! Does a flood of new flows keep anybody from what they have, or from beginning anything?
 
-use anyhow::{Context, Result, bail, ensure};
+use std::net::{Ipv4Addr, UdpSocket};
+
+use anyhow::{Context, Error, Result, bail, ensure};
 use nix::sys::signal::Signal;
 use sekisho_tests::build::{Frame, ip, tcp};
+use sekisho_tests::process::PATIENCE;
 use sekisho_tests::program::{Field, Flows, Side};
-use sekisho_tests::traffic::TcpConn;
+use sekisho_tests::traffic::{TcpConn, bound};
 use sekisho_tests::{Host, Lab, Sekisho};
 
 use crate::town::{self, A, A_ADDRESSES, B, B_ADDRESSES, ROUTER, Site, Town};
@@ -68,6 +71,50 @@ fn unanswered(from: &Host) -> Result<Flows> {
     let frame = Frame::new(A, ROUTER).ip(A_ADDRESSES[0], B_ADDRESSES[0]).udp(1024, 7002);
     let frame = frame.payload(&[0; 22]).build();
     Flows::new(&[Side { from, frame, vary: [Field::SrcPort, Field::DstPort] }], [1 << 14, 1])
+}
+
+/// Times that flows are crowded out while an answer is waited for, and rounds until then.
+const CROWDINGS: u32 = 3;
+const WAITS_MAX: u32 = 100;
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
+fn who_waits_for_an_answer_loses_nothing_to_a_flood() -> Result<()> {
+    let lab = Lab::new("waits")?;
+    let Town { blue_a, blue_b, blue_c, red_a, red_b } = Town::build(&lab)?;
+    let options = ["--flows", HALF_FLOWS];
+    let mut sekisho = Sekisho::new(&lab, &Site::town().0)?.with_options(&options);
+    sekisho.start_again()?;
+    lab.dut().run(&["ethtool", "-K", "blue-a", "gro", "on"])?.ok()?;
+    let flood = unanswered(&blue_a)?;
+    let any = (Ipv4Addr::UNSPECIFIED, 0);
+    let asked = [(&blue_c, &blue_b), (&red_a, &red_b)].map(|(from, to)| {
+        let server = bound(|| to.in_ns(|| UdpSocket::bind((any.0, 7003))))?;
+        let client = from.in_ns(|| UdpSocket::bind(any))??;
+        for socket in [&server, &client] {
+            socket.set_read_timeout(Some(PATIENCE))?;
+        }
+        client.send_to(b"who?", (ip(B_ADDRESSES[0]), 7003))?;
+        let (_, asker) = server.recv_from(&mut [0; 16])?;
+        Ok::<_, Error>((server, client, asker))
+    });
+    let (mut times, mut before) = (0, sekisho.status()?.flows_crowded_out);
+    for _ in 0..WAITS_MAX {
+        if times == CROWDINGS {
+            break;
+        }
+        flood.send(FLOWS_A_ROUND, 0)?;
+        let now = sekisho.status()?.flows_crowded_out;
+        times += u32::from(now > before);
+        before = now;
+    }
+    ensure!(times == CROWDINGS, "it was no flood");
+    for asked in asked {
+        let (server, client, asker) = asked?;
+        server.send_to(b"I", asker)?;
+        client.recv(&mut [0; 16]).context("its flow went before those of the flood")?;
+    }
+    Ok(())
 }
 
 /// A client and a server of one tenant, which strangers reach by an uplink.
