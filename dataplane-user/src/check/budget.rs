@@ -32,12 +32,14 @@ pub(super) fn affordable(cx: &mut Context<'_>, lists: &Lists<'_>, site: &Site) {
     for (id, run, bytes, most, rules) in &refused {
         let Some(bearer) = bearers.get(id) else { continue };
         let groups = compiled.ids.name(Kind::Policy, *id);
-        let message = format!("the {run} rules of {groups} would take {bytes} bytes");
+        let message = format!(
+            "the {run} rules of {groups} would take {bytes} bytes, of {most} that they may"
+        );
         let rules: Vec<_> =
             rules.iter().filter_map(|rule| written.get(rule)).map(String::as_str).collect();
         let help = format!(
-            "they overlap, and may take {most}; merge rules, or spread them over more groups and \
-             ports; most of it take {}",
+            "they overlap: merge rules, or spread them over more groups and ports; most of it \
+             take {}",
             rules.join(", ")
         );
         cx.error(*bearer, message, &help);

@@ -8,6 +8,8 @@ use aya::{
     programs::{ProgramError, links::LinkError},
 };
 
+use super::Sizes;
+
 /// Every refusal names its object; a refusal leaves what runs as it was.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say what the variants and fields are")]
@@ -113,11 +115,12 @@ pub enum Error {
     MapShape { name: &'static str, what: &'static str, found: u32, own: u32 },
 
     #[error(
-        "the tables do not fit: {wanted} lines of 64 bytes in one piece are needed; the heap has \
-         {lines} in all, of which {used} are in use, and {largest} in its longest free piece. \
-         What runs is unchanged; `sekisho run --heap-mib N` makes a larger one after `sekisho detach`"
+        "the tables do not fit: the site takes {site} lines of 64 bytes, less what it has in \
+         common with the one in force; the heap has {lines} in all, of which that takes {used}, \
+         and {largest} are free in one piece. What runs is unchanged; {}",
+        larger_heap(*site)
     )]
-    HeapFull { wanted: usize, used: u32, lines: u32, largest: u32 },
+    HeapFull { site: usize, used: u32, lines: u32, largest: u32 },
     #[error("policy {policy}: endpoint {endpoint} has it, and is of another tenant than others")]
     PolicyTenants { policy: u32, endpoint: u32 },
     #[error("nothing is prepared that could be put in force")]
@@ -302,6 +305,18 @@ fn xdp_reason(error: &io::Error) -> String {
         Some(EINVAL) => "its driver refuses it as it is set up (queues, MTU, offloads)".into(),
         _ => error.to_string(),
     }
+}
+
+/// What heap has room for two versions of a site of so many lines?
+fn larger_heap(site: usize) -> String {
+    let lines = (2 * site).next_power_of_two();
+    if lines > *Sizes::HEAP_LINES.end() as usize {
+        return "no heap has room for two versions of it".to_owned();
+    }
+    let mib = (lines >> 14).max(1);
+    format!(
+        "after `sekisho detach`, `sekisho run --heap-mib {mib}` has room for two versions of it"
+    )
 }
 
 impl Error {

@@ -30,7 +30,11 @@ use super::{
     heap::{Heap, Room},
     mapping::Mapping,
 };
-use crate::tables::{Image, Policy, classifier, heap::records, layout};
+use crate::tables::{
+    Image, Policy, classifier,
+    heap::{HostHeap, records},
+    layout,
+};
 
 /// What installing an image took.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -238,10 +242,16 @@ impl VersionedTables {
         let laid = layout::lay(image, &self.secret, &mut tables, &mut self.heap);
         let laid = laid.and_then(|(root, more)| Ok(self.heap.finish(root, more)?));
         laid.map(|root| (root, tables)).map_err(|error| match error {
-            layout::Error::Full(full)
-            | layout::Error::Policy { source: classifier::Error::Full(full), .. } => {
+            layout::Error::Full(_)
+            | layout::Error::Policy { source: classifier::Error::Full(_), .. } => {
+                // Less what was placed of it already.
+                self.heap.begin();
                 let Room { used, lines, largest } = self.heap.room();
-                Error::HeapFull { wanted: full.lines, used, lines, largest }
+                let mut alone = HostHeap::new();
+                // It grows as it is needed.
+                let _ =
+                    layout::lay(image, &self.secret, &mut layout::Tables::default(), &mut alone);
+                Error::HeapFull { site: alone.lines(), used, lines, largest }
             }
             layout::Error::Policy { policy, source } => {
                 Error::Policy { policy, source: Box::new(source) }

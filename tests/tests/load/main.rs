@@ -92,7 +92,15 @@ fn an_image_that_does_not_fit_changes_nothing() -> Result<()> {
     // What was written of the image before there was no room is given up.
     let room = dataplane.room();
     let refused = dataplane.install(&any_image(9, 2000));
-    assert!(matches!(refused, Err(Error::HeapFull { .. })), "{refused:?}");
+    let Err(refused @ Error::HeapFull { site, used, lines, largest }) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!((used, lines, largest), (room.used, room.lines, room.largest));
+    assert!(site > largest as usize, "it fits: {refused}");
+    let said = refused.to_string();
+    let larger = said.split("--heap-mib ").nth(1).and_then(|more| more.split('`').next());
+    let larger: usize = larger.and_then(|mib| mib.parse().ok()).expect("a number");
+    assert!(larger << 14 >= 2 * site && larger.is_power_of_two(), "{said}");
     assert_eq!((dataplane.version(), dataplane.room()), (1, room));
     assert!(dataplane.prepare(&before)?);
     Ok(())
