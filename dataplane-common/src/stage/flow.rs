@@ -181,9 +181,9 @@ pub fn track<T: Tables>(t: &T, w: &Work) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Writes the state of one half, and takes what was `agreed` out of its status: then its place is
-/// none of what the tenant has for strangers. Another CPU may change the status at the same time; after two tries
-/// its packet counts as the later one.
+/// Writes the state of one half, and takes what is `agreed` out of its status: then its place is
+/// none of what the tenant has for strangers. Another CPU may change the status at the same time;
+/// after two tries its packet counts as the later one.
 #[inline(always)]
 fn set_state<T: Tables>(t: &T, index: u32, state: u32, agreed: u32) {
     let (Some(line), Some(cold)) = (t.flow(index), t.flow_cold(index)) else { return };

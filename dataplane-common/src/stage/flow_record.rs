@@ -398,7 +398,7 @@ fn place<T: Tables>(t: &T, w: &Work, key: &FlowKey, half: u32) -> Option<u32> {
         room = Room::find(t, w, &words)?;
         is_taken = take(t, &room);
     }
-    let Room { index, status: old, is_own, is_away, .. } = room;
+    let Room { index, status: old, is_own, is_away } = room;
     if is_away && is_taken {
         // Before anybody looks for it.
         t.flow_goes_away(&words);

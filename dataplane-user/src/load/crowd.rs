@@ -10,6 +10,7 @@
 use std::collections::HashMap;
 
 use dataplane_common::{
+    limits,
     stage::conntrack,
     table::flow::{held, status},
     word::Word64,
@@ -17,13 +18,12 @@ use dataplane_common::{
 
 use super::sweep::FlowTable;
 
-/// Half-flows of a tenant that do not go, whoever needs room: those of this pass, and of all
-/// kinds of flow but the strangers' among them.
+/// Half-flows of a tenant that do not go, whoever needs room.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Kept {
-    /// Of all.
+    /// All of them.
     pub all: u64,
-    /// Of those that are strangers'.
+    /// The strangers' among them.
     pub inbound: u64,
 }
 
@@ -81,11 +81,10 @@ struct Counts {
 impl Census {
     /// Counts a half-flow of the tenant's that is in force.
     pub fn count(&mut self, tenant: u32, seen: u32) {
-        let tenant = tenant as usize;
-        if self.0.len() <= tenant {
-            self.0.resize(tenant + 1, Counts::default());
+        if self.0.is_empty() {
+            self.0.resize(limits::TENANTS_MAX as usize, Counts::default());
         }
-        let of = &mut self.0[tenant];
+        let Some(of) = self.0.get_mut(tenant as usize) else { return };
         let inbound = u64::from(seen & status::INBOUND != 0);
         if conntrack::is_dispensable(seen & status::STATE) {
             of.all += 1;
@@ -112,11 +111,12 @@ impl Census {
         let tenants = (0..).zip(&self.0).filter_map(|(tenant, of)| {
             // Flows of whoever is no tenant are over anyhow.
             let quota = quota(tenant)?;
-            let half = |count: u64, left: u64| if count > left / 4 * 3 { left / 2 } else { count };
+            let beyond = |count: u64, left: u64| {
+                if count > left / 4 * 3 { count.saturating_sub(left / 2) } else { 0 }
+            };
             let of_strangers = left(held::inbound_max(quota), of.kept.inbound);
-            let inbound = of.inbound - half(of.inbound, of_strangers).min(of.inbound);
-            let own = half(of.all, left(quota, of.kept.all)).min(fair);
-            let all = of.all.saturating_sub(own);
+            let inbound = beyond(of.inbound, of_strangers);
+            let all = beyond(of.all, left(quota, of.kept.all)).max(of.all.saturating_sub(fair));
             let excess = Excess { all, inbound, may_go: HashMap::new() };
             (all > 0 || inbound > 0).then_some((tenant, excess))
         });
