@@ -1,6 +1,6 @@
 //! Does a flood of new flows keep anybody from what they have, or from beginning anything?
 
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 
 use anyhow::{Context, Error, Result, bail, ensure};
 use nix::sys::signal::Signal;
@@ -183,6 +183,40 @@ fn a_flood_of_strangers_keeps_nobody_inside_from_beginning_though_no_daemon_runs
     TcpConn::open(&outside, &b, server(7001))?.expect_alive()?;
     ensure!(sekisho.status()?.flows_crowded_out > 0, "nothing was crowded out");
     Ok(())
+}
+
+/// Connections that a stranger begins under addresses that are not its own.
+const BLIND: u32 = 256;
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
+fn who_gets_no_answers_opens_no_connection() -> Result<()> {
+    let lab = Lab::new("blind")?;
+    let a = town::host(&lab, "blue-a", A, A_ADDRESSES)?;
+    let b = town::host(&lab, "blue-b", B, B_ADDRESSES)?;
+    let outside = lab.nic("nic-o").address("10.3.0.1/24").gateway(ip("10.3.0.254")).build()?;
+    let sekisho = Sekisho::start(&lab, OPEN_TO_STRANGERS)?;
+    let _server = bound(|| b.in_ns(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 7001))))?;
+    let frame = Frame::new(town::mac(&outside)?, town::mac_of(&lab, "nic-o")?);
+    let send = |flags, seq, ack| {
+        let frame = frame.clone().ip("10.3.0.99", B_ADDRESSES[0]).tcp(1024, 7001, flags, seq, ack);
+        let frame = frame.payload(&[0; 10]).build();
+        let side = Side { from: &outside, frame, vary: [Field::SrcPort, Field::DstPort] };
+        Flows::new(&[side], [BLIND, 1])?.send(BLIND, 0)
+    };
+    send(tcp::SYN, 1, 0)?;
+    for flags in [tcp::ACK, tcp::FIN | tcp::ACK] {
+        send(flags, 12, 0x7fff_0000)?;
+        let flows = sekisho.flows()?;
+        // The server resets what it has not begun.
+        let refused = flows.iter().filter(|flow| flow.state == "closed").count();
+        let agreed = ["established", "fin-wait", "close-wait", "last-ack"];
+        let opened = flows.iter().filter(|flow| agreed.contains(&flow.state.as_str())).count();
+        // A number that was guessed right is one in 65,536.
+        ensure!(opened <= 2 && refused > 0, "{opened} opened, {refused} refused");
+    }
+    TcpConn::open(&a, &b, (ip(B_ADDRESSES[0]), 7000).into())?.expect_alive()?;
+    TcpConn::open(&outside, &b, (ip(B_ADDRESSES[0]), 7000).into())?.expect_alive()
 }
 
 /// So many that the daemon reads and compiles them for longer than a round of the flood takes.
