@@ -25,7 +25,7 @@ use crate::{
     config::{json, tree::TEXT_BYTES_MAX},
     daemon::{Asker, Daemon, File, Shared},
     metrics,
-    problem::{Busy, Refused},
+    problem::Refused,
     view::Version,
 };
 
@@ -192,7 +192,10 @@ async fn apply(
     let Ok(permit) = APPLIES.try_acquire() else {
         // Whoever is not heard to the end does not hear why.
         let _ = timeout(TEXT_WAIT, heard_out(request)).await;
-        return Err(Busy(format!("{APPLIES_MAX} other site files are being applied")).into());
+        let said = anyhow!(
+            "{APPLIES_MAX} other site files are being applied; try again when they are done"
+        );
+        return Err(Refused::with(StatusCode::SERVICE_UNAVAILABLE, said));
     };
     let text = timeout(TEXT_WAIT, String::from_request(request, &())).await.map_err(|_| {
         let said = anyhow!("the site file did not come within {TEXT_WAIT:?}");

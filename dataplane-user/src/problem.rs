@@ -56,11 +56,6 @@ pub struct Faulty {
     pub diagnostics: Vec<Diagnostic>,
 }
 
-/// There is too much to be done already.
-#[derive(thiserror::Error, Debug)]
-#[error("{0}; try again when they are done")]
-pub struct Busy(pub String);
-
 /// A refusal on its way to whoever asked.
 #[derive(Debug)]
 pub struct Refused {
@@ -99,19 +94,7 @@ fn fault(found: &Diagnostic) -> Fault {
 /// Whatever the daemon refuses is understood: only what stands against it is the matter.
 impl From<anyhow::Error> for Refused {
     fn from(error: anyhow::Error) -> Self {
-        let is_busy = error.is::<Busy>();
-        let status = if is_busy {
-            StatusCode::SERVICE_UNAVAILABLE
-        } else {
-            StatusCode::UNPROCESSABLE_ENTITY
-        };
-        Self { status, error }
-    }
-}
-
-impl From<Busy> for Refused {
-    fn from(busy: Busy) -> Self {
-        anyhow::Error::from(busy).into()
+        Self { status: StatusCode::UNPROCESSABLE_ENTITY, error }
     }
 }
 

@@ -16,8 +16,29 @@ pub struct Options {
 }
 
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let mut text = Vec::new();
-    clap_complete::generate(options.shell, &mut super::Command::command(), "sekisho", &mut text);
-    io::Write::write_all(&mut io::stdout(), &text)?;
+    io::Write::write_all(&mut io::stdout(), &text(options.shell))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn text(shell: Shell) -> Vec<u8> {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut super::Command::command(), "sekisho", &mut text);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum;
+
+    use super::*;
+
+    #[test]
+    fn every_shell_knows_every_verb() {
+        for shell in Shell::value_variants() {
+            let text = String::from_utf8_lossy(&text(*shell)).into_owned();
+            for verb in super::super::Command::command().get_subcommands() {
+                assert!(text.contains(verb.get_name()), "{shell}: {}", verb.get_name());
+            }
+        }
+    }
 }
