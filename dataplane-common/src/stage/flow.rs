@@ -2,7 +2,7 @@
 
 use super::{attach, conntrack, flow_record, generations, window};
 use crate::stop::Stop;
-use crate::table::flow::{FlowLine, Judged, action, held, packed, status};
+use crate::table::flow::{FlowLine, FlowMore, Judged, action, held, packed, status};
 use crate::tables::{Note, Tables, note};
 use crate::wire::transport::{FIN, RST};
 use crate::work::{Leg, Work, flags, leg};
@@ -41,7 +41,7 @@ pub fn look_up<T: Tables>(t: &T, w: &mut Work) -> Found {
     w.action = judged.action;
     // The line may have been rewritten in place between the look at its key and
     // the look at its action: then the sequence has moved on.
-    if line.status.load() & !status::STATE != w.flow_status & !status::STATE {
+    if !flow_record::is_same(line, w) {
         return Found::Doubtful;
     }
     attach::adopt(w, number, owner);
@@ -168,11 +168,9 @@ pub fn track<T: Tables>(t: &T, w: &Work) -> Result<(), Stop> {
         // stranger's until it ends, answered or not.
         let is_agreed = w.is(flags::TCP) && !conntrack::is_dispensable(next);
         let agreed = if is_agreed { status::INBOUND } else { 0 };
-        set_state(t, w.flow, next, agreed);
         let partner = t.flow_more(w.flow).ok_or(Stop::TableMissing)?.partner.load();
-        if t.flow_more(partner).is_some_and(|its| its.partner.load() == w.flow) {
-            set_state(t, partner, next, agreed);
-        }
+        set_state(t, w.flow, next, agreed, |_| flow_record::is_same(line, w));
+        set_state(t, partner, next, agreed, |its| its.partner.load() == w.flow);
     }
     let now = t.now_ticks();
     if line.seen_ticks.load() != now {
@@ -183,16 +181,24 @@ pub fn track<T: Tables>(t: &T, w: &Work) -> Result<(), Stop> {
 
 /// Writes the state of one half, and takes what is `agreed` out of its status: then its place is
 /// none of what the tenant has for strangers. Another CPU may change the status at the same time;
-/// after two tries its packet counts as the later one.
+/// after two tries its packet counts as the later one. It may have given the line to another flow,
+/// too: `is_ours` looks once the status is read, which says by its sequence if that comes later.
 #[inline(always)]
-fn set_state<T: Tables>(t: &T, index: u32, state: u32, agreed: u32) {
+fn set_state<T: Tables>(
+    t: &T,
+    index: u32,
+    state: u32,
+    agreed: u32,
+    is_ours: impl Fn(&FlowMore) -> bool,
+) {
     let (Some(line), Some(cold)) = (t.flow(index), t.flow_cold(index)) else { return };
+    let Some(more) = t.flow_more(index) else { return };
     for _ in 0..2 {
         let old = line.status.load();
-        if old & status::LIFE != status::LIVE {
+        let payer = cold.tenant.load();
+        if old & status::LIFE != status::LIVE || !is_ours(more) {
             break;
         }
-        let payer = cold.tenant.load();
         if t.swap32(&line.status, old, (old & !(status::STATE | agreed)) | state) {
             if old & agreed != 0 {
                 t.flow_release(payer, held::AGREED);
@@ -203,17 +209,21 @@ fn set_state<T: Tables>(t: &T, index: u32, state: u32, agreed: u32) {
 }
 
 /// Writes the outcome of a judgement into the packet's half-flow: the action, or
-/// the stop that denies it until something changes.
+/// the stop that denies it until something changes. Where another packet is about to write one,
+/// its stands.
 #[inline(always)]
 pub fn settle<T: Tables>(t: &T, w: &Work, verdict: Result<(), Stop>) {
     if t.is_tracing() {
         return;
     }
     let (Some(line), Some(cold)) = (t.flow(w.flow), t.flow_cold(w.flow)) else { return };
+    let Some(before) = flow_record::hold(t, line) else { return };
+    if !flow_record::is_same(line, w) {
+        line.judged.store(before);
+        return;
+    }
     let judged = match verdict {
         Ok(()) => {
-            // Nobody takes what was decided before for what rests on this stamp.
-            line.judged.store(0);
             cold.stamp.store(w.leg.stamp);
             cold.opener.store(w.leg.sender);
             cold.responder.store(w.leg.receiver);

@@ -6,7 +6,7 @@
 use super::conntrack;
 use crate::stop::Stop;
 use crate::table::flow::{
-    FlowKey, FlowLine, INSIDE_LINES, action, bucket_of, held, homes, lines_of, status,
+    FlowKey, FlowLine, INSIDE_LINES, Judged, action, bucket_of, held, homes, lines_of, status,
 };
 use crate::tables::Tables;
 use crate::wire::protocol;
@@ -57,6 +57,20 @@ fn unless_expired<'t, T: Tables>(
     }
     (w.flow, w.flow_status) = (index, status);
     Some(line)
+}
+
+/// Is the line still the flow's that was found for the packet, and in force?
+#[inline(always)]
+pub fn is_same(line: &FlowLine, w: &Work) -> bool {
+    (line.status.load() ^ w.flow_status) & !status::CHANGES == 0
+}
+
+/// Until the caller stores a decision, nobody else writes one, nor what it rests on. What it was,
+/// unless somebody has it already.
+#[inline(always)]
+pub fn hold<T: Tables>(t: &T, line: &FlowLine) -> Option<u64> {
+    let before = line.judged.load();
+    (before != Judged::HELD && t.swap(&line.judged, before, Judged::HELD)).then_some(before)
 }
 
 /// Has neither half seen a packet for as long as its state allows?
@@ -363,11 +377,21 @@ impl Room {
     }
 }
 
-/// Takes the line for whoever calls, if nobody else did since it was looked at.
+/// Takes the line for whoever calls, if nobody else did since it was looked at, or writes into it.
 #[inline(always)]
 fn take<T: Tables>(t: &T, room: &Room) -> bool {
     let busy = sequence_after(room.status) | status::BUSY;
-    t.flow(room.index).is_some_and(|line| t.swap32(&line.status, room.status, busy))
+    let Some(line) = t.flow(room.index) else { return false };
+    // Nobody writes into a free one.
+    let before = if room.is_own { hold(t, line) } else { Some(0) };
+    let is_taken = before.is_some() && t.swap32(&line.status, room.status, busy);
+    if room.is_own
+        && !is_taken
+        && let Some(before) = before
+    {
+        line.judged.store(before);
+    }
+    is_taken
 }
 
 /// The first bucket of a key with these words has one more that is away. The sweeper takes it
@@ -416,7 +440,6 @@ fn place<T: Tables>(t: &T, w: &Work, key: &FlowKey, half: u32) -> Option<u32> {
     let now = t.now_ticks();
     line.set_key(&words);
     line.seen_ticks.store(now);
-    line.judged.store(0);
     line.owner.store(0);
     // What it has counted goes on: only userland, which folds it, may set it back.
     cold.stamp.store(0);
@@ -431,6 +454,7 @@ fn place<T: Tables>(t: &T, w: &Work, key: &FlowKey, half: u32) -> Option<u32> {
     more.permits.store(0);
     more.scale.store(0);
     more.partner.store(0);
+    line.judged.store(0);
     // A store would be seen later than what is looked at next: of two CPUs that place a key at
     // once, none would see the other's line.
     let live = sequence_after(old) | status::LIVE | half | w.mark;

@@ -10,8 +10,10 @@
 //! take an empty line and mark one dead by compare-and-swap; only userland empties
 //! a dead line, after a grace period in which every packet that might still hold
 //! its index has left. So an index that a packet found stays that flow's until the
-//! packet is done. The sequence in the status tells a reader that a line was
-//! rewritten in place between its look at the key and its look at the action.
+//! packet is done, but that a packet may begin another flow of the same key in its place. The
+//! sequence in the status tells a reader that a line was rewritten so between its look at the key
+//! and its look at the action; and of those who would write what was decided, and whose flow it
+//! is, one does at a time ([`Judged::HELD`]).
 
 use super::{record, secret::Secret};
 use crate::addr::Addr;
@@ -88,7 +90,8 @@ pub struct FlowLine {
     /// When a packet was last forwarded, in ticks.
     pub seen_ticks: Word32,
     /// What was decided, and the epoch in which that was last found to hold: one word, so
-    /// that nobody sees a decision in an epoch that it was not made in ([`Judged`]).
+    /// that nobody sees a decision in an epoch that it was not made in ([`Judged`]). Whoever
+    /// writes another one, or rewrites the line in place, has it [`HELD`](Judged::HELD) before.
     pub judged: Word64,
     /// Who was admitted to send it (a station's, line's or uplink's owner number); 0: nobody yet.
     pub owner: Word32,
@@ -201,6 +204,10 @@ pub struct Judged {
 }
 
 impl Judged {
+    /// In place of a decision while a packet writes another, and what that rests on: nobody else
+    /// does meanwhile. It is of no epoch, and leads where nothing is.
+    pub const HELD: u64 = Self { action: action::NEXT_HOP, epoch: 0 }.word();
+
     /// As it lies in [`FlowLine::judged`].
     #[inline(always)]
     #[must_use]
@@ -289,6 +296,8 @@ pub mod status {
     pub const INBOUND: u32 = 8 << 8;
     /// The connection's state.
     pub const STATE: u32 = 0xff;
+    /// What changes while the line is the same flow's.
+    pub const CHANGES: u32 = STATE | INBOUND;
     /// One step of the sequence.
     pub const SEQUENCE: u32 = 1 << 16;
 }

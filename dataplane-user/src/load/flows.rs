@@ -96,7 +96,7 @@ fn read(
             age_ticks: since(now_ticks, cold.made_ticks.load()),
             idle_ticks: since(now_ticks, line.seen_ticks.load()),
         };
-        if line.status.load() & !status::STATE == before & !status::STATE {
+        if (line.status.load() ^ before) & !status::CHANGES == 0 {
             return Some(half);
         }
     }

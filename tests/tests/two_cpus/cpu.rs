@@ -23,7 +23,7 @@ use sekisho_tests::{
     world::End,
 };
 
-use crate::flow::{Ends, Flow, Kind, datagram, reply, segment};
+use crate::flow::{Ends, Flow, Kind, SHARED_PORTS, datagram, reply, segment, shared};
 
 /// Ports of clients of which nobody knows before.
 pub const FLOOD_PORTS: std::ops::Range<u16> = 20_000..52_000;
@@ -152,7 +152,7 @@ impl Cpu {
         // Both CPUs flood with the same, one a little before the other.
         let mut flood = Chance::new(7);
         let mut chance = Chance::new(self.number as u64);
-        let Ends { blue, red } = self.ends;
+        let Ends { blue, red, .. } = self.ends;
         let [a, b] = blue;
         for _ in 0..STORM {
             let name = match chance.below(16) {
@@ -187,6 +187,16 @@ impl Cpu {
                 }
             };
             *self.outcomes.entry(name).or_default() += 1;
+        }
+        Ok(())
+    }
+
+    /// An address that two ports have changes hands at each flow, and both use it.
+    pub fn change_hands(&mut self) -> Result<()> {
+        let [from, to] = self.ends.sharers[self.number];
+        for port in SHARED_PORTS {
+            self.meet()?;
+            self.send([from, to], &shared([from, to], port), Due::Passes)?;
         }
         Ok(())
     }

@@ -18,7 +18,14 @@ const FIRST_PORT: u16 = 2000;
 pub struct Ends {
     pub blue: [End; 2],
     pub red: [End; 2],
+    /// Of each CPU the one who has [`SHARED`], and to whom it sends.
+    pub sharers: [[End; 2]; 2],
 }
+
+/// The address that two ports have.
+pub const SHARED: &str = "10.1.0.99";
+/// Ports of clients with that address.
+pub const SHARED_PORTS: std::ops::Range<u16> = 5000..7000;
 
 /// How a flow begins on two CPUs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,6 +78,10 @@ impl Flow {
 
 pub fn datagram([from, to]: [End; 2], port: u16) -> Vec<u8> {
     Frame::new(from.mac, to.mac).ip("10.1.0.10", "10.1.0.20").udp(port, 53).build()
+}
+
+pub fn shared([from, to]: [End; 2], port: u16) -> Vec<u8> {
+    Frame::new(from.mac, to.mac).ip(SHARED, "10.1.0.20").udp(port, 53).build()
 }
 
 pub fn reply([from, to]: [End; 2], port: u16) -> Vec<u8> {

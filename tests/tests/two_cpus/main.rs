@@ -20,13 +20,15 @@ use dataplane_user::{
 use sekisho_tests::{Lab, chance::Chance, pair, world::Site};
 
 use cpu::{Cpu, FLOOD_PORTS, Seen, on_both};
-use flow::Ends;
-use table::{age, look_through, sweep};
+use flow::{Ends, SHARED};
+use table::{age, are_of_one, look_through, sweep};
 
 const FLOW_LINES: u32 = 1 << 15;
 /// What a tenant may have, but for a flood: then it has what it has, and so many more.
 const QUOTA: u32 = 1 << 16;
 const QUOTA_LEFT: u32 = 3000;
+/// How often each shared flow changes hands on both CPUs at once.
+const TURNS: u32 = 20;
 /// Longer than any flow but an established one of TCP lasts.
 const LONG_TICKS: u32 = 700_000;
 /// Longer than any flow lasts.
@@ -43,8 +45,13 @@ fn flows_are_begun_used_and_swept_by_two_cpus_at_once() -> Result<()> {
 
 fn run(place: Place) -> Result<()> {
     let site = Site::new();
-    let ends = Ends { blue: [site.a, site.b], red: [site.red_a, site.red_b] };
-    let mut image = site.world.image.clone();
+    let sharers = [[site.a, site.b], [site.pair, site.b]];
+    let ends = Ends { blue: [site.a, site.b], red: [site.red_a, site.red_b], sharers };
+    let mut world = site.world.clone();
+    world.permit(site.a, &format!("{SHARED}/32"));
+    // So that their flows rest on other rules.
+    world.image.endpoints[site.pair.id as usize].policy = site.server;
+    let mut image = world.image;
     image.tenants.iter_mut().for_each(|tenant| tenant.flows_max = QUOTA);
     let sizes = Sizes { flow_lines: FLOW_LINES, ..Sizes::default() };
     let (log, barrier) = (LogLevel::Off, Barrier::Any);
@@ -98,6 +105,14 @@ fn run(place: Place) -> Result<()> {
     let seen =
         on_both(ends, &program, Cpu::begin_again, || sweep(&mut dataplane, &image).map(drop))?;
     done(seen, &mut dataplane, &image).context("after the second beginning")?;
+
+    for turn in 0..TURNS {
+        let seen = on_both(ends, &program, Cpu::change_hands, || Ok(()))?;
+        let looked = done(seen, &mut dataplane, &image);
+        looked
+            .and_then(|()| are_of_one(&dataplane, &image, ends))
+            .with_context(|| format!("turn {turn}"))?;
+    }
 
     age(&dataplane, EVER_TICKS, |_| true);
     let swept = sweep(&mut dataplane, &image)?;

@@ -2,10 +2,13 @@
 
 use std::collections::HashMap;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use dataplane_common::{
     stage::conntrack::is_dispensable,
-    table::flow::{FlowKey, bucket_of, homes, status},
+    table::{
+        Station,
+        flow::{FlowKey, bucket_of, homes, status},
+    },
     wire::protocol::{TCP, UDP},
 };
 use dataplane_user::{
@@ -13,7 +16,9 @@ use dataplane_user::{
     tables::Image,
 };
 
-use crate::flow::{Ends, Flow, Kind};
+use sekisho_tests::world::{End, addr};
+
+use crate::flow::{Ends, Flow, Kind, SHARED, SHARED_PORTS};
 
 /// One pass, as the daemon does it; nobody has more than it may.
 pub fn sweep(dataplane: &mut Dataplane, image: &Image) -> Result<Swept> {
@@ -34,6 +39,27 @@ pub fn age(dataplane: &Dataplane, ticks: u32, mut is_one: impl FnMut(&FlowKey) -
             line.seen_ticks.store(then);
         }
     }
+}
+
+/// While no packet is under way: is each flow of the shared address one port's, and of its rules?
+pub fn are_of_one(dataplane: &Dataplane, image: &Image, ends: Ends) -> Result<()> {
+    let mut had = [0, 0];
+    for half in dataplane.flows().filter(|half| half.key.src == addr(SHARED)) {
+        let is_his = |[from, _]: &[End; 2]| from.id == half.opener;
+        let whose = ends.sharers.iter().position(is_his).context("a stranger's")?;
+        let is_owner = |of: &Station| of.owner == half.owner && of.endpoint == half.opener;
+        let policy = image.endpoints[half.opener as usize].policy as usize;
+        let mut rules = image.policies[policy].egress(&image.rules).iter();
+        let is_whole =
+            image.stations.values().any(is_owner) && rules.any(|rule| rule.id == half.rule_egress);
+        // Where each was in the other's way, the next packet judges it.
+        let is_unsettled = (half.owner, half.epoch) == (0, 0);
+        ensure!(is_whole || is_unsettled, "partly another's: {half:?}");
+        had[whose] += 1;
+    }
+    println!("{had:?} flows of the shared address are of each");
+    ensure!(had.iter().sum::<usize>() == SHARED_PORTS.len() && !had.contains(&0));
+    Ok(())
 }
 
 /// While no packet is under way: is every half-flow there once, with its other half, and paid
