@@ -38,7 +38,7 @@ pub use lifeline::Asker;
 use lifeline::Lifeline;
 use put::{Guess, Put, check_lifeline};
 pub use shared::Shared;
-use sweeping::Sweeping;
+pub use sweeping::Sweeping;
 
 /// What the daemon is started with.
 #[derive(Clone, Debug)]

@@ -2,16 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use dataplane_common::{
     Stop,
     addr::Mac,
-    table::next_hop::output_kind,
+    table::{flow::status, next_hop::output_kind},
     tables::{Delivery, Tally, note},
 };
-use dataplane_user::load::{
-    Dataplane, Error, Hook, Hooked, Options, Place, Sizes, StopCount, TestFrame,
-    detach::{Done, detach},
+use dataplane_user::{
+    daemon::Sweeping,
+    load::{
+        Dataplane, Error, Hook, Hooked, Options, Place, Sizes, StopCount, TestFrame,
+        detach::{Done, detach},
+    },
 };
 use sekisho_tests::{Lab, build::Frame, process::PATIENCE, traffic::ping};
 
@@ -206,6 +209,31 @@ fn no_packet_is_lost_while_images_and_programs_are_replaced() -> Result<()> {
         let summary = pings.wait(2 * PATIENCE)?.ok()?;
         assert!(summary.contains("2000 received, 0% packet loss"), "{summary}");
     }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
+fn what_a_change_has_made_anew_is_out_of_the_way_of_the_next_change() -> Result<()> {
+    let lab = Lab::new("anew")?;
+    let site = Site::build(&lab)?;
+    let mut dataplane = Dataplane::load(&options(&lab)?)?;
+    let image = site.image(output_kind::NIC);
+    dataplane.install(&image)?;
+    let sweeper = dataplane.sweeper();
+    let line = sweeper.flow_table().lines.first().context("no lines")?;
+    let sweeping = Sweeping::new(sweeper.clone(), image.tenants[1].flows_max);
+
+    // Far from crowded, it is the next pass's.
+    line.status.store(status::DEAD);
+    sweeping.make_room()?;
+    assert_eq!(line.status.load() & status::LIFE, status::DEAD);
+    sweeping.settle(&image.tenants);
+    sweeping.make_room()?;
+    assert_eq!(line.status.load() & status::LIFE, status::EMPTY);
+    line.status.store(status::DEAD);
+    sweeping.make_room()?;
+    assert_eq!(line.status.load() & status::LIFE, status::DEAD, "each change is one pass");
     Ok(())
 }
 

@@ -18,6 +18,8 @@ mod groups;
 
 mod errors;
 
+mod rerouted;
+
 mod router;
 
 mod manners;
