@@ -93,7 +93,8 @@ fn put_in_force(texts: &[String], place: &Place, town: Town, results: &mut Resul
     let config = place.state.with_file_name("site.yaml");
     std::fs::write(&config, &texts[0]).with_context(|| config.display().to_string())?;
     let daemon = Shared::start(daemon::Options {
-        config,
+        config: Some(config),
+        store: place.state.with_file_name("store.redb"),
         place: place.clone(),
         sizes: Sizes::default(),
         flows_per_tenant: FLOWS_PER_TENANT,

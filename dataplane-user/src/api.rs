@@ -36,7 +36,7 @@ pub use socket::{Socket, for_readers, listen};
 pub fn routes(daemon: Shared) -> Router {
     questions()
         .route("/v1/sessions", get(sessions))
-        .route("/v1/site", get(async |daemon: State<Shared>| view(daemon, Daemon::site).await))
+        .route("/v1/site", get(site))
         .route("/v1/apply", post(apply).layer(DefaultBodyLimit::max(TEXT_BYTES_MAX + 1)))
         .with_state(daemon)
 }
@@ -148,8 +148,12 @@ async fn masked_sessions(
     Ok(Json(ask(daemon, |daemon| daemon.lock().sessions(false)).await?))
 }
 
+async fn site(State(daemon): State<Shared>) -> Result<impl IntoResponse, Refused> {
+    Ok(Json(ask(daemon, Shared::site).await?))
+}
+
 async fn masked_site(State(daemon): State<Shared>) -> Result<impl IntoResponse, Refused> {
-    Ok(Json(ask(daemon, |daemon| Ok(json::masked(daemon.lock().site()?))).await?))
+    Ok(Json(ask(daemon, |daemon| Ok(json::masked(daemon.site()?))).await?))
 }
 
 async fn forbidden() -> Refused {

@@ -7,10 +7,10 @@ mod needs;
 mod put;
 mod shared;
 mod sweeping;
+mod wanted;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs,
     os::fd::OwnedFd,
     path::PathBuf,
     sync::Arc,
@@ -19,10 +19,11 @@ use std::{
 
 use crate::{
     address,
-    check::{self, Checked},
+    check::Checked,
     claims::Claims,
     compile::{self, Compiled, ids::Kind},
-    config::{self, diagnostic::render},
+    config::diagnostic::render,
+    desired::Change,
     link::Sender,
     load::{self, Attached, Dataplane, Interfaces, Place},
     message,
@@ -31,20 +32,23 @@ use crate::{
     numbers,
     problem::Faulty,
 };
-use anyhow::Context;
 use dataplane_common::{addr::Mac, tables::Heard};
 
 pub use lifeline::Asker;
 use lifeline::Lifeline;
-use put::{Guess, Put, check_lifeline};
+use put::{Guess, Put, Record, check_lifeline};
 pub use shared::Shared;
 pub use sweeping::Sweeping;
+use wanted::{Proposal, Wanted};
 
 /// What the daemon is started with.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The site file.
-    pub config: PathBuf,
+    /// The site file: what is to be in force at the very first start, and what `apply` reads
+    /// when no other is named.
+    pub config: Option<PathBuf>,
+    /// The file with what is to be in force.
+    pub store: PathBuf,
     /// Where programs and tables live on.
     pub place: Place,
     /// Half-flows that there is room for, a power of two.
@@ -63,6 +67,8 @@ pub struct Options {
 pub struct Daemon {
     options: Options,
     dataplane: Dataplane,
+    /// What is to be in force.
+    wanted: Wanted,
     /// What is in force.
     in_force: InForce,
     /// Who is told, asked and heard on the links.
@@ -124,31 +130,30 @@ const HEARD_READS_MAX: u32 = 16;
 impl Daemon {
     /// As [`Shared::start`], but for waiting for answers.
     fn start(options: Options) -> anyhow::Result<Self> {
-        let file = own_file(&options)?;
-        let (site, checked) = read(&file)?;
-        warnings(&file, &checked).for_each(warn);
-        // It is as large as the file.
-        drop(checked);
+        let wanted = Wanted::open(&options.store)?;
+        let Proposal { site, file, changes, warnings, .. } =
+            wanted.at_start(&options.store, options.config.as_deref())?;
+        warnings.iter().for_each(warn);
         let mut dataplane = Dataplane::load(&load::Options {
             place: options.place.clone(),
             sizes: options.sizes,
             log: options.program_log,
             barrier: load::Barrier::Any,
         })?;
-        let (made, wanted) = (dataplane.sizes(), options.sizes);
-        if made.flow_lines != wanted.flow_lines {
+        let (made, asked) = (dataplane.sizes(), options.sizes);
+        if made.flow_lines != asked.flow_lines {
             warn(format_args!(
                 "the flow table has {} half-flows as it was made, not --flows {}; to change that, \
                  `sekisho detach` first",
-                made.flow_lines, wanted.flow_lines
+                made.flow_lines, asked.flow_lines
             ));
         }
-        if made.heap_lines != wanted.heap_lines {
+        if made.heap_lines != asked.heap_lines {
             warn(format_args!(
                 "the heap has {} MiB as it was made, not --heap-mib {}; to change that, `sekisho \
                  detach` first",
                 made.heap_lines >> 14,
-                wanted.heap_lines >> 14
+                asked.heap_lines >> 14
             ));
         }
         if !dataplane.unseen().is_empty() {
@@ -177,14 +182,16 @@ impl Daemon {
             dataplane: &mut dataplane,
             neighbours: &mut neighbours,
             sweeping: &sweeping,
+            record: Some(Record { wanted: &wanted, changes: &changes }),
         };
         let (asker, before) = (options.asker.clone(), (&Arc::new(compiled), [].as_slice()));
-        match put.in_force(before, (site, Arc::new(file)), None, &BTreeMap::new(), asker) {
+        match put.in_force(before, (site, file), None, &BTreeMap::new(), asker) {
             Ok((in_force, _)) => {
                 needs::absent(&in_force.site, &Interfaces::look()?, &[]).iter().for_each(warn);
                 let mut daemon = Self {
                     options,
                     dataplane,
+                    wanted,
                     in_force,
                     neighbours,
                     is_behind: false,
@@ -243,13 +250,15 @@ impl Daemon {
         &mut self,
         site: Site,
         file: Arc<File>,
+        changes: &[Change],
         guess: Guess,
         asker: Asker,
     ) -> anyhow::Result<Outcome> {
         let waited = self.waiting();
         let refused = self.in_force.refused.clone();
-        let Self { options, dataplane, neighbours, in_force, sweeping, .. } = self;
-        let put = Put { options, dataplane, neighbours, sweeping };
+        let Self { options, dataplane, wanted, neighbours, in_force, sweeping, .. } = self;
+        let record = Some(Record { wanted, changes });
+        let put = Put { options, dataplane, neighbours, sweeping, record };
         let before = (&in_force.compiled, in_force.attached.as_slice());
         match put.in_force(before, (site, file), Some(guess), &refused, asker) {
             Ok((now, released)) => {
@@ -383,7 +392,7 @@ impl Daemon {
     /// The same site, as the machine is now.
     fn renew(&mut self) -> anyhow::Result<()> {
         let Self { options, dataplane, neighbours, in_force, sweeping, .. } = self;
-        let put = Put { options, dataplane, neighbours, sweeping };
+        let put = Put { options, dataplane, neighbours, sweeping, record: None };
         let InForce { site, attached, compiled: before, .. } = &*in_force;
         in_force.compiled = Arc::new(put.version(site, attached, before, None)?);
         self.is_behind = false;
@@ -396,23 +405,6 @@ fn warn(what: impl std::fmt::Display) {
     eprintln!("sekisho: warning: {what}");
 }
 
-/// The daemon's own file, as it is now.
-fn own_file(options: &Options) -> anyhow::Result<File> {
-    let name = options.config.display().to_string();
-    let text =
-        fs::read_to_string(&options.config).with_context(|| format!("cannot read {name}"))?;
-    Ok(File { name, text })
-}
-
-/// Checks a site file; answers what it means, and what else there is to say about it.
-fn read(file: &File) -> anyhow::Result<(Site, Checked)> {
-    let mut checked = check::check(&file.text);
-    match checked.site.take() {
-        Some(site) => Ok((site, checked)),
-        None => Err(refusal(file, &checked)),
-    }
-}
-
 /// Why a site file is refused.
 fn refusal(File { name, text }: &File, checked: &Checked) -> anyhow::Error {
     let shown = render(name, text, &checked.diagnostics);
@@ -421,14 +413,4 @@ fn refusal(File { name, text }: &File, checked: &Checked) -> anyhow::Error {
         anstream::adapter::strip_str(&shown)
     );
     Faulty { said, diagnostics: checked.diagnostics.clone() }.into()
-}
-
-/// What was probably not meant.
-fn warnings(file: &File, checked: &Checked) -> impl Iterator<Item = String> {
-    checked.diagnostics.iter().map(|one| one.in_line(&file.name))
-}
-
-/// The site file as `get` shows it.
-fn json(file: &File) -> serde_json::Value {
-    config::json::of_text(&file.text)
 }

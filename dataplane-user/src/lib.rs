@@ -26,6 +26,7 @@ pub mod cli;
 pub mod api;
 pub mod client;
 pub mod daemon;
+pub mod desired;
 pub mod message;
 pub mod metrics;
 pub mod numbers;

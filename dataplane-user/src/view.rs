@@ -25,9 +25,13 @@ pub struct Status {
     pub program: String,
     /// The version of the site that is in force; it grows by one with every change.
     pub site_version: u32,
-    /// Where the daemon's own site file is: SIGHUP and a restart go (back) to it.
-    pub config: String,
-    /// The site file that was put in force last.
+    /// Where the daemon's own site file is, if it has one: what `apply` and SIGHUP read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<String>,
+    /// Where it is kept what is to be in force.
+    #[serde(default)]
+    pub store: String,
+    /// The site file that was put in force last; the store after a start.
     pub applied: String,
     /// How long the daemon has run, seconds.
     pub uptime_s: u64,

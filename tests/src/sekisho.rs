@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ use crate::process::{Output, PATIENCE, Process};
 const WENT_BACK: &str = "a counter went back";
 /// The line that says that the first configuration is in force.
 const READY: &str = "sekisho: ready";
+/// Each knows of nothing that others were to have in force.
+static DAEMONS: AtomicU32 = AtomicU32::new(0);
 
 /// A daemon in the device under test. When dropped it is killed and what it pinned is removed.
 #[derive(Debug)]
@@ -28,6 +31,7 @@ pub struct Sekisho<'lab> {
     socket: String,
     pins: String,
     state: String,
+    store: PathBuf,
     options: Vec<String>,
     environment: Vec<String>,
     process: Option<Process>,
@@ -98,6 +102,7 @@ impl<'lab> Sekisho<'lab> {
             pins: lab.bpffs()?.join("sekisho").display().to_string(),
             // It goes with the lab, also when nobody comes to detach.
             state: lab.folder().join("state").display().to_string(),
+            store: lab.folder().join(format!("store-{}.redb", DAEMONS.fetch_add(1, Relaxed))),
             site,
             options: Vec::new(),
             environment: Vec::new(),
@@ -159,7 +164,8 @@ impl<'lab> Sekisho<'lab> {
     fn spawn(&self, socket: &str) -> Result<Process> {
         let config = self.site.display().to_string();
         let verb = [self.program.as_str(), "run", "--config", &config, "--socket", socket];
-        let place = ["--pin-path", &self.pins, "--state-path", &self.state];
+        let store = self.store.display().to_string();
+        let place = ["--pin-path", &self.pins, "--state-path", &self.state, "--store", &store];
         let options: Vec<_> = self.options.iter().map(String::as_str).collect();
         let environment = self.environment();
         self.lab.dut().spawn(&[environment.as_slice(), &verb, &place, &options].concat())
@@ -261,6 +267,19 @@ impl<'lab> Sekisho<'lab> {
     /// Where it writes down what there is to restore.
     pub fn state(&self) -> &Path {
         Path::new(&self.state)
+    }
+
+    /// Where it is kept what is to be in force.
+    #[must_use]
+    pub fn store(&self) -> &Path {
+        &self.store
+    }
+
+    /// Puts another site file in its place, of a daemon that does not run and knows of nothing
+    /// else that is to be in force when it starts.
+    pub fn replace(&self, site_yaml: &str) -> Result<()> {
+        fs::remove_file(&self.store)?;
+        self.write(site_yaml)
     }
 
     /// Where a table is pinned.

@@ -102,6 +102,7 @@ fn commands_work() -> Result<()> {
         format!("SEKISHO_SOCKET={}", lab.folder().join("sekisho.sock").display()),
         format!("SEKISHO_PIN_PATH={}", lab.bpffs()?.join("readme").display()),
         format!("SEKISHO_STATE_PATH={}", lab.folder().join("state").display()),
+        format!("SEKISHO_STORE={}", lab.folder().join("store.redb").display()),
         "bash".to_owned(),
         file.display().to_string(),
     ];

@@ -1,6 +1,6 @@
 //! Where does the dataplane live on while no process holds it?
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -26,10 +26,17 @@ pub struct PlaceOptions {
 impl PlaceOptions {
     /// The two folders. Pin folders of different names never share a state folder.
     pub fn place(&self) -> Place {
-        let state = self.state_path.clone().unwrap_or_else(|| {
-            let name = self.pin_path.to_string_lossy().trim_matches('/').replace('/', "-");
-            PathBuf::from("/run/sekisho").join(name)
-        });
+        let usual = || Path::new("/run/sekisho").join(self.name());
+        let state = self.state_path.clone().unwrap_or_else(usual);
         Place { pin: self.pin_path.clone(), state }
+    }
+
+    /// What is to be in force there, over every restart of the machine as well.
+    pub fn store(&self) -> PathBuf {
+        Path::new("/var/lib/sekisho").join(format!("{}.redb", self.name()))
+    }
+
+    fn name(&self) -> String {
+        self.pin_path.to_string_lossy().trim_matches('/').replace('/', "-")
     }
 }

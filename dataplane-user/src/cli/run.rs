@@ -40,9 +40,14 @@ use crate::{
 #[derive(Args)]
 #[command(allow_negative_numbers = true)]
 pub struct Options {
-    /// The site file (YAML or JSON)
+    /// The site file (YAML or JSON) for the first start, when --store does not say yet what is to
+    /// be in force; and the one that `apply` and SIGHUP read
     #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    config: Option<PathBuf>,
+    /// Where it is kept what is to be in force; a later start needs nothing else [default: a file
+    /// in /var/lib/sekisho, named after --pin-path]
+    #[arg(long, value_name = "FILE", env = "SEKISHO_STORE")]
+    store: Option<PathBuf>,
     /// Where to listen for the other verbs
     #[arg(long, value_name = "PATH", default_value = client::SOCKET, env = "SEKISHO_SOCKET")]
     socket: PathBuf,
@@ -131,6 +136,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         let hangup = signal(SignalKind::hangup())?;
         let started = daemon::Options {
             config: options.config.clone(),
+            store: options.store.clone().unwrap_or_else(|| options.place.store()),
             place: options.place.place(),
             sizes: Sizes { flow_lines: options.flows, heap_lines: options.heap_mib << 14 },
             flows_per_tenant,

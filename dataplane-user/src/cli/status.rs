@@ -41,10 +41,11 @@ fn show(status: &Status) -> String {
         let mac = row.mac.clone().unwrap_or_else(|| "-".to_owned());
         [row.object.clone(), row.address.to_string(), mac, row.state.clone()]
     });
-    let own = if status.applied == status.config {
-        String::new()
-    } else {
-        format!(" (the daemon's own file is {})", status.config)
+    let own = match &status.config {
+        Some(config) if *config != status.applied => {
+            format!(" (the daemon's own file is {config})")
+        }
+        _ => String::new(),
     };
     format!(
         "sekisho {}, site version {} from {}{own}, up {} s\n\n{}\n\n{}\n\n{}",

@@ -47,7 +47,8 @@ impl Daemon {
         Ok(Status {
             program: env!("CARGO_PKG_VERSION").to_owned(),
             site_version: self.dataplane.version(),
-            config: self.options.config.display().to_string(),
+            config: self.options.config.as_ref().map(|config| config.display().to_string()),
+            store: self.options.store.display().to_string(),
             applied: self.in_force.file.name.clone(),
             uptime_s: self.started.elapsed().as_secs(),
             looks: self.looks,
@@ -253,11 +254,6 @@ impl Daemon {
                 format!("uplink {}", self.in_force.site.uplinks[ix].name)
             }
         }
-    }
-
-    /// `sekisho get`: the site file in force.
-    pub fn site(&self) -> anyhow::Result<serde_json::Value> {
-        Ok(super::json(&self.in_force.file))
     }
 
     /// `sekisho trace`.

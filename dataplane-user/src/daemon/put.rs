@@ -4,10 +4,13 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::bail;
 
-use super::{Asker, File, InForce, Lifeline, Neighbourhood, Options, Sweeping, needs, warn};
+use super::{
+    Asker, File, InForce, Lifeline, Neighbourhood, Options, Sweeping, Wanted, needs, warn,
+};
 use crate::{
     check,
     compile::{self, Compiled, Facts, Interface, ids::Kind},
+    desired::Change,
     load::{self, Attach, Attached, Dataplane, Interfaces},
     model::Site,
     numbers,
@@ -19,6 +22,14 @@ pub struct Put<'d> {
     pub dataplane: &'d mut Dataplane,
     pub neighbours: &'d mut Neighbourhood,
     pub sweeping: &'d Sweeping,
+    /// What is noted to be in force from then on.
+    pub record: Option<Record<'d>>,
+}
+
+/// Changes of what is to be in force, and where they are noted.
+pub struct Record<'d> {
+    pub wanted: &'d Wanted,
+    pub changes: &'d [Change],
 }
 
 /// What a site is compiled to if the machine is as it was, and this still in force.
@@ -64,7 +75,7 @@ impl Put<'_> {
         refused: &BTreeMap<String, String>,
         asker: Asker,
     ) -> anyhow::Result<(InForce, Vec<String>)> {
-        let Self { options, dataplane, neighbours, sweeping } = self;
+        let Self { options, dataplane, neighbours, sweeping, record } = self;
         // What does not fit is refused before anything is touched.
         let facts = neighbours.facts(options, &site, attached);
         let compiled = Guess::proven(guess, &site, &facts, before);
@@ -77,8 +88,13 @@ impl Put<'_> {
         attached.iter().filter_map(|at| at.warning.as_ref()).for_each(warn);
         let asked = neighbours.watch.clone();
         neighbours.watch.follow(needs::questions(&site, &attached), &asked.known());
-        let put =
-            Put { options, dataplane: &mut *dataplane, neighbours: &mut *neighbours, sweeping };
+        let put = Put {
+            options,
+            dataplane: &mut *dataplane,
+            neighbours: &mut *neighbours,
+            sweeping,
+            record,
+        };
         let version = put.version(&site, &attached, before, Some(tried));
         let compiled = match version {
             Ok(compiled) => Arc::new(compiled),
@@ -138,7 +154,7 @@ impl Put<'_> {
         before: &Compiled,
         tried: Option<Tried>,
     ) -> anyhow::Result<Compiled> {
-        let Self { options, dataplane, neighbours, sweeping } = self;
+        let Self { options, dataplane, neighbours, sweeping, record } = self;
         let in_force = dataplane.version();
         if before.version != in_force {
             // Numbers and epochs would be given away twice.
@@ -168,6 +184,11 @@ impl Put<'_> {
         dataplane.begin_counting(&tenants, &new, &compiled.interfaces_of(&new))?;
         dataplane.forget_rules(|rule| !compiled.ids.has(Kind::Rule, rule));
         sweeping.expect(&compiled.image.tenants);
+        // It is noted, on the disk, before a packet meets it: the next start would undo what is in
+        // force and not noted.
+        if let Some(Record { wanted, changes }) = record {
+            wanted.note(changes)?;
+        }
         if !is_same {
             dataplane.commit()?;
         }

@@ -6,8 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Asker, Daemon, File, Options, Sweeping, json, own_file, put::Guess, read, warnings};
-use crate::{compile, message, model::Site, plan, view::Applied};
+use anyhow::bail;
+use serde_json::Value as Json;
+
+use super::{Asker, Daemon, File, Options, Proposal, Sweeping, Wanted, put::Guess};
+use crate::{compile, message, model::Site, view::Applied};
 
 /// For how long an answer of new next hops is waited for before it is said that they do
 /// not answer.
@@ -19,15 +22,8 @@ pub struct Shared {
     daemon: Arc<Mutex<Daemon>>,
     /// Whose site is read and compiled meanwhile.
     turn: Arc<Mutex<()>>,
+    wanted: Wanted,
     sweeping: Arc<Sweeping>,
-}
-
-/// A site file that was read.
-struct Proposal {
-    site: Site,
-    file: Arc<File>,
-    changes: Vec<String>,
-    warnings: Vec<String>,
 }
 
 impl Shared {
@@ -35,8 +31,9 @@ impl Shared {
     /// had nothing of ours has nothing of ours again.
     pub fn start(options: Options) -> anyhow::Result<Self> {
         let daemon = Daemon::start(options)?;
-        let sweeping = daemon.sweeping.clone();
-        let shared = Self { daemon: Arc::new(Mutex::new(daemon)), turn: Arc::default(), sweeping };
+        let (wanted, sweeping) = (daemon.wanted.clone(), daemon.sweeping.clone());
+        let (daemon, turn) = (Arc::new(Mutex::new(daemon)), Arc::default());
+        let shared = Self { daemon, turn, wanted, sweeping };
         shared.wait_for_answers();
         Ok(shared)
     }
@@ -71,8 +68,12 @@ impl Shared {
         let _turn = lock(&self.turn);
         let options = self.lock().options.clone();
         let asker = Asker { force: asker.force || options.asker.force, ..asker };
-        let file = file.map_or_else(|| own_file(&options), Ok)?;
-        let Proposal { site, file, changes, mut warnings } = self.read(file)?;
+        let file = match (file, &options.config) {
+            (Some(file), _) => file,
+            (None, Some(config)) => File::read(config)?,
+            (None, None) => bail!("the daemon has no site file of its own (--config): name one"),
+        };
+        let Proposal { site, file, changes, told, mut warnings } = self.wanted.by_file(file)?;
         let guess = self.guess(&site);
         let mut daemon = self.lock();
         // What went or came a moment ago is no reason to refuse anything.
@@ -80,7 +81,7 @@ impl Shared {
         let (released, more) = if dry_run {
             (Vec::new(), daemon.try_out(&site, &file, guess, &asker)?)
         } else {
-            let outcome = daemon.put_in_force(site, file, guess, asker)?;
+            let outcome = daemon.put_in_force(site, file, &changes, guess, asker)?;
             drop(daemon);
             let silent = self.wait_for_answers();
             daemon = self.lock();
@@ -88,15 +89,12 @@ impl Shared {
         };
         warnings.extend(more);
         let site_version = daemon.dataplane.version();
-        Ok(Applied { site_version, dry_run, changes, released, warnings })
+        Ok(Applied { site_version, dry_run, changes: told, released, warnings })
     }
 
-    fn read(&self, file: File) -> anyhow::Result<Proposal> {
-        let (site, checked) = read(&file)?;
-        let in_force = self.lock().in_force.file.clone();
-        let changes = plan::changes(&json(&in_force), &checked.json());
-        let warnings = warnings(&file, &checked).collect();
-        Ok(Proposal { site, file: Arc::new(file), changes, warnings })
+    /// `sekisho get`: what is to be in force, as a site file.
+    pub fn site(&self) -> anyhow::Result<Json> {
+        Ok(self.wanted.site()?)
     }
 
     /// What the site is compiled to, if nothing happens meanwhile.

@@ -54,8 +54,13 @@ fn twenty_kills_lose_nothing() -> Result<()> {
         let mut killed = sekisho.kill();
         for number in 0..KILLS {
             let life = Duration::from_millis(chance.below(LIFE_MS_MAX) as u64);
+            // Every other start is by what the one before has put in force.
+            let replaced = |sekisho: &Sekisho<'_>| match number % 2 {
+                0 => sekisho.replace(&sites[number / 2 % 2].0),
+                _ => Ok(()),
+            };
             killed = killed
-                .and_then(|()| sekisho.write(&sites[number % 2].0))
+                .and_then(|()| replaced(&sekisho))
                 .and_then(|()| sekisho.live_for(life))
                 .and_then(|()| connections.alive())
                 .with_context(|| format!("kill {number}, after {life:?}"));

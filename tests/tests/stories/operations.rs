@@ -12,12 +12,13 @@ use dataplane_common::{
     limits,
     table::{heap::Line, index::Index, root::Root},
 };
-use dataplane_user::load::Mapping;
+use dataplane_user::{config::json::of_text, load::Mapping};
 use nix::sys::signal::Signal;
 use sekisho_tests::build::{Frame, ip};
 use sekisho_tests::process::SILENCE;
 use sekisho_tests::traffic::{TcpConn, ping};
 use sekisho_tests::{Capture, Lab, Sekisho};
+use serde_json::Value as Json;
 
 use crate::cut::Connections;
 use crate::town::{A, B_ADDRESSES, ROUTER, Site, Town, contains, judged};
@@ -227,6 +228,65 @@ fn lose_a_station(sekisho: &Sekisho) -> Result<()> {
 
 #[test]
 #[ignore = "needs root and BPF: cargo xtask test"]
+fn a_start_needs_nothing_but_what_was_put_in_force_last() -> Result<()> {
+    let lab = Lab::new("store")?;
+    let town = Town::build(&lab)?;
+    let (site, file) = (Site::town(), lab.folder().join("site.yaml"));
+    let less = site.without(&["blue-tcp-v4", "blue-tcp-v6"]);
+    let mut sekisho = Sekisho::start(&lab, &site.0)?;
+    let mut connections = Connections::open(&town)?;
+    let get = |sekisho: &Sekisho<'_>| -> Result<Json> {
+        Ok(serde_json::from_str(&sekisho.cli(&["get", "-o", "json"])?.ok()?)?)
+    };
+    let of_file = |site: &Site| of_text(&site.0);
+    ensure!(get(&sekisho)? == of_file(&site), "it is not what the file says");
+
+    // Another file, by name; the daemon's own is as it was, then wrong, then gone.
+    let other = lab.folder().join("other.yaml").display().to_string();
+    fs::write(&other, &less.0)?;
+    sekisho.cli(&["apply", &other])?.ok()?;
+    connections.cut_to_server()?;
+    let version = sekisho.status()?.site_version;
+    let differs = "is not what was put in force last";
+    for (text, is_told) in
+        [(Some(&*site.0), true), (Some("no: site: at: all"), false), (None, false)]
+    {
+        sekisho.kill()?;
+        match text {
+            Some(text) => fs::write(&file, text)?,
+            None => fs::remove_file(&file)?,
+        }
+        sekisho.start_again()?;
+        ensure!(get(&sekisho)? == of_file(&less), "after a start beside {text:?}");
+        ensure!(sekisho.status()?.site_version == version, "a start made another version");
+        if is_told {
+            sekisho.process()?.wait_for_line(differs)?;
+        }
+    }
+    connections.cut_to_server()?;
+
+    // What was refused is not in force after a start either.
+    let refused = sekisho.apply(&site.0.replace("[client]", "[cleint]"))?;
+    ensure!(!refused.status.success(), "{refused:?}");
+    sekisho.stop()?;
+    sekisho.start_again()?;
+    ensure!(get(&sekisho)? == of_file(&less), "after a refusal and a start");
+    sekisho.change(&site.0)?;
+    connections.revived()?;
+
+    // Of nobody else's store is made use.
+    sekisho.stop()?;
+    fs::write(sekisho.store(), "something else")?;
+    let refused = sekisho.refused()?;
+    ensure!(refused.stderr.contains(&sekisho.store().display().to_string()), "{refused:?}");
+    connections.alive()?;
+    sekisho.replace(&site.0)?;
+    sekisho.start_again()?;
+    connections.alive()
+}
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn an_interface_that_cannot_be_given_back_whole_holds_nothing_up() -> Result<()> {
     let lab = Lab::new("giveback")?;
     let town = Town::build(&lab)?;
@@ -279,7 +339,7 @@ fn what_is_revoked_while_nobody_looks_stays_revoked() -> Result<()> {
 
     ensure!(arrives()?, "an address pair is good");
     sekisho.kill()?;
-    sekisho.write(&without.0)?;
+    sekisho.replace(&without.0)?;
     sekisho.start_again()?;
     is_stopped(&sekisho, "after it was taken while the daemon was dead")?;
 
@@ -290,7 +350,7 @@ fn what_is_revoked_while_nobody_looks_stays_revoked() -> Result<()> {
     // The port goes, the daemon dies, and another port of that name comes without the pair.
     sekisho.change(&absent.0)?;
     sekisho.kill()?;
-    sekisho.write(&without.0)?;
+    sekisho.replace(&without.0)?;
     sekisho.start_again()?;
     is_stopped(&sekisho, "from a port that came back under its old name")?;
 
@@ -298,7 +358,7 @@ fn what_is_revoked_while_nobody_looks_stays_revoked() -> Result<()> {
     ensure!(arrives()?, "given once more");
     sekisho.kill()?;
     sekisho.forget_numbers()?;
-    sekisho.write(&without.0)?;
+    sekisho.replace(&without.0)?;
     sekisho.start_again()?;
     is_stopped(&sekisho, "after the daemon lost its memory")
 }

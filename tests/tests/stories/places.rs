@@ -71,10 +71,11 @@ fn detach_removes_nothing_that_is_not_its_own() -> Result<()> {
     // While it lives nobody else has its pins, or what it wrote down.
     let site = lab.folder().join("site.yaml").display().to_string();
     let socket = lab.folder().join("other.sock").display().to_string();
+    let store = lab.folder().join("other.redb").display().to_string();
     for (pin, state) in [(sekisho.pins(), &*none), (&base.join("new"), sekisho.state())] {
         let (pin, state) = (pin.display().to_string(), state.display().to_string());
         let run = ["run", "--config", &site, "--socket", &socket];
-        let place = ["--pin-path", &pin, "--state-path", &state];
+        let place = ["--pin-path", &pin, "--state-path", &state, "--store", &store];
         let said = refused(&sekisho, &[run.as_slice(), &place].concat())?;
         ensure!(said.contains("another sekisho is using it"), "{said}");
         let _ = fs::remove_dir_all(&none);
@@ -313,10 +314,11 @@ fn a_place_that_is_damaged_is_refused_with_a_way_out() -> Result<()> {
     // A file where a folder should be.
     let (file, none) = (sekisho.table("ROOT"), lab.folder().join("none"));
     let (site, socket) = (lab.folder().join("site.yaml"), lab.folder().join("other.sock"));
-    let words = [&site, &socket, &file, &none].map(|path| path.display().to_string());
-    let [site, socket, file, none] = words.each_ref().map(String::as_str);
+    let words = [&site, &socket, sekisho.store(), &*file, &none];
+    let words = words.map(|path| path.display().to_string());
+    let [site, socket, store, file, none] = words.each_ref().map(String::as_str);
     let place = ["--pin-path", file, "--state-path", none];
-    let run = ["run", "--config", site, "--socket", socket];
+    let run = ["run", "--config", site, "--socket", socket, "--store", store];
     for verb in [&run[..], &["detach"]] {
         let said = refused(&sekisho, &[verb, &place].concat())?;
         ensure!(said.contains(&format!("{file}: not a directory")), "{said}");

@@ -1,0 +1,9 @@
+//! What is to be in force, object by object?
+
+mod objects;
+mod path;
+mod store;
+
+pub use objects::{join, split};
+pub use path::{Kind, NoPath, Path};
+pub use store::{Change, Changed, Error, Object, Revision, Store};

@@ -1,0 +1,471 @@
+//! Where are the objects kept, over every restart?
+//!
+//! In one file (redb): each object, and what revisions changed of which. A revision is on the disk
+//! before it is in force; whoever opens the file finds the last one, whole. What there was before
+//! a revision is found by taking back what came since.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fs::OpenOptions,
+    os::unix::fs::OpenOptionsExt,
+    path::Path as FsPath,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use redb::{
+    Builder, Database, ReadableDatabase, ReadableTable, TableDefinition, backends::FileBackend,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value as Json;
+
+use super::path::Path;
+
+/// By path.
+const OBJECTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("objects");
+/// By revision: when and whose it was, and of how many objects.
+const REVISIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("revisions");
+/// By revision: what it changed.
+const CHANGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("changes");
+/// What there is one of.
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+/// In it: the shape of all that is in the file.
+const FORMAT: &str = "format";
+const FORMAT_NOW: u64 = 1;
+/// In it: the last revision.
+const NUMBER: &str = "revision";
+
+/// What revisions changed is kept for so long, if it is not of more objects.
+const KEPT_MS: u64 = 15 * 60 * 1000;
+const KEPT_CHANGES: usize = 1_000_000;
+/// Of each scope so many whole sets are kept, however old.
+const KEPT_SETS: usize = 50;
+
+/// An object as it is to be.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Object {
+    /// The revision that wrote it last.
+    pub revision: u64,
+    /// The revision that made it, and which of that it was: lists are in this order.
+    pub made: (u64, u32),
+    /// Who wrote it last.
+    pub scope: Arc<str>,
+    /// What it says, as in the site file: JSON, of which equal objects have equal text.
+    pub spec: Box<str>,
+}
+
+/// What is to become of an object.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// Which.
+    pub path: Path,
+    /// What it is to say; nothing: it goes.
+    pub spec: Option<Box<str>>,
+}
+
+/// What became of an object.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Changed {
+    /// Which.
+    pub path: String,
+    /// What it was before.
+    pub before: Option<Object>,
+    /// What it has been since.
+    pub after: Option<Object>,
+}
+
+/// What was changed at once.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Revision {
+    /// When, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// Who wrote it.
+    pub scope: Arc<str>,
+    /// Is it the whole set of what the scope wants, and not an object of it?
+    pub is_set: bool,
+    /// Of how many objects.
+    pub count: usize,
+}
+
+/// Why the store cannot be used.
+#[derive(thiserror::Error, Debug)]
+pub enum Error {
+    /// The file cannot be opened.
+    #[error("{0}")]
+    File(std::io::Error),
+    /// Another process has the file open.
+    #[error("another sekisho is using it")]
+    Taken,
+    /// What is in the file.
+    #[error("{0}")]
+    Database(Box<redb::Error>),
+    /// What is in the file, as we understand it.
+    #[error("it is damaged: {0}")]
+    Damaged(String),
+    /// Somebody else's.
+    #[error(
+        "it has format {0}, and this program reads {FORMAT_NOW}: it was written by another version \
+         of sekisho"
+    )]
+    Format(u64),
+}
+
+impl<E: Into<redb::Error>> From<E> for Error {
+    fn from(error: E) -> Self {
+        let error = error.into();
+        if matches!(error, redb::Error::DatabaseAlreadyOpen) {
+            return Self::Taken;
+        }
+        Self::Database(Box::new(error))
+    }
+}
+
+/// The objects, in memory and on the disk.
+pub struct Store {
+    database: Database,
+    number: u64,
+    objects: BTreeMap<Path, Object>,
+    /// Those of which it is known what they changed.
+    revisions: BTreeMap<u64, Revision>,
+}
+
+impl Store {
+    /// Opens the file, or makes it. Nobody but its owner reads it.
+    pub fn open(path: &FsPath) -> Result<Self, Error> {
+        let mut options = OpenOptions::new();
+        let file =
+            options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+        let database =
+            Builder::new().create_with_backend(FileBackend::new(file.map_err(Error::File)?)?)?;
+        let writing = database.begin_write()?;
+        let mut store =
+            Self { database, number: 0, objects: BTreeMap::new(), revisions: BTreeMap::new() };
+        {
+            let mut meta = writing.open_table(META)?;
+            let found = meta.get(FORMAT)?.map(|format| format.value());
+            match found {
+                None => drop(meta.insert(FORMAT, FORMAT_NOW)?),
+                Some(FORMAT_NOW) => {}
+                Some(other) => return Err(Error::Format(other)),
+            }
+            store.number = meta.get(NUMBER)?.map_or(0, |number| number.value());
+            for entry in writing.open_table(OBJECTS)?.iter()? {
+                let (path, object) = entry?;
+                let path = path.value();
+                let named = path.parse().map_err(|error| Error::Damaged(format!("{error}")));
+                store.objects.insert(named?, read(path, object.value())?);
+            }
+            for entry in writing.open_table(REVISIONS)?.iter()? {
+                let (number, revision) = entry?;
+                let read = read("a revision", revision.value())?;
+                store.revisions.insert(number.value(), read);
+            }
+            writing.open_table(CHANGES)?;
+        }
+        writing.commit()?;
+        Ok(store)
+    }
+
+    /// The last revision; 0: there was none.
+    #[must_use]
+    pub const fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// An object.
+    #[must_use]
+    pub fn get(&self, path: &Path) -> Option<&Object> {
+        self.objects.get(path)
+    }
+
+    /// All of them.
+    pub fn objects(&self) -> impl Iterator<Item = (&Path, &Object)> {
+        self.objects.iter()
+    }
+
+    /// Revisions of which it is known what they changed, the oldest first.
+    pub fn revisions(&self) -> impl Iterator<Item = (u64, &Revision)> {
+        self.revisions.iter().map(|(number, revision)| (*number, revision))
+    }
+
+    /// What has to change so that these are all objects of the scope. Those of others stay, but
+    /// for what is named here, too.
+    #[must_use]
+    pub fn changes_to(&self, scope: &str, wanted: Vec<(Path, Box<str>)>) -> Vec<Change> {
+        let mut gone: BTreeSet<_> = self
+            .objects
+            .iter()
+            .filter(|(_, of)| &*of.scope == scope)
+            .map(|(path, _)| path)
+            .collect();
+        let mut changes = Vec::new();
+        for (path, spec) in wanted {
+            gone.remove(&path);
+            let is_so = |object: &Object| object.spec == spec && &*object.scope == scope;
+            if !self.objects.get(&path).is_some_and(is_so) {
+                changes.push(Change { path, spec: Some(spec) });
+            }
+        }
+        // What stands in something goes before that does.
+        let gone = gone.into_iter().rev();
+        changes.extend(gone.map(|path| Change { path: path.clone(), spec: None }));
+        changes
+    }
+
+    /// The site file that there is with these changes.
+    pub fn site_with(&self, changes: &[Change]) -> Result<Json, Error> {
+        let new: BTreeMap<_, _> = changes.iter().map(|of| (&of.path, of.spec.as_deref())).collect();
+        let old = self.objects.iter().filter_map(|(path, object)| {
+            let spec = new.get(path).copied().unwrap_or(Some(&object.spec))?;
+            Some((object.made, path, spec))
+        });
+        let made = (0..).zip(changes).filter_map(|(at, Change { path, spec })| {
+            let is_new = !self.objects.contains_key(path);
+            is_new.then_some(((self.number + 1, at), path, spec.as_deref()?))
+        });
+        let mut all: Vec<_> = old.chain(made).collect();
+        all.sort_unstable_by_key(|(made, ..)| *made);
+        let all = all.into_iter().map(|(_, path, spec)| {
+            let spec = serde_json::from_str::<Json>(spec);
+            Ok((path, spec.map_err(|error| Error::Damaged(format!("{path}: {error}")))?))
+        });
+        let all = all.collect::<Result<Vec<_>, Error>>()?;
+        Ok(super::join(all.iter().map(|(path, spec)| (*path, spec))))
+    }
+
+    /// Makes the changes the next revision: they are on the disk then. What is changed to what it
+    /// is already, is not changed; without any change there is no revision.
+    pub fn commit(&mut self, scope: &str, is_set: bool, changes: &[Change]) -> Result<(), Error> {
+        let number = self.number + 1;
+        let scope: Arc<str> = scope.into();
+        let changed = (0..).zip(changes).filter_map(|(at, Change { path, spec })| {
+            let before = self.objects.get(path);
+            let after = spec.clone().map(|spec| {
+                let made = before.map_or((number, at), |object| object.made);
+                Object { revision: number, made, scope: scope.clone(), spec }
+            });
+            let says = |of: &Object| (of.scope.clone(), of.spec.clone());
+            (before.map(says) != after.as_ref().map(says)).then(|| (path, before.cloned(), after))
+        });
+        let changed: Vec<_> = changed.collect();
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let count = changed.len();
+        let revision = Revision { at_ms: now_ms(), scope, is_set, count };
+        let forgotten = forgotten(&self.revisions, &revision);
+        let writing = self.database.begin_write()?;
+        {
+            let mut objects = writing.open_table(OBJECTS)?;
+            for (path, _, after) in &changed {
+                let path = path.to_string();
+                match after {
+                    Some(object) => drop(objects.insert(path.as_str(), &*written(object)?)?),
+                    None => drop(objects.remove(path.as_str())?),
+                }
+            }
+            let changes = changed.iter().map(|(path, before, after)| Changed {
+                path: path.to_string(),
+                before: before.clone(),
+                after: after.clone(),
+            });
+            let changes = written(&changes.collect::<Vec<_>>())?;
+            let mut of = (writing.open_table(REVISIONS)?, writing.open_table(CHANGES)?);
+            of.0.insert(number, &*written(&revision)?)?;
+            of.1.insert(number, &*changes)?;
+            for number in &forgotten {
+                of.0.remove(number)?;
+                of.1.remove(number)?;
+            }
+            writing.open_table(META)?.insert(NUMBER, number)?;
+        }
+        writing.commit()?;
+        for (path, _, after) in changed {
+            match after {
+                Some(object) => drop(self.objects.insert(path.clone(), object)),
+                None => drop(self.objects.remove(path)),
+            }
+        }
+        self.number = number;
+        self.revisions.insert(number, revision);
+        self.revisions.retain(|number, _| !forgotten.contains(number));
+        Ok(())
+    }
+
+    /// What a revision changed, if that is known.
+    pub fn changes_of(&self, number: u64) -> Result<Option<Vec<Changed>>, Error> {
+        let changes = self.database.begin_read()?.open_table(CHANGES)?.get(number)?;
+        changes.map(|changes| read("a revision", changes.value())).transpose()
+    }
+}
+
+/// Revisions of which, beside this new one, it need not be known any more what they changed.
+fn forgotten(revisions: &BTreeMap<u64, Revision>, new: &Revision) -> Vec<u64> {
+    let all = || revisions.values().chain([new]);
+    let mut count: usize = all().map(|of| of.count).sum();
+    let mut sets = HashMap::new();
+    for of in all().filter(|of| of.is_set) {
+        *sets.entry(&of.scope).or_insert(0) += 1;
+    }
+    let mut forgotten = Vec::new();
+    for (number, of) in revisions {
+        if new.at_ms.saturating_sub(of.at_ms) <= KEPT_MS && count <= KEPT_CHANGES {
+            break;
+        }
+        if of.is_set
+            && let Some(sets) = sets.get_mut(&of.scope)
+        {
+            if *sets <= KEPT_SETS {
+                continue;
+            }
+            *sets -= 1;
+        }
+        count -= of.count;
+        forgotten.push(*number);
+    }
+    forgotten
+}
+
+fn written(of: &impl Serialize) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec(of).map_err(|error| Error::Damaged(error.to_string()))
+}
+
+fn read<T: DeserializeOwned>(what: &str, text: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(text).map_err(|error| Error::Damaged(format!("{what}: {error}")))
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, fs, path::PathBuf, process};
+
+    use super::*;
+
+    /// A file that is there for as long as a test.
+    struct Place(PathBuf);
+
+    impl Place {
+        fn new(name: &str) -> Self {
+            let path = env::temp_dir().join(format!("sekisho-{name}-{}.redb", process::id()));
+            let _ = fs::remove_file(&path);
+            Self(path)
+        }
+
+        fn store(&self) -> Store {
+            Store::open(&self.0).expect("a file of our own")
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let _ = fs::remove_file(&self.0);
+        }
+    }
+
+    fn path(text: &str) -> Path {
+        text.parse().expect("a path")
+    }
+
+    fn wanted(objects: &[(&str, &str)]) -> Vec<(Path, Box<str>)> {
+        objects.iter().map(|(of, spec)| (path(of), (*spec).into())).collect()
+    }
+
+    const TENANT: (&str, &str) = ("tenants/blue", r#"{"name":"blue"}"#);
+    const NETWORK: (&str, &str) = ("tenants/blue/networks/n", r#"{"name":"n"}"#);
+    const OTHER: (&str, &str) = ("tenants/blue/networks/a", r#"{"name":"a"}"#);
+
+    #[test]
+    fn what_was_committed_is_there_again() {
+        let place = Place::new("again");
+        let mut store = place.store();
+        let changes = store.changes_to("site", wanted(&[TENANT, NETWORK, OTHER]));
+        store.commit("site", true, &changes).expect("room");
+        assert_eq!(store.number(), 1);
+        // What is so already makes no revision.
+        assert!(store.changes_to("site", wanted(&[OTHER, TENANT, NETWORK])).is_empty());
+        store.commit("site", true, &changes).expect("nothing to do");
+        assert_eq!(store.number(), 1);
+        let changed = r#"{"mtu":1400,"name":"n"}"#;
+        let changes = store.changes_to("site", wanted(&[TENANT, (NETWORK.0, changed)]));
+        store.commit("site", true, &changes).expect("room");
+        let before: Vec<_> = store.objects().map(|(path, of)| (path.clone(), of.clone())).collect();
+        drop(store);
+
+        let store = place.store();
+        assert_eq!(store.number(), 2);
+        assert_eq!(
+            store.objects().map(|(path, of)| (path.clone(), of.clone())).collect::<Vec<_>>(),
+            before
+        );
+        let network = store.get(&path(NETWORK.0)).expect("it is there");
+        assert_eq!((network.revision, network.made, &*network.spec), (2, (1, 1), changed));
+        assert!(store.get(&path(OTHER.0)).is_none());
+        let changes = store.changes_of(2).expect("a whole file").expect("it is young");
+        let told =
+            changes.iter().map(|of| (of.path.as_str(), of.before.is_some(), of.after.is_some()));
+        assert_eq!(told.collect::<Vec<_>>(), [(NETWORK.0, true, true), (OTHER.0, true, false)]);
+        assert_eq!(store.changes_of(3).expect("a whole file"), None);
+        let mode = fs::metadata(&place.0).expect("it is there").permissions();
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_scope_is_about_its_own_objects() {
+        let place = Place::new("scopes");
+        let mut store = place.store();
+        for (scope, objects) in [("one", [TENANT, NETWORK].as_slice()), ("two", &[OTHER])] {
+            let changes = store.changes_to(scope, wanted(objects));
+            store.commit(scope, true, &changes).expect("room");
+        }
+        let changes = store.changes_to("two", Vec::new());
+        assert_eq!(changes, [Change { path: path(OTHER.0), spec: None }]);
+        let site = store.site_with(&changes).expect("whole");
+        assert_eq!(site["tenants"][0]["networks"], serde_json::json!([{"name": "n"}]));
+        // Lists are in the order in which they were made.
+        let site = store.site_with(&[]).expect("whole");
+        assert_eq!(
+            site["tenants"][0]["networks"],
+            serde_json::json!([{"name": "n"}, {"name": "a"}])
+        );
+    }
+
+    #[test]
+    fn what_is_old_is_forgotten_but_for_the_last_sets() {
+        let of = |at_ms, scope: &str, is_set, count| Revision {
+            at_ms,
+            scope: scope.into(),
+            is_set,
+            count,
+        };
+        let mut revisions = BTreeMap::new();
+        for number in 0..60 {
+            revisions.insert(2 * number, of(number, "often", true, 1));
+            revisions.insert(2 * number + 1, of(number, "api", false, 1));
+        }
+        revisions.insert(200, of(59, "seldom", true, 1));
+        let now = of(KEPT_MS + 30, "api", false, 1);
+        let old: Vec<_> = forgotten(&revisions, &now);
+        // Ten of sixty sets, and what of the rest is older than a quarter of an hour.
+        assert_eq!(old.iter().filter(|number| *number % 2 == 0).count(), 10);
+        assert_eq!(old.iter().filter(|number| *number % 2 == 1).count(), 30);
+        let much = of(59, "api", false, KEPT_CHANGES);
+        let old = forgotten(&revisions, &much);
+        assert_eq!(old.len(), 70, "{old:?}");
+    }
+
+    #[test]
+    fn another_format_is_refused() {
+        let place = Place::new("format");
+        let store = place.store();
+        let writing = store.database.begin_write().expect("it is ours");
+        writing.open_table(META).expect("made").insert(FORMAT, FORMAT_NOW + 1).expect("room");
+        writing.commit().expect("room");
+        drop(store);
+        let refused = Store::open(&place.0).err().expect("it is another's").to_string();
+        assert!(refused.contains("another version of sekisho"), "{refused}");
+    }
+}
