@@ -104,6 +104,11 @@ impl Lab {
         self.folder.bpffs()
     }
 
+    /// A disk of this lab's own of so many bytes.
+    pub fn disk(&self, bytes: u64) -> Result<PathBuf> {
+        self.folder.disk(bytes)
+    }
+
     /// The hosts that are there.
     pub fn ends(&self) -> Vec<End> {
         let mut ends = self.ends.borrow_mut();
@@ -150,6 +155,15 @@ impl Folder {
         }
         Ok(path)
     }
+
+    fn disk(&self, bytes: u64) -> Result<PathBuf> {
+        let path = self.path.join("disk");
+        fs::create_dir(&path)?;
+        let size = format!("size={bytes},mode=0700");
+        mount(None::<&str>, &path, Some("tmpfs"), MsFlags::empty(), Some(size.as_str()))
+            .with_context(|| format!("mounting a tmpfs on {}", path.display()))?;
+        Ok(path)
+    }
 }
 
 impl Drop for Folder {
@@ -160,10 +174,9 @@ impl Drop for Folder {
 
 /// Removes a lab's folder; what is in use is left for the next sweep.
 fn remove_folder(path: &Path) {
-    let bpffs = path.join("bpf");
-    if bpffs.exists() {
+    for mounted in ["bpf", "disk"].map(|name| path.join(name)).iter().filter(|of| of.exists()) {
         // Fails only where nothing was mounted.
-        let _ = umount2(&bpffs, MntFlags::MNT_DETACH);
+        let _ = umount2(mounted, MntFlags::MNT_DETACH);
     }
     let _ = fs::remove_dir_all(path);
 }

@@ -113,6 +113,13 @@ impl<'lab> Sekisho<'lab> {
         })
     }
 
+    /// Keeps what is to be in force in this folder.
+    #[must_use]
+    pub fn with_store_in(mut self, folder: &Path) -> Self {
+        self.store = folder.join("store.redb");
+        self
+    }
+
     /// With further options of `sekisho run` from now on, such as `&["--require-interfaces"]`.
     #[must_use]
     pub fn with_options(mut self, options: &[&str]) -> Self {

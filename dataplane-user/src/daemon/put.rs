@@ -175,6 +175,11 @@ impl Put<'_> {
         }
         let Facts { neighbours: known, claims: held, .. } = facts;
         numbers::write(&options.place, compiled.version, &compiled.ids, &known, &held)?;
+        // It is noted, on the disk, before a packet meets it: the next start would undo what is in
+        // force and not noted.
+        if let Some(Record { wanted, changes }) = record {
+            wanted.note(changes)?;
+        }
         let tenants: Vec<_> = compiled.ids.new_since(&before.ids, Kind::Tenant).collect();
         let new = compiled.new_attachments(before);
         if !tenants.is_empty() {
@@ -184,11 +189,6 @@ impl Put<'_> {
         dataplane.begin_counting(&tenants, &new, &compiled.interfaces_of(&new))?;
         dataplane.forget_rules(|rule| !compiled.ids.has(Kind::Rule, rule));
         sweeping.expect(&compiled.image.tenants);
-        // It is noted, on the disk, before a packet meets it: the next start would undo what is in
-        // force and not noted.
-        if let Some(Record { wanted, changes }) = record {
-            wanted.note(changes)?;
-        }
         if !is_same {
             dataplane.commit()?;
         }

@@ -8,13 +8,14 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fs::OpenOptions,
     os::unix::fs::OpenOptionsExt,
-    path::Path as FsPath,
+    path::{Path as FsPath, PathBuf},
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use redb::{
-    Builder, Database, ReadableDatabase, ReadableTable, TableDefinition, backends::FileBackend,
+    Builder, Database, ReadableDatabase, ReadableTable, TableDefinition, TableError,
+    backends::FileBackend,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value as Json;
@@ -93,6 +94,9 @@ pub enum Error {
     /// The file cannot be opened.
     #[error("{0}")]
     File(std::io::Error),
+    /// It could not be opened again after an error of the disk.
+    #[error("it cannot be opened again after an error of the disk")]
+    Closed,
     /// Another process has the file open.
     #[error("another sekisho is using it")]
     Taken,
@@ -122,7 +126,9 @@ impl<E: Into<redb::Error>> From<E> for Error {
 
 /// The objects, in memory and on the disk.
 pub struct Store {
-    database: Database,
+    path: PathBuf,
+    /// Nothing: the disk took something only in part, and it is to be opened anew.
+    database: Option<Database>,
     number: u64,
     objects: BTreeMap<Path, Object>,
     /// Those of which it is known what they changed.
@@ -132,38 +138,48 @@ pub struct Store {
 impl Store {
     /// Opens the file, or makes it. Nobody but its owner reads it.
     pub fn open(path: &FsPath) -> Result<Self, Error> {
-        let mut options = OpenOptions::new();
-        let file =
-            options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
-        let database =
-            Builder::new().create_with_backend(FileBackend::new(file.map_err(Error::File)?)?)?;
-        let writing = database.begin_write()?;
-        let mut store =
-            Self { database, number: 0, objects: BTreeMap::new(), revisions: BTreeMap::new() };
-        {
-            let mut meta = writing.open_table(META)?;
-            let found = meta.get(FORMAT)?.map(|format| format.value());
-            match found {
-                None => drop(meta.insert(FORMAT, FORMAT_NOW)?),
-                Some(FORMAT_NOW) => {}
-                Some(other) => return Err(Error::Format(other)),
-            }
-            store.number = meta.get(NUMBER)?.map_or(0, |number| number.value());
-            for entry in writing.open_table(OBJECTS)?.iter()? {
-                let (path, object) = entry?;
-                let path = path.value();
-                let named = path.parse().map_err(|error| Error::Damaged(format!("{error}")));
-                store.objects.insert(named?, read(path, object.value())?);
-            }
-            for entry in writing.open_table(REVISIONS)?.iter()? {
-                let (number, revision) = entry?;
-                let read = read("a revision", revision.value())?;
-                store.revisions.insert(number.value(), read);
-            }
+        let database = Some(open(path)?);
+        let (objects, revisions) = Default::default();
+        let mut store = Self { path: path.to_owned(), database, number: 0, objects, revisions };
+        // Nothing is written where there is something to read: a full disk keeps nobody from it.
+        if !store.read()? {
+            let writing = store.database()?.begin_write()?;
+            writing.open_table(META)?.insert(FORMAT, FORMAT_NOW)?;
+            writing.open_table(OBJECTS)?;
+            writing.open_table(REVISIONS)?;
             writing.open_table(CHANGES)?;
+            writing.commit()?;
         }
-        writing.commit()?;
         Ok(store)
+    }
+
+    fn database(&self) -> Result<&Database, Error> {
+        self.database.as_ref().ok_or(Error::Closed)
+    }
+
+    /// Reads all that is kept, if anything is.
+    fn read(&mut self) -> Result<bool, Error> {
+        let reading = self.database()?.begin_read()?;
+        let meta = match reading.open_table(META) {
+            Err(TableError::TableDoesNotExist(_)) => return Ok(false),
+            meta => meta?,
+        };
+        let format = meta.get(FORMAT)?.map_or(0, |format| format.value());
+        if format != FORMAT_NOW {
+            return Err(Error::Format(format));
+        }
+        self.number = meta.get(NUMBER)?.map_or(0, |number| number.value());
+        for entry in reading.open_table(OBJECTS)?.iter()? {
+            let (path, object) = entry?;
+            let path = path.value();
+            let named = path.parse().map_err(|error| Error::Damaged(format!("{error}")));
+            self.objects.insert(named?, read(path, object.value())?);
+        }
+        for entry in reading.open_table(REVISIONS)?.iter()? {
+            let (number, revision) = entry?;
+            self.revisions.insert(number.value(), read("a revision", revision.value())?);
+        }
+        Ok(true)
     }
 
     /// The last revision; 0: there was none.
@@ -236,6 +252,19 @@ impl Store {
     /// Makes the changes the next revision: they are on the disk then. What is changed to what it
     /// is already, is not changed; without any change there is no revision.
     pub fn commit(&mut self, scope: &str, is_set: bool, changes: &[Change]) -> Result<(), Error> {
+        if self.database.is_none() {
+            self.database = Some(open(&self.path)?);
+        }
+        let committed = self.try_commit(scope, is_set, changes);
+        if committed.is_err() {
+            // It takes nothing more after an error of the disk; opened anew, it is as it was.
+            self.database = None;
+            self.database = open(&self.path).ok();
+        }
+        committed
+    }
+
+    fn try_commit(&mut self, scope: &str, is_set: bool, changes: &[Change]) -> Result<(), Error> {
         let number = self.number + 1;
         let scope: Arc<str> = scope.into();
         let changed = (0..).zip(changes).filter_map(|(at, Change { path, spec })| {
@@ -254,7 +283,7 @@ impl Store {
         let count = changed.len();
         let revision = Revision { at_ms: now_ms(), scope, is_set, count };
         let forgotten = forgotten(&self.revisions, &revision);
-        let writing = self.database.begin_write()?;
+        let writing = self.database()?.begin_write()?;
         {
             let mut objects = writing.open_table(OBJECTS)?;
             for (path, _, after) in &changed {
@@ -294,9 +323,16 @@ impl Store {
 
     /// What a revision changed, if that is known.
     pub fn changes_of(&self, number: u64) -> Result<Option<Vec<Changed>>, Error> {
-        let changes = self.database.begin_read()?.open_table(CHANGES)?.get(number)?;
+        let changes = self.database()?.begin_read()?.open_table(CHANGES)?.get(number)?;
         changes.map(|changes| read("a revision", changes.value())).transpose()
     }
+}
+
+fn open(path: &FsPath) -> Result<Database, Error> {
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+    let file = FileBackend::new(file.map_err(Error::File)?)?;
+    Ok(Builder::new().create_with_backend(file)?)
 }
 
 /// Revisions of which, beside this new one, it need not be known any more what they changed.
@@ -341,7 +377,7 @@ fn now_ms() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::{env, fs, path::PathBuf, process};
+    use std::{env, fs, process};
 
     use super::*;
 
@@ -461,7 +497,7 @@ mod tests {
     fn another_format_is_refused() {
         let place = Place::new("format");
         let store = place.store();
-        let writing = store.database.begin_write().expect("it is ours");
+        let writing = store.database().expect("open").begin_write().expect("it is ours");
         writing.open_table(META).expect("made").insert(FORMAT, FORMAT_NOW + 1).expect("room");
         writing.commit().expect("room");
         drop(store);

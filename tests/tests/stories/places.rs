@@ -258,6 +258,48 @@ fn a_full_disk_keeps_nobody_from_detaching() -> Result<()> {
 
 #[test]
 #[ignore = "needs root and BPF: cargo xtask test"]
+fn a_full_disk_keeps_what_is_in_force_and_takes_nothing_new() -> Result<()> {
+    let lab = Lab::new("full-store")?;
+    let town = Town::build(&lab)?;
+    let site = Site::town();
+    let disk = lab.disk(16 << 20)?;
+    let mut sekisho = Sekisho::new(&lab, &site.0)?.with_store_in(&disk);
+    sekisho.start_again()?;
+    let mut connections = Connections::open(&town)?;
+    let rules = (1..5000).map(|port| {
+        format!("          - {{id: r{port}, direction: ingress, protocol: tcp, port_range_min: {port}, port_range_max: {port}}}\n")
+    });
+    let rules = format!("      - name: more\n        rules:\n{}", rules.collect::<String>());
+    let more = site.with("    security_groups:\n", &format!("    security_groups:\n{rules}"));
+
+    let filler = disk.join("filler");
+    let full = fs::write(&filler, vec![0; 16 << 20]);
+    ensure!(full.is_err(), "it is a larger disk");
+    let version = sekisho.status()?.site_version;
+    let refused = sekisho.apply(&more.0)?;
+    ensure!(refused.status.code() == Some(1), "{refused:?}");
+    ensure!(refused.stderr.contains("No space left on device"), "{refused:?}");
+    ensure!(sekisho.status()?.site_version == version, "it is in force");
+    connections.alive()?;
+    sekisho.stop()?;
+    sekisho.start_again().context("on a full disk")?;
+    let groups = sekisho.cli(&["get", "tenants/blue/security_groups"])?.ok()?;
+    ensure!(!groups.contains("more"), "what was refused is in force: {groups}");
+    connections.alive()?;
+
+    let refused = sekisho.apply(&more.0)?;
+    ensure!(refused.stderr.contains("No space left on device"), "{refused:?}");
+    fs::remove_file(&filler)?;
+    sekisho.change(&more.0).context("once there is room")?;
+    sekisho.kill()?;
+    sekisho.start_again()?;
+    let told = sekisho.cli(&["get", "tenants/blue/security_groups/more"])?.ok()?;
+    ensure!(told.contains("r4999"), "{told}");
+    connections.alive()
+}
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn numbers_that_are_lost_are_told_of() -> Result<()> {
     let lab = Lab::new("numbers")?;
     // None of the interfaces is there.
