@@ -84,6 +84,8 @@ pub struct Work {
     pub payer: u32,
     /// What they are marked with in their status (flow_record).
     pub mark: u32,
+    /// So many free lines of a bucket are not for them (flow_record).
+    pub spare: u32,
 
     /// The direction that is judged: the packet's own, or its flow's original one.
     pub leg: Leg,

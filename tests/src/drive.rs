@@ -269,6 +269,7 @@ fn poisoned() -> Work {
         flow_status: WORD,
         payer: WORD,
         mark: WORD,
+        spare: WORD,
         leg,
         way: leg,
         action: WORD,

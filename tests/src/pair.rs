@@ -231,7 +231,14 @@ impl Pair {
         table::touch(hot, self.host.now_ticks());
         table::touch(self.kernel.flow_table().lines.iter(), self.kernel.now_ticks());
         table::touch_datagrams(self.host.datagrams().iter(), self.host.now_ticks());
+        self.grow_old_together();
         Ok(())
+    }
+
+    /// No flow is older in the kernel than on the host.
+    fn grow_old_together(&self) {
+        let ages = table::ages(&self.host, self.host.now_ticks());
+        table::be_of_age(self.kernel.flow_table(), ages, self.kernel.now_ticks());
     }
 
     /// No error and no copy may be made until the next refill.
@@ -276,13 +283,14 @@ impl Pair {
         if is_used || self.claimed >= CLAIMS_MAX {
             self.refill()?;
         }
-        // Nor is a datagram over for the kernel alone, whose clock goes on by itself.
+        // Nor is a datagram over, or a flow older, for the kernel alone, whose clock goes on.
         if self.touched.elapsed() > TOUCH_EVERY {
             self.touched = Instant::now();
             table::touch_datagrams(
                 self.kernel.datagram_table().slots.iter(),
                 self.kernel.now_ticks(),
             );
+            self.grow_old_together();
         }
         Ok(())
     }

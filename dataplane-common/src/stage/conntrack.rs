@@ -25,13 +25,15 @@ pub mod state {
     pub const SYN_SENT_BOTH: u32 = 9;
     /// Not TCP: only the opener has sent.
     pub const UNREPLIED: u32 = 10;
-    /// Not TCP: both have sent.
+    /// Not TCP: a question has an answer.
     pub const REPLIED: u32 = 11;
     /// Established, as far as we know: it was picked up in the middle, and only the opener has
     /// sent since.
     pub const PICKED_UP: u32 = 12;
+    /// Neither TCP nor ICMP: both have sent, and the opener [later](super::is_conversation) again.
+    pub const ASSURED: u32 = 13;
     /// How many there are.
-    pub const COUNT: usize = 13;
+    pub const COUNT: usize = 14;
 
     /// The name that `sekisho flows` prints.
     #[must_use]
@@ -49,6 +51,7 @@ pub mod state {
             UNREPLIED => "unreplied",
             REPLIED => "replied",
             PICKED_UP => "picked-up",
+            ASSURED => "assured",
             _ => "none",
         }
     }
@@ -64,7 +67,8 @@ const IV: u8 = 0xff;
 
 /// Next state of a TCP connection, by state (none, SYN sent, SYN received,
 /// established, FIN wait, close wait, last ACK, time wait, closed, SYN sent by both, two that are
-/// not TCP's, and picked up, which is established but for how long it is kept).
+/// not TCP's, picked up, which is established but for how long it is kept, and another that is not
+/// TCP's).
 /// Eight kinds of segment for each direction and sixteen states, so that an index is
 /// inside by its masks: "invalid access to map value" says the verifier of an index
 /// that is only compared.
@@ -146,14 +150,26 @@ pub fn is_reopening(w: &Work, state: u32) -> bool {
         && (state == state::TIME_WAIT || state == state::CLOSED)
 }
 
+/// Has a flow, other than TCP's, become a conversation by the opener's packet at hand? A question
+/// and its answers have not, of which there may be two at a time: `age_ms` says. An echo never
+/// does. (Linux: `ASSURED`, by `udp.stream_ts`.)
+#[inline(always)]
+#[must_use]
+pub fn is_conversation(w: &Work, state: u32, is_reply: bool, age_ms: u32) -> bool {
+    const QUESTIONS_MS: i32 = 2000;
+    // Another CPU may have made it after the clock was read: then it is younger than nothing.
+    let is_old = age_ms as i32 >= QUESTIONS_MS;
+    state == state::REPLIED && !is_reply && !w.is(flags::ICMP_QUERY) && is_old
+}
+
 /// Is a connection in this state none that both sides have agreed to, or is it over? Whoever
-/// likes to makes as many of them as there is room for.
+/// likes to makes as many of them as there is room for: others answer what they are asked.
 #[inline(always)]
 #[must_use]
 pub const fn is_dispensable(state: u32) -> bool {
     !matches!(
         state,
-        state::ESTABLISHED | state::FIN_WAIT | state::CLOSE_WAIT | state::LAST_ACK | state::REPLIED
+        state::ESTABLISHED | state::FIN_WAIT | state::CLOSE_WAIT | state::LAST_ACK | state::ASSURED
     )
 }
 
@@ -175,7 +191,7 @@ pub const fn idle_ms_max(state: u32, protocol: u8) -> u32 {
         state::LAST_ACK => 30 * SECOND,
         state::CLOSED => 10 * SECOND,
         _ => match protocol {
-            protocol::UDP | protocol::UDPLITE if state == state::REPLIED => 120 * SECOND,
+            protocol::UDP | protocol::UDPLITE if state == state::ASSURED => 120 * SECOND,
             protocol::UDP | protocol::UDPLITE | protocol::ICMP | protocol::ICMPV6 => 30 * SECOND,
             _ => 600 * SECOND,
         },

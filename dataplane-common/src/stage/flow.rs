@@ -130,7 +130,13 @@ pub fn track<T: Tables>(t: &T, w: &Work) -> Result<(), Stop> {
     let state = w.flow_status & status::STATE;
     let is_reply = w.flow_status & status::REPLY != 0;
     let step = conntrack::next(w, state, is_reply)?;
-    let mut next = step.state;
+    let (mut next, now) = (step.state, t.now_ticks());
+    if state == conntrack::state::REPLIED {
+        let made = t.flow_cold(w.flow).ok_or(Stop::TableMissing)?.made_ticks.load();
+        if conntrack::is_conversation(w, state, is_reply, now.wrapping_sub(made)) {
+            next = conntrack::state::ASSURED;
+        }
+    }
     // Here and not in a function with an outcome of its own, of which the verifier followed
     // each case through all that comes ("processed 717287 insns").
     if w.is(flags::TCP) {
@@ -172,7 +178,6 @@ pub fn track<T: Tables>(t: &T, w: &Work) -> Result<(), Stop> {
         set_state(t, w.flow, next, agreed, |_| flow_record::is_same(line, w));
         set_state(t, partner, next, agreed, |its| its.partner.load() == w.flow);
     }
-    let now = t.now_ticks();
     if line.seen_ticks.load() != now {
         line.seen_ticks.store(now);
     }

@@ -6,11 +6,15 @@
 use super::conntrack;
 use crate::stop::Stop;
 use crate::table::flow::{
-    FlowKey, FlowLine, INSIDE_LINES, Judged, action, bucket_of, held, homes, lines_of, status,
+    FlowKey, FlowLine, INSIDE_LINES, Judged, KNOWN_LINES, action, bucket_of, held, homes, lines_of,
+    status,
 };
 use crate::tables::Tables;
 use crate::wire::protocol;
 use crate::work::{Work, flags};
+
+/// It is no matter how many a tenant has.
+const QUOTA_NONE: u32 = u32::MAX;
 
 /// Finds the live line of the packet's key: its index and status go into the work.
 #[inline(always)]
@@ -106,10 +110,17 @@ pub fn open<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
     } else {
         t.endpoint(w.leg.receiver).map_or(0, |receiver| receiver.tenant)
     };
-    w.mark = if w.is_inbound() { status::INBOUND } else { 0 };
+    (w.mark, w.spare) = (0, KNOWN_LINES);
+    if w.is_inbound() {
+        (w.mark, w.spare) = (status::INBOUND, INSIDE_LINES + KNOWN_LINES);
+    }
     let quota = t.tenant(w.payer).ok_or(Stop::TableMissing)?.flows_max;
     if !t.flow_reserve(w.payer, 2 * held::one(w.mark), quota) {
-        return Err(Stop::FlowQuota);
+        // What is begun anew gives back what it had.
+        if !is_paid(t, w) {
+            return Err(Stop::FlowQuota);
+        }
+        t.flow_reserve(w.payer, 2 * held::one(w.mark), QUOTA_NONE);
     }
     let forward = place(t, w, &w.key, 0);
     let Some(forward) = forward else {
@@ -131,6 +142,13 @@ pub fn open<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
         join(t, w, forward, reply, &answer);
     }
     Ok(())
+}
+
+/// Does the tenant pay for a half-flow of this key already?
+#[inline(always)]
+fn is_paid<T: Tables>(t: &T, w: &Work) -> bool {
+    let own = Room::from_word(t.flow_room(&w.key.words())).filter(|room| room.is_own);
+    own.and_then(|room| t.flow_cold(room.index)).is_some_and(|cold| cold.tenant.load() == w.payer)
 }
 
 /// Lets two halves name each other.
@@ -181,7 +199,8 @@ fn take_over<T: Tables>(t: &T, line: &FlowLine, state: u32) {
 }
 
 /// The answers of a flow that leads elsewhere now may arrive in another zone: then the
-/// answering half is made anew there.
+/// answering half is made anew there. It is part of a flow that there is: no share keeps it from
+/// that, and where the table has no room, the flow goes on, and asks again.
 pub fn follow<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
     if w.flow_status & status::REPLY != 0 {
         return Ok(());
@@ -195,16 +214,13 @@ pub fn follow<T: Tables>(t: &T, w: &mut Work) -> Result<(), Stop> {
         return Ok(());
     }
     w.payer = t.flow_cold(w.flow).ok_or(Stop::TableMissing)?.tenant.load();
-    w.mark = w.flow_status & status::INBOUND;
-    // Whoever is no more has no quota.
-    let quota = t.tenant(w.payer).map_or(0, |tenant| tenant.flows_max);
-    if !t.flow_reserve(w.payer, held::one(w.mark), quota) {
-        return Err(Stop::FlowQuota);
-    }
+    (w.mark, w.spare) = (w.flow_status & status::INBOUND, 0);
+    t.flow_reserve(w.payer, held::one(w.mark), QUOTA_NONE);
     let answer = inverse(&w.key, w.is(flags::V6)).in_zone(zone);
     let Some(reply) = place(t, w, &answer, status::REPLY) else {
         t.flow_release(w.payer, held::one(w.mark));
-        return Err(Stop::FlowTableFull);
+        w.leg.epoch = 0;
+        return Ok(());
     };
     if let (Some(other), Some(its)) = (t.flow(reply), t.flow_more(reply)) {
         its.partner.store(w.flow);
@@ -369,8 +385,7 @@ impl Room {
     #[inline(always)]
     fn find<T: Tables>(t: &T, w: &Work, words: &[u64; 5]) -> Option<Self> {
         let word = t.flow_room(words);
-        let is_scarce = word & Self::COUNT <= u64::from(INSIDE_LINES) * Self::ONE;
-        if is_scarce && word & Self::OWN == 0 && w.mark & status::INBOUND != 0 {
+        if word & Self::OWN == 0 && word & Self::COUNT <= u64::from(w.spare) * Self::ONE {
             return None;
         }
         Self::from_word(word)

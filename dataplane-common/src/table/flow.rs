@@ -333,8 +333,11 @@ impl FlowCold {
 /// is looked at.
 pub const BUCKET_LINES: u32 = 8;
 
-/// So many free lines of a bucket are not for what is [`status::INBOUND`]: strangers leave a
-/// quarter of the table to those inside, however many tenants they send to.
+/// So many free lines of a bucket are for halves that flows go on with, and not for who begins one.
+pub const KNOWN_LINES: u32 = 1;
+
+/// So many more are not for what is [`status::INBOUND`]: strangers leave a quarter of the table to
+/// those inside, however many tenants they send to.
 pub const INSIDE_LINES: u32 = BUCKET_LINES / 4;
 
 impl FlowLine {

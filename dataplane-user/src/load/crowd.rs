@@ -385,9 +385,10 @@ mod tests {
         let leavers = Memory::of(1000, flows(19)).leavers(100);
         assert_eq!(leavers.len(), 7);
         assert!(leavers.iter().all(|at| *at >= 2), "{leavers:?}");
-        // What has been answered without a handshake is theirs and stays.
-        let answered = vec![Flow { state: state::REPLIED, ..STRANGER }; 20];
-        let leavers = Memory::of(1000, [answered, vec![STRANGER; 4]].concat()).leavers(100);
+        // What goes on without a handshake is theirs and stays; an answer alone is nothing.
+        let assured = vec![Flow { state: state::ASSURED, ..STRANGER }; 20];
+        let answered = vec![Flow { state: state::REPLIED, ..STRANGER }; 4];
+        let leavers = Memory::of(1000, [assured, answered].concat()).leavers(100);
         assert_eq!(leavers.len(), 2);
         assert!(leavers.iter().all(|at| *at >= 20), "{leavers:?}");
     }

@@ -134,6 +134,18 @@ pub fn touch<'l>(lines: impl Iterator<Item = &'l FlowLine>, now_ticks: u32) {
     lines.for_each(|line| line.seen_ticks.store(now_ticks));
 }
 
+/// How long ago the host's flows were made, line by line.
+pub fn ages(host: &HostTables, now_ticks: u32) -> impl Iterator<Item = u32> {
+    host_halves(host).map(move |(_, cold, _)| now_ticks.wrapping_sub(cold.made_ticks.load()))
+}
+
+/// Lets the kernel's have been made as long ago.
+pub fn be_of_age(table: FlowTable<'_>, ages: impl Iterator<Item = u32>, now_ticks: u32) {
+    for (cold, age) in table.cold.iter().zip(ages) {
+        cold.made_ticks.store(now_ticks.wrapping_sub(age));
+    }
+}
+
 /// No flow was ever there.
 pub fn clear((line, cold, more): Half<'_>) {
     for word in &line.key {

@@ -5,17 +5,20 @@ use std::time::Duration;
 use dataplane_common::{
     Stop, Tables,
     stage::conntrack::state,
-    table::flow::{BUCKET_LINES, bucket_of, homes, lines_of, status},
+    table::{
+        flow::{BUCKET_LINES, bucket_of, homes, lines_of, status},
+        next_hop,
+    },
     word::Word64,
 };
 use dataplane_user::tables::HostTables;
 use sekisho_tests::{
     build::{Frame, tcp},
     drive,
-    world::{FLOWS_MAX, Site},
+    world::{FLOWS_MAX, Site, via},
 };
 
-use crate::{answer, question};
+use crate::{answer, answer_in, question, question_out};
 
 fn ask(s: &Site, port: u16) -> Frame {
     s.switched(s.a, s.b).ip("10.1.0.10", "10.1.0.20").udp(port, 53)
@@ -126,25 +129,100 @@ fn a_strangers_flow_that_takes_its_own_place_again_is_paid_once() {
 fn strangers_leave_a_quarter_of_each_bucket_to_those_inside() {
     let mut s = Site::new();
     s.tables = HostTables::new(s.world.image.clone(), BUCKET_LINES);
-    for port in 1..=3 {
+    for port in 1..=2 {
         s.passes(s.uplink, &asked_from_outside(&s, port), s.c);
     }
-    s.stops(s.uplink, &asked_from_outside(&s, 4), Stop::FlowTableFull);
-    assert_eq!((s.halves_of(s.blue), s.inbound_of(s.blue)), (6, 6));
+    s.stops(s.uplink, &asked_from_outside(&s, 3), Stop::FlowTableFull);
+    // A half that was made is paid until it is swept.
+    assert_eq!((s.halves_of(s.blue), s.inbound_of(s.blue)), (5, 5));
     s.passes(s.a, &ask(&s, 1), s.b);
     s.stops(s.a, &ask(&s, 2), Stop::FlowTableFull);
+}
+
+/// Fills what is left of blue's share.
+fn fill_share(s: &Site) {
+    for port in (3000..).take((FLOWS_MAX as usize - s.halves_of(s.blue) as usize) / 2) {
+        s.passes(s.a, &ask(s, port), s.b);
+    }
+    s.stops(s.a, &ask(s, 2999), Stop::FlowQuota);
+}
+
+/// What a goes out by is the other uplink now.
+fn lead_elsewhere(s: &mut Site) {
+    let (router, hop) = (s.router, s.far.hop);
+    s.change(|w| {
+        w.image.next_hops[hop as usize].state = next_hop::state::READY;
+        w.withdraw(router, "0.0.0.0/0");
+        w.route(router, "0.0.0.0/0", via(&[hop]));
+    });
+}
+
+#[test]
+fn a_full_share_keeps_no_flow_from_going_on() {
+    let mut s = Site::new();
+    s.passes(s.a, &question_out(&s), s.uplink);
+    s.passes(s.uplink, &answer_in(&s), s.a);
+    fill_share(&s);
+    lead_elsewhere(&mut s);
+    for _ in 0..2 {
+        s.passes(s.a, &question_out(&s), s.far);
+        s.passes(s.far, &s.routed(s.far).ip("8.8.8.8", "10.1.0.10").udp(53, 1000), s.a);
+    }
+    // What was given up is paid for until it is swept.
+    assert_eq!(s.halves_of(s.blue), FLOWS_MAX as i32 + 1);
+    s.stops(s.a, &ask(&s, 2000), Stop::FlowQuota);
+}
+
+#[test]
+fn a_full_share_keeps_no_flow_from_beginning_anew() {
+    let s = Site::new();
+    let segment = |flags| s.switched(s.a, s.b).ip("10.1.0.10", "10.1.0.20").tcp(1, 80, flags, 1, 0);
+    s.passes(s.a, &segment(tcp::SYN), s.b);
+    s.passes(s.a, &segment(tcp::RST), s.b);
+    fill_share(&s);
+    s.passes(s.a, &segment(tcp::SYN), s.b);
+    let states: Vec<_> = drive::halves(&s.tables).iter().map(|half| half.state).collect();
+    assert!(states.contains(&state::SYN_SENT), "{states:?}");
+    assert_eq!(s.halves_of(s.blue), FLOWS_MAX as i32);
+}
+
+#[test]
+fn a_full_table_keeps_no_flow_from_going_on() {
+    let mut s = Site::new();
+    s.tables = HostTables::new(s.world.image.clone(), BUCKET_LINES);
+    s.passes(s.a, &question_out(&s), s.uplink);
+    s.passes(s.uplink, &answer_in(&s), s.a);
+    let taken = |s: &Site, life| {
+        let lines = lines_of(0).filter_map(|index| s.tables.flow(index));
+        let lines = lines.filter(|line| line.status.load() & status::LIFE != status::LIVE);
+        lines.for_each(|line| line.status.store(life));
+    };
+    taken(&s, status::DEAD);
+    lead_elsewhere(&mut s);
+    let answer = s.routed(s.far).ip("8.8.8.8", "10.1.0.10").udp(53, 1000);
+    for _ in 0..2 {
+        s.passes(s.a, &question_out(&s), s.far);
+        s.stops(s.far, &answer, Stop::IngressDenied);
+    }
+    assert_eq!(s.halves_of(s.blue), 2);
+    // Its next packet looks again.
+    taken(&s, status::EMPTY);
+    s.passes(s.a, &question_out(&s), s.far);
+    s.passes(s.far, &answer, s.a);
 }
 
 #[test]
 fn a_full_table_evicts_nobody() {
     let mut s = Site::new();
     s.tables = HostTables::new(s.world.image.clone(), BUCKET_LINES);
-    for port in 1..=4 {
+    for port in 1..=3 {
         s.passes(s.a, &ask(&s, port), s.b);
     }
+    s.stops(s.a, &ask(&s, 4), Stop::FlowTableFull);
     s.stops(s.a, &ask(&s, 5), Stop::FlowTableFull);
-    assert_eq!(s.halves_of(s.blue), 8, "what was not opened is not paid");
-    for port in 1..=4 {
+    // The last line is for what there is; a half that was made is paid until it is swept.
+    assert_eq!(s.halves_of(s.blue), 7, "what was not opened is not paid");
+    for port in 1..=3 {
         s.passes(s.a, &ask(&s, port), s.b);
     }
 }
@@ -154,10 +232,11 @@ fn a_table_with_room_for_one_half_opens_nothing() {
     let mut s = Site::new();
     s.tables = HostTables::new(s.world.image.clone(), BUCKET_LINES);
     s.passes(s.a, &ask(&s, 1), s.b);
-    // All but one of the lines that are left are somebody else's.
+    // All but one of the lines that are left, and the one that nobody begins in, are somebody
+    // else's.
     let lines = lines_of(0).filter_map(|index| s.tables.flow(index));
     let free = lines.filter(|line| line.status.load() == status::EMPTY);
-    free.skip(1).for_each(|line| line.status.store(status::DEAD));
+    free.skip(2).for_each(|line| line.status.store(status::DEAD));
     s.stops(s.a, &ask(&s, 2), Stop::FlowTableFull);
     assert_eq!(drive::halves(&s.tables).len(), 2);
     // The half that was made is paid until the sweeper frees it.

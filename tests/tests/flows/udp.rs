@@ -45,19 +45,48 @@ fn the_other_uplink_does_not_answer() {
 }
 
 #[test]
-fn an_unanswered_flow_is_kept_for_30_seconds_and_an_answered_one_for_120() {
+fn a_question_is_kept_for_30_seconds_and_a_conversation_for_120() {
     let s = Site::new();
     s.passes(s.a, &question(&s), s.b);
     s.tables.pass(Duration::from_secs(33));
     s.stops(s.b, &answer(&s), Stop::IngressDenied);
+    // Two at once are no conversation.
+    for _ in 0..2 {
+        s.passes(s.a, &question(&s), s.b);
+        s.passes(s.b, &answer(&s), s.a);
+        s.tables.pass(Duration::from_secs(1));
+    }
+    s.tables.pass(Duration::from_secs(33));
+    s.stops(s.b, &answer(&s), Stop::IngressDenied);
     s.passes(s.a, &question(&s), s.b);
     s.passes(s.b, &answer(&s), s.a);
+    s.tables.pass(Duration::from_secs(3));
+    s.passes(s.b, &answer(&s), s.a);
+    let states = || drive::halves(&s.tables).into_iter().map(|half| half.state).collect::<Vec<_>>();
+    assert_eq!(states(), [state::REPLIED; 2]);
+    s.passes(s.a, &question(&s), s.b);
+    assert_eq!(states(), [state::ASSURED; 2]);
     s.tables.pass(Duration::from_secs(100));
     s.passes(s.b, &answer(&s), s.a);
     s.tables.pass(Duration::from_secs(100));
     s.passes(s.b, &answer(&s), s.a);
     s.tables.pass(Duration::from_secs(130));
     s.stops(s.b, &answer(&s), Stop::IngressDenied);
+}
+
+#[test]
+fn an_echo_is_never_a_conversation() {
+    let s = Site::new();
+    let echo = |from, to, kind, [src, dst]: [&str; 2]| {
+        s.switched(from, to).ip(src, dst).icmp(kind, 0, [0, 7, 0, 1])
+    };
+    for _ in 0..3 {
+        s.passes(s.a, &echo(s.a, s.b, 8, ["10.1.0.10", "10.1.0.20"]), s.b);
+        s.passes(s.b, &echo(s.b, s.a, 0, ["10.1.0.20", "10.1.0.10"]), s.a);
+        s.tables.pass(Duration::from_secs(3));
+    }
+    let states: Vec<_> = drive::halves(&s.tables).iter().map(|half| half.state).collect();
+    assert_eq!(states, [state::REPLIED; 2]);
 }
 
 #[test]

@@ -146,6 +146,11 @@ impl Cpu {
         Ok(())
     }
 
+    /// Uses each flow.
+    pub fn go_on(&mut self) -> Result<()> {
+        Flow::all().try_for_each(|flow| self.use_one(flow))
+    }
+
     /// Blue opens whatever it can, and red a little.
     pub fn storm(&mut self) -> Result<()> {
         let flows: Vec<_> = Flow::all().collect();

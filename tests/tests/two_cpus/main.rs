@@ -21,12 +21,14 @@ use sekisho_tests::{Lab, chance::Chance, pair, world::Site};
 
 use cpu::{Cpu, FLOOD_PORTS, Seen, on_both};
 use flow::{Ends, SHARED};
-use table::{age, are_of_one, look_through, sweep};
+use table::{age, are_of_one, grow_old, look_through, sweep};
 
 const FLOW_LINES: u32 = 1 << 15;
 /// What a tenant may have, but for a flood: then it has what it has, and so many more.
 const QUOTA: u32 = 1 << 16;
 const QUOTA_LEFT: u32 = 3000;
+/// Longer than two questions are asked at a time.
+const LATER_TICKS: u32 = 3000;
 /// How often each shared flow changes hands on both CPUs at once.
 const TURNS: u32 = 20;
 /// Longer than any flow but an established one of TCP lasts.
@@ -77,6 +79,10 @@ fn run(place: Place) -> Result<()> {
         sweep(&mut dataplane, &image).map(drop)
     })?;
     done(seen, &mut dataplane, &image).context("after the beginning")?;
+    // Who goes on after an answer, later, has a conversation: no flood takes that away.
+    grow_old(&dataplane, LATER_TICKS);
+    let seen = on_both(ends, &program, Cpu::go_on, || Ok(()))?;
+    done(seen, &mut dataplane, &image).context("after they went on")?;
 
     let has = dataplane.flow_table().of_tenant[site.blue as usize].load() as u32;
     image.tenants[site.blue as usize].flows_max = has + QUOTA_LEFT;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use anyhow::{Context, Result, bail, ensure};
 use dataplane_common::{
-    stage::conntrack::is_dispensable,
+    stage::conntrack::{is_dispensable, state::REPLIED},
     table::{
         Station,
         flow::{FlowKey, bucket_of, homes, status},
@@ -39,6 +39,12 @@ pub fn age(dataplane: &Dataplane, ticks: u32, mut is_one: impl FnMut(&FlowKey) -
             line.seen_ticks.store(then);
         }
     }
+}
+
+/// Lets all flows have been made so long ago.
+pub fn grow_old(dataplane: &Dataplane, ticks: u32) {
+    let then = dataplane.now_ticks().wrapping_sub(ticks);
+    dataplane.flow_table().cold.iter().for_each(|cold| cold.made_ticks.store(then));
 }
 
 /// While no packet is under way: is each flow of the shared address one port's, and of its rules?
@@ -116,7 +122,8 @@ pub fn look_through(dataplane: &mut Dataplane, image: &Image, ends: Ends) -> Res
             let [from, _] = flow.ends(ends, cpu);
             let protocol = if flow.kind == Kind::Connection { TCP } else { UDP };
             let state = states.get(&(from.zone, protocol, flow.port.to_be_bytes()));
-            ensure!(state.is_some_and(|state| !is_dispensable(*state)), "{flow:?}: {state:?}");
+            let is_used = |state: &u32| *state == REPLIED || !is_dispensable(*state);
+            ensure!(state.is_some_and(is_used), "{flow:?}: {state:?}");
         }
     }
     println!("{} half-flows, {} away", found.len(), away.iter().sum::<u64>());

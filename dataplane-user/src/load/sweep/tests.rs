@@ -18,7 +18,7 @@ use crate::load::totals::{Index, Ink};
 
 const TENANT: u32 = 3;
 const UNREPLIED_TICKS: u32 = 30_000;
-const REPLIED_TICKS: u32 = 120_000;
+const ASSURED_TICKS: u32 = 120_000;
 
 fn anybody(_: u32) -> Option<u32> {
     Some(u32::MAX)
@@ -104,8 +104,8 @@ fn whenever_the_process_dies_each_packet_is_counted_once() {
     let begin = || {
         let memory = Memory::new(8);
         memory.open(0, 1, state::UNREPLIED, 0);
-        memory.open(2, 3, state::REPLIED, UNREPLIED_TICKS);
-        memory.open(4, 5, state::REPLIED, UNREPLIED_TICKS);
+        memory.open(2, 3, state::ASSURED, UNREPLIED_TICKS);
+        memory.open(4, 5, state::ASSURED, UNREPLIED_TICKS);
         memory.cold[4].rule_ingress.store(11);
         for (line, packets) in [(0, 3), (1, 5), (2, 7), (3, 11), (4, 13)] {
             memory.forward(line, packets, packets * 60);
@@ -168,14 +168,14 @@ fn a_total_without_room_waits() {
 #[test]
 fn a_pair_is_given_up_when_both_halves_are_idle() {
     let mut memory = Memory::new(8);
-    memory.open(1, 5, state::REPLIED, 1000);
+    memory.open(1, 5, state::ASSURED, 1000);
     memory.lines[5].seen_ticks.store(2000);
     let kept = vec![(TENANT, Kept { all: 2, inbound: 0 })];
     let both = Swept { live: 2, kept, ..Swept::default() };
-    assert_eq!(memory.sweep(1000 + REPLIED_TICKS), both);
-    assert_eq!(memory.sweep(1999 + REPLIED_TICKS), both);
+    assert_eq!(memory.sweep(1000 + ASSURED_TICKS), both);
+    assert_eq!(memory.sweep(1999 + ASSURED_TICKS), both);
     assert_eq!(
-        memory.sweep(2000 + REPLIED_TICKS),
+        memory.sweep(2000 + ASSURED_TICKS),
         Swept { live: 0, expired: 2, emptied: 2, ..Swept::default() }
     );
     assert_eq!(memory.of_tenant[TENANT as usize].load(), 0);
@@ -209,7 +209,7 @@ fn an_emptied_line_keeps_nothing_but_its_sequence() {
 fn what_a_stranger_opened_is_given_back_where_it_was_taken() {
     let mut memory = Memory::new(4);
     memory.open(0, 1, state::UNREPLIED, 0);
-    memory.open(2, 3, state::REPLIED, 0);
+    memory.open(2, 3, state::ASSURED, 0);
     for line in &memory.lines[..2] {
         line.status.store(line.status.load() | status::INBOUND);
     }
@@ -291,7 +291,7 @@ fn a_half_without_its_other_expires_alone() {
     memory.lines[1].status.store(status::DEAD);
     assert_eq!(memory.sweep(600), Swept { live: 1, expired: 0, emptied: 1, ..Swept::default() });
     // The line of the other half is another flow's now.
-    memory.open(1, 3, state::REPLIED, 10_000);
+    memory.open(1, 3, state::ASSURED, 10_000);
     assert_eq!(
         memory.sweep(499 + UNREPLIED_TICKS),
         Swept { live: 3, kept: vec![(TENANT, Kept { all: 2, inbound: 0 })], ..Swept::default() }
