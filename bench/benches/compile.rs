@@ -97,7 +97,7 @@ fn put_in_force(texts: &[String], place: &Place, town: Town, results: &mut Resul
         store: place.state.with_file_name("store.redb"),
         place: place.clone(),
         sizes: Sizes::default(),
-        flows_per_tenant: FLOWS_PER_TENANT,
+        flows_per_tenant: Some(FLOWS_PER_TENANT),
         program_log: LogLevel::Off,
         require_interfaces: false,
         asker: Asker::default(),

@@ -53,8 +53,8 @@ pub struct Options {
     pub place: Place,
     /// Half-flows that there is room for, a power of two.
     pub sizes: load::Sizes,
-    /// Half-flows that a tenant may have.
-    pub flows_per_tenant: u32,
+    /// Half-flows that a tenant may have; by default a quarter of those that there is room for.
+    pub flows_per_tenant: Option<u32>,
     /// What the programs tell of themselves.
     pub program_log: load::LogLevel,
     /// Refuse a site of which an interface is not there.
@@ -175,7 +175,8 @@ impl Daemon {
             announcer: Announcer::default(),
             sender: Sender::default(),
         };
-        let sweeping = Arc::new(Sweeping::new(dataplane.sweeper(), options.flows_per_tenant));
+        let share = share(made.flow_lines, options.flows_per_tenant);
+        let sweeping = Arc::new(Sweeping::new(dataplane.sweeper(), share));
         sweeping.expect(&compiled.image.tenants);
         let put = Put {
             options: &options,
@@ -233,8 +234,8 @@ impl Daemon {
         asker: &Asker,
     ) -> anyhow::Result<Vec<String>> {
         let waited = self.waiting();
-        let Self { options, dataplane, neighbours, in_force, .. } = self;
-        let facts = neighbours.facts(options, site, &in_force.attached);
+        let Self { options, dataplane, neighbours, in_force, sweeping, .. } = self;
+        let facts = neighbours.facts(sweeping, site, &in_force.attached);
         let compiled = Guess::proven(Some(guess), site, &facts, &in_force.compiled);
         let now = Interfaces::look()?;
         let wanted = needs::now(options, site, &now, &in_force.refused);
@@ -398,6 +399,16 @@ impl Daemon {
         self.is_behind = false;
         Ok(())
     }
+}
+
+/// How many half-flows a tenant may have in a table of so many, however many were wanted when it
+/// was made.
+fn share(flow_lines: u32, wanted: Option<u32>) -> u32 {
+    let Some(wanted) = wanted else { return flow_lines / 4 };
+    if wanted > flow_lines {
+        warn(format_args!("--flows-per-tenant {wanted} is more than the flow table holds"));
+    }
+    wanted.min(flow_lines)
 }
 
 /// Tells the operator, on standard error.

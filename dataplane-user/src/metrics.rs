@@ -40,6 +40,11 @@ struct Table {
     table: String,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Payer {
+    tenant: String,
+}
+
 type Count<L> = Family<L, Counter<u64, AtomicU64>>;
 
 /// The metrics as text, read from the tables at this moment.
@@ -57,6 +62,7 @@ fn written(
     attachments(&mut registry, counters);
     next_hops(&mut registry, &status.next_hops);
     tables(&mut registry, &status.tables);
+    shares(&mut registry, &status.shares);
     let version = Gauge::<i64>::default();
     version.set(i64::from(status.site_version));
     registry.register("site_version", "Version of the site that is in force", version);
@@ -172,6 +178,30 @@ fn tables(registry: &mut Registry, fills: &[view::Fill]) {
     }
 }
 
+fn shares(registry: &mut Registry, shares: &[view::Share]) {
+    let mut gauge = |name: &str, help: &str, value: fn(&view::Share) -> u64| {
+        let family = Family::<Payer, Gauge>::default();
+        registry.register(name, help, family.clone());
+        for share in shares {
+            let labels = Payer { tenant: share.tenant.clone() };
+            let value = i64::try_from(value(share)).unwrap_or(i64::MAX);
+            family.get_or_create(&labels).set(value);
+        }
+    };
+    gauge("tenant_half_flows", "Half-flows that a tenant has", |of| of.used);
+    gauge("tenant_half_flows_max", "Half-flows that a tenant may have", |of| of.max);
+    gauge(
+        "tenant_half_flows_inbound",
+        "Half-flows of a tenant that strangers opened, without a TCP handshake",
+        |of| of.inbound,
+    );
+    gauge(
+        "tenant_half_flows_inbound_max",
+        "Half-flows of a tenant that strangers may open so",
+        |of| of.inbound_max,
+    );
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{from_value, json};
@@ -189,6 +219,10 @@ mod tests {
             "sekisho_table_entries",
             "sekisho_table_entries_max",
             "sekisho_table_entries_largest_free",
+            "sekisho_tenant_half_flows",
+            "sekisho_tenant_half_flows_max",
+            "sekisho_tenant_half_flows_inbound",
+            "sekisho_tenant_half_flows_inbound_max",
             "sekisho_site_version",
             "sekisho_looks_total",
             "sekisho_flows_crowded_out_total",
@@ -204,7 +238,8 @@ mod tests {
         let status = json!({"program": "", "site_version": 3, "config": "", "applied": "",
             "uptime_s": 0, "looks": 5, "flows_crowded_out": 11, "attachments": [],
             "next_hops": [hop], "tables": [{"table": "meters", "used": 1, "max": 2},
-                {"table": "heap_lines", "used": 30, "max": 64, "largest_free": 17}]});
+                {"table": "heap_lines", "used": 30, "max": 64, "largest_free": 17}],
+            "shares": [{"tenant": "blue", "used": 8, "max": 64, "inbound": 4, "inbound_max": 32}]});
         let dropped: Vec<view::Drop> = from_value(dropped).expect("drops");
         let counters = from_value(json!({"attachments": [at], "rules": []})).expect("counters");
         let status = from_value(status).expect("a status");
@@ -217,6 +252,10 @@ mod tests {
             "sekisho_drops_total{tenant=\"blue\",reason=\"over_limit\"} 7",
             "sekisho_site_version 3",
             "sekisho_table_entries_largest_free{table=\"heap_lines\"} 17",
+            "sekisho_tenant_half_flows{tenant=\"blue\"} 8",
+            "sekisho_tenant_half_flows_max{tenant=\"blue\"} 64",
+            "sekisho_tenant_half_flows_inbound{tenant=\"blue\"} 4",
+            "sekisho_tenant_half_flows_inbound_max{tenant=\"blue\"} 32",
             "sekisho_looks_total 5",
             "sekisho_flows_crowded_out_total 11",
         ] {

@@ -46,6 +46,24 @@ pub struct Status {
     pub next_hops: Vec<NextHop>,
     /// How full the tables are.
     pub tables: Vec<Fill>,
+    /// How much of its share of the flow table each tenant has.
+    #[serde(default)]
+    pub shares: Vec<Share>,
+}
+
+/// What a tenant has of the flow table.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Whose it is.
+    pub tenant: String,
+    /// Half-flows.
+    pub used: u64,
+    /// That it may have.
+    pub max: u64,
+    /// Of those, that strangers opened by an uplink, without a TCP handshake.
+    pub inbound: u64,
+    /// That these may be.
+    pub inbound_max: u64,
 }
 
 /// A router outside.

@@ -114,7 +114,10 @@ const CROWD_EVERY: Duration = Duration::from_millis(20);
 const PARKED_EVERY: Duration = Duration::from_millis(10);
 
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    let flows_per_tenant = flows_per_tenant(options)?;
+    let Options { flows, flows_per_tenant, .. } = *options;
+    if let Some(wanted) = flows_per_tenant.filter(|wanted| *wanted > flows) {
+        bail!("--flows-per-tenant {wanted} is more than the flow table holds (--flows {flows})");
+    }
     take_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(async {
@@ -162,15 +165,6 @@ fn take_files() {
     let limit = getrlimit(Resource::Nofile);
     // Who may have no more goes on with what there is.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
-}
-
-fn flows_per_tenant(options: &Options) -> anyhow::Result<u32> {
-    let Some(wanted) = options.flows_per_tenant else { return Ok(options.flows / 4) };
-    if wanted > options.flows {
-        let Options { flows, .. } = options;
-        bail!("--flows-per-tenant {wanted} is more than the flow table holds (--flows {flows})");
-    }
-    Ok(wanted)
 }
 
 async fn serve(

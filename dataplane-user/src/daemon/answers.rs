@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 
 use dataplane_common::{
-    Stop, limits, stage::conntrack::state, table::flow::FlowKey, tables::Tally, wire,
+    Stop, limits,
+    stage::conntrack::state,
+    table::flow::{FlowKey, held},
+    tables::Tally,
+    wire,
 };
 
 use super::{Daemon, InForce, needs};
@@ -17,7 +21,7 @@ use crate::{
     protocol, trace,
     view::{
         Amount, Attachment, AttachmentCounters, Counters, Drop, Fill, Flow, Icmp, NextHop,
-        RuleCounters, Session, SharedCounters, Status, Trace,
+        RuleCounters, Session, Share, SharedCounters, Status, Trace,
     },
 };
 
@@ -56,7 +60,30 @@ impl Daemon {
             attachments,
             next_hops: self.next_hops(),
             tables: self.tables()?,
+            shares: self.shares(),
         })
+    }
+
+    fn shares(&self) -> Vec<Share> {
+        let sweeper = self.dataplane.sweeper();
+        let of_tenant = sweeper.flow_table().of_tenant;
+        let max = self.sweeping.flows_per_tenant();
+        let share = |(tenant, number): (&str, u32)| {
+            let held = of_tenant.get(number as usize)?.load();
+            // A number below zero is none.
+            let count = |held: i32| u64::try_from(held).unwrap_or(0);
+            Some(Share {
+                tenant: tenant.to_owned(),
+                used: count(held::all(held)),
+                max: max.into(),
+                inbound: count(held::inbound(held)),
+                inbound_max: held::inbound_max(max).into(),
+            })
+        };
+        let mut shares: Vec<_> =
+            self.in_force.compiled.ids.all(Kind::Tenant).filter_map(share).collect();
+        shares.sort_by(|a, b| a.tenant.cmp(&b.tenant));
+        shares
     }
 
     fn next_hops(&self) -> Vec<NextHop> {

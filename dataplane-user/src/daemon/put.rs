@@ -77,7 +77,7 @@ impl Put<'_> {
     ) -> anyhow::Result<(InForce, Vec<String>)> {
         let Self { options, dataplane, neighbours, sweeping, record } = self;
         // What does not fit is refused before anything is touched.
-        let facts = neighbours.facts(options, &site, attached);
+        let facts = neighbours.facts(sweeping, &site, attached);
         let compiled = Guess::proven(guess, &site, &facts, before);
         let is_same = dataplane.prepare(&compiled.image).map_err(|error| in_words(error, &file))?;
         let tried = Tried { facts, compiled, is_same };
@@ -160,7 +160,7 @@ impl Put<'_> {
             // Numbers and epochs would be given away twice.
             bail!("version {in_force} is in force, not {}: start the daemon anew", before.version);
         }
-        let facts = neighbours.facts(options, site, attached);
+        let facts = neighbours.facts(sweeping, site, attached);
         let tried = tried.filter(|tried| tried.facts == facts && dataplane.is_prepared());
         let (mut compiled, is_same) = match tried {
             Some(Tried { compiled, is_same, .. }) => (compiled, is_same),
@@ -214,13 +214,13 @@ pub fn in_words(error: load::Error, file: &File) -> anyhow::Error {
 
 impl Neighbourhood {
     /// What the compiler is told.
-    pub fn facts(&self, options: &Options, site: &Site, attached: &[Attached]) -> Facts {
+    pub fn facts(&self, sweeping: &Sweeping, site: &Site, attached: &[Attached]) -> Facts {
         let interfaces = attached.iter().map(|at| (at.interface.name.clone(), fact(at)));
         Facts {
             interfaces: interfaces.collect(),
             neighbours: self.watch.known(),
             claims: self.claims.held_in(site),
-            flows_per_tenant: options.flows_per_tenant,
+            flows_per_tenant: sweeping.flows_per_tenant(),
             tick_ns: load::tick_ns(),
         }
     }

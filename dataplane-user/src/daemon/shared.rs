@@ -101,7 +101,7 @@ impl Shared {
     fn guess(&self, site: &Site) -> Guess {
         let (facts, before) = {
             let daemon = self.lock();
-            let facts = daemon.neighbours.facts(&daemon.options, site, &daemon.in_force.attached);
+            let facts = daemon.neighbours.facts(&self.sweeping, site, &daemon.in_force.attached);
             (facts, daemon.in_force.compiled.clone())
         };
         let compiled = compile::compile(site, &facts, &before);

@@ -48,6 +48,11 @@ impl Sweeping {
         }
     }
 
+    /// Half-flows that a tenant may have.
+    pub const fn flows_per_tenant(&self) -> u32 {
+        self.flows_per_tenant
+    }
+
     /// Expired flows are cleared and counters folded.
     pub fn sweep(&self) -> anyhow::Result<()> {
         self.is_due.store(false, Relaxed);

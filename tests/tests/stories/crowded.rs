@@ -1,9 +1,13 @@
 //! Does a flood of new flows keep anybody from what they have, or from beginning anything?
 
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Error, Result, bail, ensure};
 use nix::sys::signal::Signal;
+use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
 use sekisho_tests::build::{Frame, ip, tcp};
 use sekisho_tests::process::PATIENCE;
 use sekisho_tests::program::{Field, Flows, Side};
@@ -66,9 +70,80 @@ fn a_flood_of_flows_evicts_itself_and_nobody_else() -> Result<()> {
     Ok(())
 }
 
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
+fn who_is_answered_keeps_nobody_from_beginning_either() -> Result<()> {
+    let lab = Lab::new("answered")?;
+    let Town { blue_a, blue_b, blue_c, red_a: _red_a, red_b: _red_b } = Town::build(&lab)?;
+    let options = ["--flows", HALF_FLOWS];
+    let mut sekisho = Sekisho::new(&lab, &Site::town().0)?.with_options(&options);
+    sekisho.start_again()?;
+    lab.dut().run(&["ethtool", "-K", "blue-a", "gro", "on"])?.ok()?;
+    let any = Ipv4Addr::UNSPECIFIED;
+    let public = bound(|| blue_b.in_ns(|| UdpSocket::bind((any, 7002))))?;
+    public.set_read_timeout(Some(Duration::from_millis(20)))?;
+    setsockopt(&public, RcvBufForce, &(16 << 20))?;
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut question = [0; 64];
+            while !is_over.load(Relaxed) {
+                if let Ok((length, asker)) = public.recv_from(&mut question) {
+                    let _ = public.send_to(&question[..length], asker);
+                }
+            }
+        });
+        // Questions that nobody asks twice: who goes on has a conversation.
+        let rounds = (0..4_u16).try_for_each(|round| {
+            let before = sekisho.status()?.flows_crowded_out;
+            flood(&blue_a, round << 14)?.send(FLOWS_A_ROUND, 0)?;
+            let mut fresh = TcpConn::open(&blue_c, &blue_b, (ip(B_ADDRESSES[0]), 7005).into())?;
+            fresh.expect_alive().with_context(|| format!("a fresh one, {round}"))?;
+            let status = sekisho.status()?;
+            ensure!(status.flows_crowded_out > before, "round {round}: nothing was crowded out");
+            let share = status.shares.iter().find(|share| share.tenant == "blue");
+            let share = share.context("blue has no share")?;
+            ensure!(share.max == 4096 && share.used < 4096, "{share:?}");
+            Ok(())
+        });
+        is_over.store(true, Relaxed);
+        rounds
+    })?;
+    let answered = sekisho.flows()?.iter().filter(|flow| flow.state == "replied").count();
+    ensure!(answered > 1000, "{answered} half-flows are answered");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
+fn a_share_is_of_the_table_that_there_is() -> Result<()> {
+    let lab = Lab::new("share")?;
+    let few = ["--flows", FEW_HALF_FLOWS];
+    // None of the interfaces is there.
+    let mut sekisho = Sekisho::new(&lab, &Site::town().0)?.with_options(&few);
+    sekisho.start_again()?;
+    for options in [&[][..], &["--flows-per-tenant", "16384"], &few] {
+        sekisho.stop()?;
+        sekisho = sekisho.with_options(options);
+        sekisho.start_again()?;
+        let shares = sekisho.status()?.shares;
+        let max = if options.contains(&"16384") { 2048 } else { 512 };
+        ensure!(
+            shares.len() == 2 && shares.iter().all(|of| of.max == max),
+            "{options:?}: {shares:?}"
+        );
+    }
+    Ok(())
+}
+
 /// Flows that nobody answers, of blue's `a`.
 fn unanswered(from: &Host) -> Result<Flows> {
-    let frame = Frame::new(A, ROUTER).ip(A_ADDRESSES[0], B_ADDRESSES[0]).udp(1024, 7002);
+    flood(from, 1024)
+}
+
+/// Questions of blue's `a`, from so many ports beginning with this one.
+fn flood(from: &Host, first_port: u16) -> Result<Flows> {
+    let frame = Frame::new(A, ROUTER).ip(A_ADDRESSES[0], B_ADDRESSES[0]).udp(first_port, 7002);
     let frame = frame.payload(&[0; 22]).build();
     Flows::new(&[Side { from, frame, vary: [Field::SrcPort, Field::DstPort] }], [1 << 14, 1])
 }
