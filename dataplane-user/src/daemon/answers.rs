@@ -316,7 +316,11 @@ impl Daemon {
             ) => return Ok(Trace::untraceable(packet, message::of(&error.into()))),
             Err(error) => return Err(error.into()),
         };
-        let mut told = trace::tell(&self.in_force.compiled, packet, &traced.notes);
+        let rules_of = |half: u32| {
+            let cold = self.dataplane.flow_table().cold.get(half as usize)?;
+            Some([cold.rule_egress.load(), cold.rule_ingress.load()])
+        };
+        let mut told = trace::tell(&self.in_force.compiled, packet, &traced.notes, rules_of);
         told.steps.splice(..0, asked.steps);
         Ok(told)
     }

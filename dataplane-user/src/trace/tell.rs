@@ -13,10 +13,23 @@ use crate::{
     view::{Step, Trace},
 };
 
-/// The program's notes as sentences.
-#[must_use]
-pub fn tell(site: &Compiled, packet: String, notes: &[Note]) -> Trace {
-    let steps = notes.iter().filter_map(|note| step(site, note)).collect();
+/// The program's notes as sentences. Of a half-flow it is asked which rules it rests on: egress,
+/// ingress.
+pub fn tell(
+    site: &Compiled,
+    packet: String,
+    notes: &[Note],
+    rules_of: impl Fn(u32) -> Option<[u32; 2]>,
+) -> Trace {
+    let is_judged = notes.iter().any(|note| note.what == note::EGRESS);
+    let is_denied = |note: &Note| note::has_flag(note.detail, action::DENIED);
+    let steps = notes.iter().flat_map(|note| {
+        // Nobody asks the rules again for it.
+        let is_known = note.what == note::FLOW && !is_judged && !is_denied(note);
+        let rules = rules_of(note.id).filter(|_| is_known);
+        step(site, note).into_iter().chain(rules.map(|rules| rests_on(site, rules)))
+    });
+    let steps = steps.collect();
     let is_end = |note: &&Note| {
         matches!(
             note.what,
@@ -104,6 +117,16 @@ fn step(site: &Compiled, note: &Note) -> Option<Step> {
         _ => return None,
     };
     Some(Step { stage: stage.to_owned(), decision })
+}
+
+/// A known flow's rules.
+fn rests_on(site: &Compiled, rules: [u32; 2]) -> Step {
+    let [egress, ingress] = rules.map(|rule| match rule {
+        0 => "not filtered",
+        rule => site.ids.name(Kind::Rule, rule),
+    });
+    let decision = format!("it was permitted by its rules: egress {egress}; ingress {ingress}");
+    Step { stage: "filter".to_owned(), decision }
 }
 
 fn flow_state(note: &Note) -> String {

@@ -240,6 +240,31 @@ fn a_described_packet_is_the_one_that_would_be_sent() -> Result<()> {
 
 #[test]
 #[ignore = "needs root and BPF: cargo xtask test"]
+fn what_a_known_flow_rests_on_is_said() -> Result<()> {
+    let lab = Lab::new("known")?;
+    let hosts = plug::hosts(&lab, SITE)?;
+    let site = SITE.replace("[{direction: egress}, ", "[{id: out, direction: egress}, ");
+    let site = site.replace("{direction: ingress}, ", "{id: in, direction: ingress}, ");
+    let sekisho = Sekisho::start(&lab, &site)?;
+    let asked = ["trace", "--port", "blue/pc", "--to", "10.2.0.5", "--proto", "udp"];
+    let ports = ["--sport", "4000", "--dport", "53", "-o", "json"];
+    let rests = |count: usize| -> Result<()> {
+        let told = sekisho.cli(&[asked.as_slice(), &ports].concat())?.ok()?;
+        let Trace { steps, .. } = serde_json::from_str(&told)?;
+        let rests = "egress blue/open/out; ingress blue/open/in";
+        let found = steps.iter().filter(|step| step.decision.ends_with(rests)).count();
+        ensure!(found == count, "{steps:?}");
+        Ok(())
+    };
+    rests(0)?;
+    let frame = Frame::new([2, 0, 0, 0, 0, 0x0a], ROUTER).ip("10.1.0.10", "10.2.0.5").udp(4000, 53);
+    let pc = hosts.get("blue-pc").context("no such host")?;
+    pc.send_frame(&frame.build())?;
+    rests(1)
+}
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
 fn what_cannot_be_asked_is_said() -> Result<()> {
     let lab = Lab::new("askew")?;
     let red = "
