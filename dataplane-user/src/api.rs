@@ -1,5 +1,6 @@
 //! What can be asked of the daemon, over its unix socket and for Prometheus?
 
+mod objects;
 mod serve;
 mod socket;
 
@@ -38,6 +39,16 @@ pub fn routes(daemon: Shared) -> Router {
         .route("/v1/sessions", get(sessions))
         .route("/v1/site", get(site))
         .route("/v1/apply", post(apply).layer(DefaultBodyLimit::max(TEXT_BYTES_MAX + 1)))
+        .route(
+            "/api/v1/{*path}",
+            get(objects::read)
+                .put(objects::put)
+                .patch(objects::patch)
+                .delete(objects::delete)
+                .layer(DefaultBodyLimit::max(objects::OBJECT_BYTES_MAX)),
+        )
+        .fallback(absent)
+        .method_not_allowed_fallback(unfit)
         .with_state(daemon)
 }
 
@@ -47,6 +58,12 @@ pub fn read_routes(daemon: Shared) -> Router {
         .route("/v1/sessions", get(masked_sessions))
         .route("/v1/site", get(masked_site))
         .route("/v1/apply", post(forbidden))
+        .route(
+            "/api/v1/{*path}",
+            get(objects::read_masked).put(forbidden).patch(forbidden).delete(forbidden),
+        )
+        .fallback(absent)
+        .method_not_allowed_fallback(unfit)
         .with_state(daemon)
 }
 
@@ -65,8 +82,6 @@ fn questions() -> Router<Shared> {
         .route("/readyz", get(ready))
         .route("/healthz", get(ready))
         .route("/version", get(async || Json(version())))
-        .fallback(absent)
-        .method_not_allowed_fallback(unfit)
 }
 
 /// What a monitoring system may ask from afar: nothing but the metrics.

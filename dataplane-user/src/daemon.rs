@@ -23,14 +23,13 @@ use crate::{
     claims::Claims,
     compile::{self, Compiled, ids::Kind},
     config::diagnostic::render,
-    desired::Change,
     link::Sender,
     load::{self, Attached, Dataplane, Interfaces, Place},
     message,
     model::{self, AttachmentIx, Owner, Site},
     neighbour::{Question, announce::Announcer, watch::Watch},
     numbers,
-    problem::Faulty,
+    problem::{Fault, Faulty},
 };
 use dataplane_common::{addr::Mac, tables::Heard};
 
@@ -39,7 +38,8 @@ use lifeline::Lifeline;
 use put::{Guess, Put, Record, check_lifeline};
 pub use shared::Shared;
 pub use sweeping::Sweeping;
-use wanted::{Proposal, Wanted};
+use wanted::{Noted, Proposal, Wanted};
+pub use wanted::{Only, What, Write};
 
 /// What the daemon is started with.
 #[derive(Clone, Debug)]
@@ -131,7 +131,7 @@ impl Daemon {
     /// As [`Shared::start`], but for waiting for answers.
     fn start(options: Options) -> anyhow::Result<Self> {
         let wanted = Wanted::open(&options.store)?;
-        let Proposal { site, file, changes, warnings, .. } =
+        let Proposal { site, file, noted, warnings, .. } =
             wanted.at_start(&options.store, options.config.as_deref())?;
         warnings.iter().for_each(warn);
         let mut dataplane = Dataplane::load(&load::Options {
@@ -183,7 +183,7 @@ impl Daemon {
             dataplane: &mut dataplane,
             neighbours: &mut neighbours,
             sweeping: &sweeping,
-            record: Some(Record { wanted: &wanted, changes: &changes }),
+            record: Some(Record { wanted: &wanted, noted: &noted }),
         };
         let (asker, before) = (options.asker.clone(), (&Arc::new(compiled), [].as_slice()));
         match put.in_force(before, (site, file), None, &BTreeMap::new(), asker) {
@@ -251,14 +251,14 @@ impl Daemon {
         &mut self,
         site: Site,
         file: Arc<File>,
-        changes: &[Change],
+        noted: &Noted,
         guess: Guess,
         asker: Asker,
     ) -> anyhow::Result<Outcome> {
         let waited = self.waiting();
         let refused = self.in_force.refused.clone();
         let Self { options, dataplane, wanted, neighbours, in_force, sweeping, .. } = self;
-        let record = Some(Record { wanted, changes });
+        let record = Some(Record { wanted, noted });
         let put = Put { options, dataplane, neighbours, sweeping, record };
         let before = (&in_force.compiled, in_force.attached.as_slice());
         match put.in_force(before, (site, file), Some(guess), &refused, asker) {
@@ -423,5 +423,5 @@ fn refusal(File { name, text }: &File, checked: &Checked) -> anyhow::Error {
         "the site file has errors; nothing was changed\n{}",
         anstream::adapter::strip_str(&shown)
     );
-    Faulty { said, diagnostics: checked.diagnostics.clone() }.into()
+    Faulty { said, faults: Fault::of_file(&checked.diagnostics) }.into()
 }

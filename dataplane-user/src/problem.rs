@@ -30,15 +30,20 @@ pub struct Problem {
     pub errors: Vec<Fault>,
 }
 
-/// An error in a file.
+/// An error in a file, or of an object.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// The value, as a JSON pointer (RFC 6901); empty for the file itself.
+    /// The object, by its path, where it is no file's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
+    /// The value in it, as a JSON pointer (RFC 6901); empty for the file or the object itself.
     pub pointer: String,
-    /// From 1.
-    pub line: usize,
+    /// In a file, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
     /// In characters, from 1.
-    pub column: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<usize>,
     /// What is wrong with it.
     pub detail: String,
     /// What is allowed, or what was probably meant.
@@ -53,7 +58,25 @@ pub struct Faulty {
     /// All of it, as a compiler would show it.
     pub said: String,
     /// One by one.
-    pub diagnostics: Vec<Diagnostic>,
+    pub faults: Vec<Fault>,
+}
+
+/// Why something is not done that is understood: not for what would come of it, but for how it is
+/// asked, or how things are.
+#[derive(thiserror::Error, Debug)]
+#[error("{said}")]
+pub struct Unmet {
+    /// The status of the answer.
+    pub status: StatusCode,
+    /// Why.
+    pub said: String,
+}
+
+impl Unmet {
+    /// With this status.
+    pub fn new(status: StatusCode, said: impl Into<String>) -> Self {
+        Self { status, said: said.into() }
+    }
 }
 
 /// A refusal on its way to whoever asked.
@@ -71,30 +94,51 @@ impl Refused {
 
     fn problem(&self) -> Problem {
         let faulty = self.error.downcast_ref::<Faulty>();
-        let found = faulty.into_iter().flat_map(|faulty| &faulty.diagnostics);
         Problem {
             title: self.status.canonical_reason().unwrap_or("Refused").to_owned(),
             status: self.status.as_u16(),
             detail: message::of(&self.error),
-            errors: found.filter(|found| found.severity == Severity::Error).map(fault).collect(),
+            errors: faulty.map(|faulty| faulty.faults.clone()).unwrap_or_default(),
         }
     }
 }
 
-fn fault(found: &Diagnostic) -> Fault {
-    Fault {
-        pointer: found.pointer.clone(),
-        line: found.line,
-        column: found.column,
-        detail: found.message.clone(),
-        help: found.help.clone(),
+impl Fault {
+    /// The errors of a file.
+    pub fn of_file(found: &[Diagnostic]) -> Vec<Self> {
+        let found = found.iter().filter(|found| found.severity == Severity::Error);
+        let fault = |found: &Diagnostic| Self {
+            object: None,
+            pointer: found.pointer.clone(),
+            line: Some(found.line),
+            column: Some(found.column),
+            detail: found.message.clone(),
+            help: found.help.clone(),
+        };
+        found.map(fault).collect()
+    }
+
+    /// The fault in one line.
+    pub fn in_line(&self) -> String {
+        let Self { object, pointer, detail, help, .. } = self;
+        let object = object.as_deref().unwrap_or_default();
+        let at = if pointer.is_empty() { String::new() } else { format!(" {pointer}") };
+        let help = help.as_ref().map_or_else(String::new, |help| format!("; {help}"));
+        format!("{object}{at}: {detail}{help}")
     }
 }
 
 /// Whatever the daemon refuses is understood: only what stands against it is the matter.
 impl From<anyhow::Error> for Refused {
     fn from(error: anyhow::Error) -> Self {
-        Self { status: StatusCode::UNPROCESSABLE_ENTITY, error }
+        let unmet = error.downcast_ref::<Unmet>().map(|unmet| unmet.status);
+        Self { status: unmet.unwrap_or(StatusCode::UNPROCESSABLE_ENTITY), error }
+    }
+}
+
+impl From<Unmet> for Refused {
+    fn from(unmet: Unmet) -> Self {
+        Self { status: unmet.status, error: unmet.into() }
     }
 }
 

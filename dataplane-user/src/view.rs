@@ -7,6 +7,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::desired::Kind;
+
 /// What answers.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Version {
@@ -314,6 +316,62 @@ pub struct Applied {
     pub changes: Vec<String>,
     /// What was done to interfaces that are no longer named.
     pub released: Vec<String>,
+    /// What was probably not meant, or is not yet as it was meant.
+    pub warnings: Vec<String>,
+}
+
+/// An object of what is to be in force.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Resource {
+    /// What it is.
+    pub kind: Kind,
+    /// How it is called, and by whom it is.
+    pub metadata: Metadata,
+    /// What it says, as in the site file.
+    pub spec: serde_json::Value,
+}
+
+/// What is known of an object beside what it says.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Metadata {
+    /// Its path: that of its URL, behind `/api/v1/`.
+    pub path: String,
+    /// Its name among those of its kind there.
+    pub name: String,
+    /// The tenant whose it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// The revision that wrote it last: its ETag.
+    pub resource_version: u64,
+    /// Who wrote it last.
+    pub scope: String,
+}
+
+/// Objects in one place.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Resources {
+    /// The last revision of all.
+    pub resource_version: u64,
+    /// In the order of their names.
+    pub items: Vec<Resource>,
+}
+
+/// What became of an object.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Written {
+    /// The object as it is now; none, if it is gone or was only tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<Resource>,
+    /// The version in force, of which it is.
+    pub site_version: u32,
+    /// Was it only tried?
+    pub dry_run: bool,
+    /// What differs, a line each.
+    pub changes: Vec<String>,
     /// What was probably not meant, or is not yet as it was meant.
     pub warnings: Vec<String>,
 }

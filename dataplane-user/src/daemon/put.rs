@@ -5,12 +5,11 @@ use std::{collections::BTreeMap, sync::Arc};
 use anyhow::bail;
 
 use super::{
-    Asker, File, InForce, Lifeline, Neighbourhood, Options, Sweeping, Wanted, needs, warn,
+    Asker, File, InForce, Lifeline, Neighbourhood, Noted, Options, Sweeping, Wanted, needs, warn,
 };
 use crate::{
     check,
     compile::{self, Compiled, Facts, Interface, ids::Kind},
-    desired::Change,
     load::{self, Attach, Attached, Dataplane, Interfaces},
     model::Site,
     numbers,
@@ -26,10 +25,10 @@ pub struct Put<'d> {
     pub record: Option<Record<'d>>,
 }
 
-/// Changes of what is to be in force, and where they are noted.
+/// What is to be in force from now on, and where it is noted.
 pub struct Record<'d> {
     pub wanted: &'d Wanted,
-    pub changes: &'d [Change],
+    pub noted: &'d Noted,
 }
 
 /// What a site is compiled to if the machine is as it was, and this still in force.
@@ -177,8 +176,8 @@ impl Put<'_> {
         numbers::write(&options.place, compiled.version, &compiled.ids, &known, &held)?;
         // It is noted, on the disk, before a packet meets it: the next start would undo what is in
         // force and not noted.
-        if let Some(Record { wanted, changes }) = record {
-            wanted.note(changes)?;
+        if let Some(Record { wanted, noted }) = record {
+            wanted.note(noted)?;
         }
         let tenants: Vec<_> = compiled.ids.new_since(&before.ids, Kind::Tenant).collect();
         let new = compiled.new_attachments(before);

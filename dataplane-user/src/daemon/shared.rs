@@ -9,7 +9,7 @@ use std::{
 use anyhow::bail;
 use serde_json::Value as Json;
 
-use super::{Asker, Daemon, File, Options, Proposal, Sweeping, Wanted, put::Guess};
+use super::{Asker, Daemon, File, Options, Proposal, Sweeping, Wanted, Write, put::Guess};
 use crate::{compile, message, model::Site, view::Applied};
 
 /// For how long an answer of new next hops is waited for before it is said that they do
@@ -65,15 +65,39 @@ impl Shared {
         dry_run: bool,
         asker: Asker,
     ) -> anyhow::Result<Applied> {
+        self.put(dry_run, asker, |wanted, options| {
+            let file = match (file, &options.config) {
+                (Some(file), _) => file,
+                (None, Some(config)) => File::read(config)?,
+                (None, None) => {
+                    bail!("the daemon has no site file of its own (--config): name one")
+                }
+            };
+            wanted.by_file(file)
+        })
+    }
+
+    /// Puts what becomes of one object in force, likewise.
+    pub fn write(&self, write: &Write, dry_run: bool, asker: Asker) -> anyhow::Result<Applied> {
+        self.put(dry_run, asker, |wanted, _| wanted.by_object(write))
+    }
+
+    /// What is to be in force.
+    #[must_use]
+    pub fn wanted(&self) -> &Wanted {
+        &self.wanted
+    }
+
+    fn put(
+        &self,
+        dry_run: bool,
+        asker: Asker,
+        propose: impl FnOnce(&Wanted, &Options) -> anyhow::Result<Proposal>,
+    ) -> anyhow::Result<Applied> {
         let _turn = lock(&self.turn);
         let options = self.lock().options.clone();
         let asker = Asker { force: asker.force || options.asker.force, ..asker };
-        let file = match (file, &options.config) {
-            (Some(file), _) => file,
-            (None, Some(config)) => File::read(config)?,
-            (None, None) => bail!("the daemon has no site file of its own (--config): name one"),
-        };
-        let Proposal { site, file, changes, told, mut warnings } = self.wanted.by_file(file)?;
+        let Proposal { site, file, noted, told, mut warnings } = propose(&self.wanted, &options)?;
         let guess = self.guess(&site);
         let mut daemon = self.lock();
         // What went or came a moment ago is no reason to refuse anything.
@@ -81,7 +105,7 @@ impl Shared {
         let (released, more) = if dry_run {
             (Vec::new(), daemon.try_out(&site, &file, guess, &asker)?)
         } else {
-            let outcome = daemon.put_in_force(site, file, &changes, guess, asker)?;
+            let outcome = daemon.put_in_force(site, file, &noted, guess, asker)?;
             drop(daemon);
             let silent = self.wait_for_answers();
             daemon = self.lock();

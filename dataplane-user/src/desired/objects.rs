@@ -141,6 +141,88 @@ pub fn join<'o>(objects: impl IntoIterator<Item = (&'o Path, &'o Json)>) -> Json
     Json::Object(site)
 }
 
+/// The object with what its path says of it, which need not be repeated.
+///
+/// # Errors
+/// What it says against its path, or that has a path of its own.
+pub fn named(path: &Path, spec: &Json) -> Result<Json, String> {
+    let Json::Object(entries) = spec else { return Err("it is no object".to_owned()) };
+    let mut item = entries.clone();
+    let (first, second) = path.name.split_once('@').unwrap_or((&path.name, ""));
+    let identity: &[(&str, &str)] = match path.kind {
+        Kind::Settings => &[],
+        Kind::Rule if path.name == digest(spec) => &[],
+        Kind::Rule => &[("id", &path.name)],
+        Kind::Route => &[("destination", &path.name.replacen('_', "/", 1))],
+        Kind::Line | Kind::Session => &[("number", first), ("access", second)],
+        Kind::Entitlement => &[("tenant", first), ("access", second)],
+        Kind::Tenant
+        | Kind::Network
+        | Kind::Router
+        | Kind::SecurityGroup
+        | Kind::AddressGroup
+        | Kind::Port
+        | Kind::LineGroup
+        | Kind::Uplink
+        | Kind::Access => &[("name", &path.name)],
+    };
+    for (field, says) in identity {
+        item.entry(*field).or_insert_with(|| (*says).into());
+    }
+    let inner = path.kind.inner();
+    let own_paths = Kind::of_tenants().filter(|_| path.kind == Kind::Tenant).chain(inner);
+    if let Some(kind) = own_paths.into_iter().find(|kind| item.contains_key(kind.word())) {
+        return Err(format!("`{}` have paths of their own: {path}/{}/…", kind.word(), kind.word()));
+    }
+    let item = Json::Object(item);
+    match name(path.kind, &item, None) {
+        Some(name) if name == path.name => Ok(item),
+        _ if path.kind == Kind::Settings => Ok(item),
+        name => {
+            let name = name.unwrap_or_else(|| "nothing".to_owned());
+            Err(format!("it says that it is `{name}`, and its path that it is `{}`", path.name))
+        }
+    }
+}
+
+/// Whose a value of a site file is, by its JSON pointer, and where in that it is.
+#[must_use]
+pub fn locate<'p>(site: &Json, pointer: &'p str) -> Option<(Path, &'p str)> {
+    let country = site.get("country_code").and_then(Json::as_u64);
+    let country = country.and_then(|code| u16::try_from(code).ok());
+    let mut found = None;
+    let (mut at, mut rest) = (site, pointer);
+    // Lists of objects stand in the site, in tenants, and in some of what stands there.
+    loop {
+        let mut words = rest.strip_prefix('/')?.splitn(3, '/');
+        let (Some(list), Some(position)) = (words.next(), words.next()) else { break };
+        let kind = Kind::ALL.into_iter().find(|kind| kind.word() == list);
+        let Some(item) = at.get(list).and_then(|list| list.get(position.parse::<usize>().ok()?))
+        else {
+            break;
+        };
+        let Some(kind) = kind else { break };
+        let name = name(kind, item, country)?;
+        let path = match &found {
+            None if kind.is_of_site() => Path::of_site(kind, name),
+            Some(Path { kind: Kind::Tenant, name: tenant, .. }) => {
+                Path::of_tenant(tenant, kind, name)
+            }
+            Some(outer) if outer.kind.inner() == Some(kind) => {
+                Path::inside(&outer.tenant, &outer.name, kind, name)
+            }
+            _ => break,
+        };
+        found = Some(path);
+        rest = &rest[1 + list.len() + 1 + position.len()..];
+        at = item;
+        if rest.is_empty() {
+            break;
+        }
+    }
+    found.map(|path| (path, rest))
+}
+
 /// A tenant that is put together.
 #[derive(Default)]
 struct Tenant<'o> {
@@ -235,6 +317,63 @@ sessions: [{access: mobile, number: +819012345678, addresses: [10.0.0.1]}]
         let objects = split(&of_text(&site));
         assert_eq!(objects.len(), 1);
         assert_eq!(objects[0].1, of_text(&of("+811, +812, +813")));
+    }
+
+    #[test]
+    fn what_a_path_says_need_not_be_said_again() {
+        let say = |path: &str, spec: Json| named(&path.parse().expect("a path"), &spec);
+        let of = |path: &str, spec: Json| say(path, spec).expect("nothing against it");
+        assert_eq!(of("tenants/t/ports/a", json!({"mac": "m"})), json!({"name": "a", "mac": "m"}));
+        assert_eq!(
+            of("tenants/t/routers/r/routes/10.0.0.0_8", json!({"uplink": "o"})),
+            json!({"destination": "10.0.0.0/8", "uplink": "o"})
+        );
+        let line = json!({"number": "+811", "access": "m", "router": "r"});
+        assert_eq!(of("tenants/t/lines/+811@m", json!({"router": "r"})), line);
+        assert_eq!(of("tenants/t/lines/+811@m", line.clone()), line);
+        let rule = json!({"direction": "egress"});
+        let by_digest = format!("tenants/t/security_groups/g/rules/{}", digest(&rule));
+        assert_eq!(of(&by_digest, rule.clone()), rule);
+        assert_eq!(
+            of("tenants/t/security_groups/g/rules/out", rule),
+            json!({"id": "out", "direction": "egress"})
+        );
+        let refused = |path: &str, spec: Json| say(path, spec).expect_err("it is against it");
+        let other = refused("tenants/t/ports/a", json!({"name": "b"}));
+        assert_eq!(other, "it says that it is `b`, and its path that it is `a`");
+        let inner = refused("tenants/t/security_groups/g", json!({"rules": []}));
+        assert!(inner.contains("tenants/t/security_groups/g/rules/…"), "{inner}");
+        let inner = refused("tenants/t", json!({"ports": []}));
+        assert!(inner.contains("tenants/t/ports/…"), "{inner}");
+        assert_eq!(refused("tenants/t", json!([])), "it is no object");
+    }
+
+    #[test]
+    fn a_value_is_its_objects() {
+        let site = of_text(SITE);
+        let found =
+            |pointer: &str| locate(&site, pointer).map(|(path, rest)| format!("{path} {rest}"));
+        assert_eq!(found("/tenants/0").as_deref(), Some("tenants/red "));
+        assert_eq!(
+            found("/tenants/0/networks/1/mtu").as_deref(),
+            Some("tenants/red/networks/a /mtu")
+        );
+        assert_eq!(
+            found("/tenants/0/security_groups/0/rules/0/direction").as_deref(),
+            Some("tenants/red/security_groups/z/rules/two /direction")
+        );
+        assert_eq!(found("/uplinks/0/interface").as_deref(), Some("uplinks/o /interface"));
+        assert_eq!(
+            found("/tenants/0/lines/0").as_deref(),
+            Some("tenants/red/lines/+819012345678@mobile ")
+        );
+        assert_eq!(
+            found("/sessions/0/addresses/0").as_deref(),
+            Some("sessions/+819012345678@mobile /addresses/0")
+        );
+        for nobody in ["", "/version", "/tenants", "/tenants/7", "/ports/0"] {
+            assert_eq!(found(nobody), None, "{nobody}");
+        }
     }
 
     #[test]

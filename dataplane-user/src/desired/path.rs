@@ -2,8 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
+use serde::{Deserialize, Serialize};
+
 /// Kinds of objects, each after those that it may stand in.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[expect(missing_docs, reason = "the names are the site file's")]
 pub enum Kind {
     /// What is said of the site itself.
@@ -75,8 +77,13 @@ impl Kind {
 
     /// What stands in the site, each in a list.
     pub fn of_site() -> impl Iterator<Item = Self> {
-        let is_listed = |kind: &Self| matches!(kind.place(), Place::Site);
-        Self::ALL.into_iter().filter(is_listed).filter(|kind| *kind != Self::Settings)
+        Self::ALL.into_iter().filter(|kind| kind.is_of_site())
+    }
+
+    /// Does it stand in the site, in a list?
+    #[must_use]
+    pub fn is_of_site(self) -> bool {
+        matches!(self.place(), Place::Site) && self != Self::Settings
     }
 
     /// What stands in an object of this kind.

@@ -13,6 +13,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use jiff::Timestamp;
 use redb::{
     Builder, Database, ReadableDatabase, ReadableTable, TableDefinition, TableError,
     backends::FileBackend,
@@ -86,6 +87,15 @@ pub struct Revision {
     pub is_set: bool,
     /// Of how many objects.
     pub count: usize,
+}
+
+impl Revision {
+    /// When it was, as RFC 3339 has it.
+    #[must_use]
+    pub fn at(&self) -> String {
+        let at_ms = i64::try_from(self.at_ms).unwrap_or(i64::MAX);
+        Timestamp::from_millisecond(at_ms).unwrap_or(Timestamp::MAX).to_string()
+    }
 }
 
 /// Why the store cannot be used.
@@ -319,6 +329,12 @@ impl Store {
         self.revisions.insert(number, revision);
         self.revisions.retain(|number, _| !forgotten.contains(number));
         Ok(())
+    }
+
+    /// A revision, if it is known.
+    #[must_use]
+    pub fn revision(&self, number: u64) -> Option<&Revision> {
+        self.revisions.get(&number)
     }
 
     /// What a revision changed, if that is known.
