@@ -131,8 +131,9 @@ impl Daemon {
     /// As [`Shared::start`], but for waiting for answers.
     fn start(options: Options) -> anyhow::Result<Self> {
         let wanted = Wanted::open(&options.store)?;
-        let Proposal { site, file, noted, warnings, .. } =
+        let Proposal { site, file, asked, warnings } =
             wanted.at_start(&options.store, options.config.as_deref())?;
+        let (noted, _) = wanted.noted(asked)?;
         warnings.iter().for_each(warn);
         let mut dataplane = Dataplane::load(&load::Options {
             place: options.place.clone(),

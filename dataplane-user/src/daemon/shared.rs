@@ -1,6 +1,7 @@
 //! How is the daemon shared by all who ask it, and changed while it goes on answering?
 
 use std::{
+    panic::resume_unwind,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -65,7 +66,7 @@ impl Shared {
         dry_run: bool,
         asker: Asker,
     ) -> anyhow::Result<Applied> {
-        self.put(dry_run, asker, |wanted, options| {
+        self.put(dry_run, asker, |_, options| {
             let file = match (file, &options.config) {
                 (Some(file), _) => file,
                 (None, Some(config)) => File::read(config)?,
@@ -73,7 +74,7 @@ impl Shared {
                     bail!("the daemon has no site file of its own (--config): name one")
                 }
             };
-            wanted.by_file(file)
+            Wanted::by_file(file)
         })
     }
 
@@ -97,8 +98,14 @@ impl Shared {
         let _turn = lock(&self.turn);
         let options = self.lock().options.clone();
         let asker = Asker { force: asker.force || options.asker.force, ..asker };
-        let Proposal { site, file, noted, told, mut warnings } = propose(&self.wanted, &options)?;
-        let guess = self.guess(&site);
+        let Proposal { site, file, asked, mut warnings } = propose(&self.wanted, &options)?;
+        // Neither needs the other.
+        let (noted, guess) = thread::scope(|scope| {
+            let noted = scope.spawn(|| self.wanted.noted(asked));
+            let guess = self.guess(&site);
+            (noted.join().unwrap_or_else(|panic| resume_unwind(panic)), guess)
+        });
+        let (noted, told) = noted?;
         let mut daemon = self.lock();
         // What went or came a moment ago is no reason to refuse anything.
         warnings.extend(daemon.look_at_interfaces().err().map(|error| message::of(&error)));

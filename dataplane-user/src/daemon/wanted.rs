@@ -83,12 +83,20 @@ pub struct Proposal {
     pub site: Site,
     /// Where it says so.
     pub file: Arc<File>,
-    /// What is noted with it.
-    pub noted: Noted,
-    /// What changes, as lines to read.
-    pub told: Vec<String>,
+    /// What is wanted with it.
+    pub asked: Asked,
     /// What was probably not meant.
     pub warnings: Vec<String>,
+}
+
+/// What is wanted.
+pub enum Asked {
+    /// What is wanted already.
+    Nothing,
+    /// All of this file.
+    File(Box<Checked>),
+    /// This of some objects.
+    Objects(Vec<Change>),
 }
 
 impl Wanted {
@@ -140,7 +148,7 @@ impl Wanted {
                 let store = store.display();
                 format!("{store} does not say what is to be in force: name a site file (--config)")
             })?;
-            return self.by_file(File::read(config)?);
+            return Self::by_file(File::read(config)?);
         }
         let file = File { name: store.display().to_string(), text: format!("{:#}", self.site()?) };
         let (site, checked) = read(&file)?;
@@ -155,35 +163,40 @@ impl Wanted {
                  differ: {count}); `sekisho apply` puts the file in force"
             ));
         }
-        let (noted, told) = Default::default();
-        Ok(Proposal { site, file: Arc::new(file), noted, told, warnings })
+        Ok(Proposal { site, file: Arc::new(file), asked: Asked::Nothing, warnings })
     }
 
     /// What this file says.
-    pub fn by_file(&self, file: File) -> anyhow::Result<Proposal> {
+    pub fn by_file(file: File) -> anyhow::Result<Proposal> {
         let (site, checked) = read(&file)?;
-        let after = checked.json();
-        let told = plan::changes(&self.site()?, &after);
         let warnings = warnings(&file, &checked).collect();
-        let noted =
-            Noted { scope: OF_FILES.to_owned(), is_set: true, changes: self.changes_to(&after) };
-        Ok(Proposal { site, file: Arc::new(file), noted, told, warnings })
+        Ok(Proposal { site, file: Arc::new(file), asked: Asked::File(Box::new(checked)), warnings })
     }
 
     /// What is in force with this.
     pub fn by_object(&self, write: &Write) -> anyhow::Result<Proposal> {
         let store = self.read();
         let changes = asked(&store, write)?;
-        let (before, after) = (store.site_with(&[])?, store.site_with(&changes)?);
+        let after = store.site_with(&changes)?;
         drop(store);
         let file = File { name: write.path.to_string(), text: format!("{after:#}") };
         let mut checked = check::check(&file.text);
         let site = checked.site.take().ok_or_else(|| misfit(&after, &checked))?;
-        let told = plan::changes(&before, &after);
         let found = checked.diagnostics.iter().map(|found| fault(&after, found).in_line());
         let warnings = found.collect();
-        let noted = Noted { scope: OF_OBJECTS.to_owned(), is_set: false, changes };
-        Ok(Proposal { site, file: Arc::new(file), noted, told, warnings })
+        Ok(Proposal { site, file: Arc::new(file), asked: Asked::Objects(changes), warnings })
+    }
+
+    /// What is noted with what is asked, and what that changes, as lines to read.
+    pub fn noted(&self, asked: Asked) -> Result<(Noted, Vec<String>), desired::Error> {
+        let (scope, is_set, changes) = match asked {
+            Asked::Nothing => return Ok(Default::default()),
+            Asked::File(checked) => (OF_FILES, true, self.changes_to(&checked.json())),
+            Asked::Objects(changes) => (OF_OBJECTS, false, changes),
+        };
+        let [before, after] = self.read().around(&changes)?;
+        let told = plan::changes(&before, &after);
+        Ok((Noted { scope: scope.to_owned(), is_set, changes }, told))
     }
 
     fn changes_to(&self, site: &Json) -> Vec<Change> {

@@ -5,7 +5,7 @@
 //! a revision is found by taking back what came since.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fs::OpenOptions,
     os::unix::fs::OpenOptionsExt,
     path::{Path as FsPath, PathBuf},
@@ -21,16 +21,17 @@ use redb::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value as Json;
 
-use super::path::Path;
+use super::path::{Kind, Path};
 
-/// By path.
-const OBJECTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("objects");
+/// By path: [`Object`], field by field.
+const OBJECTS: TableDefinition<'_, &str, Kept<'_>> = TableDefinition::new("objects");
 /// By revision: when and whose it was, and of how many objects.
 const REVISIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("revisions");
 /// By revision: what it changed.
 const CHANGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("changes");
 /// What there is one of.
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+type Kept<'k> = (u64, u64, u32, &'k str, &'k str);
 /// In it: the shape of all that is in the file.
 const FORMAT: &str = "format";
 const FORMAT_NOW: u64 = 1;
@@ -70,10 +71,9 @@ pub struct Change {
 pub struct Changed {
     /// Which.
     pub path: String,
-    /// What it was before.
+    /// What it was before. What it has been since, is what it was before the next change, or is
+    /// now.
     pub before: Option<Object>,
-    /// What it has been since.
-    pub after: Option<Object>,
 }
 
 /// What was changed at once.
@@ -181,9 +181,10 @@ impl Store {
         self.number = meta.get(NUMBER)?.map_or(0, |number| number.value());
         for entry in reading.open_table(OBJECTS)?.iter()? {
             let (path, object) = entry?;
-            let path = path.value();
-            let named = path.parse().map_err(|error| Error::Damaged(format!("{error}")));
-            self.objects.insert(named?, read(path, object.value())?);
+            let named = path.value().parse().map_err(|error| Error::Damaged(format!("{error}")));
+            let (revision, made, at, scope, spec) = object.value();
+            let (made, scope, spec) = ((made, at), scope.into(), spec.into());
+            self.objects.insert(named?, Object { revision, made, scope, spec });
         }
         for entry in reading.open_table(REVISIONS)?.iter()? {
             let (number, revision) = entry?;
@@ -251,12 +252,41 @@ impl Store {
         });
         let mut all: Vec<_> = old.chain(made).collect();
         all.sort_unstable_by_key(|(made, ..)| *made);
-        let all = all.into_iter().map(|(_, path, spec)| {
-            let spec = serde_json::from_str::<Json>(spec);
-            Ok((path, spec.map_err(|error| Error::Damaged(format!("{path}: {error}")))?))
-        });
+        let all = all.into_iter().map(|(_, path, spec)| Ok((path, parsed(path, spec)?)));
         let all = all.collect::<Result<Vec<_>, Error>>()?;
         Ok(super::join(all.iter().map(|(path, spec)| (*path, spec))))
+    }
+
+    /// What these changes are about, before and after them: as two site files with the objects
+    /// that change, and those that they stand in.
+    pub fn around(&self, changes: &[Change]) -> Result<[Json; 2], Error> {
+        let new: HashMap<_, _> = changes.iter().map(|of| (&of.path, of.spec.as_deref())).collect();
+        // What stands in something that comes or goes, does so with it.
+        let may_hold = |path: &Path| path.kind == Kind::Tenant || path.kind.inner().is_some();
+        let moved = changes
+            .iter()
+            .filter(|of| may_hold(&of.path))
+            .filter(|of| of.spec.is_some() != self.objects.contains_key(&of.path));
+        let moved: HashSet<_> = moved.map(|of| &of.path).collect();
+        let mut about = BTreeSet::new();
+        for Change { path, .. } in changes {
+            let outer = path.parent();
+            let outermost = outer.as_ref().and_then(Path::parent);
+            if !outer.iter().chain(&outermost).any(|above| moved.contains(above)) {
+                about.extend([Some(path.clone()), outer, outermost].into_iter().flatten());
+            }
+        }
+        let site = |is_after: bool| {
+            let found = about.iter().filter_map(|path| {
+                let before = self.objects.get(path).map(|object| &*object.spec);
+                let after = new.get(path).copied().unwrap_or(before);
+                Some((path, if is_after { after } else { before }?))
+            });
+            let found = found.map(|(path, spec)| Ok((path, parsed(path, spec)?)));
+            let found = found.collect::<Result<Vec<_>, Error>>()?;
+            Ok::<_, Error>(super::join(found.iter().map(|(path, spec)| (*path, spec))))
+        };
+        Ok([site(false)?, site(true)?])
     }
 
     /// Makes the changes the next revision: they are on the disk then. What is changed to what it
@@ -279,36 +309,37 @@ impl Store {
         let scope: Arc<str> = scope.into();
         let changed = (0..).zip(changes).filter_map(|(at, Change { path, spec })| {
             let before = self.objects.get(path);
-            let after = spec.clone().map(|spec| {
+            let says = |of: &Object| Some(&of.spec) == spec.as_ref() && of.scope == scope;
+            let is_same = before.map_or(spec.is_none(), says);
+            let after = spec.clone().filter(|_| !is_same).map(|spec| {
                 let made = before.map_or((number, at), |object| object.made);
                 Object { revision: number, made, scope: scope.clone(), spec }
             });
-            let says = |of: &Object| (of.scope.clone(), of.spec.clone());
-            (before.map(says) != after.as_ref().map(says)).then(|| (path, before.cloned(), after))
+            (!is_same).then(|| (path, before.cloned(), after))
         });
-        let changed: Vec<_> = changed.collect();
+        let mut changed: Vec<_> = changed.collect();
         if changed.is_empty() {
             return Ok(());
         }
+        // In their order they are many times as quick to write.
+        changed.sort_unstable_by_key(|(path, ..)| *path);
         let count = changed.len();
         let revision = Revision { at_ms: now_ms(), scope, is_set, count };
         let forgotten = forgotten(&self.revisions, &revision);
         let writing = self.database()?.begin_write()?;
         {
             let mut objects = writing.open_table(OBJECTS)?;
-            for (path, _, after) in &changed {
-                let path = path.to_string();
-                match after {
-                    Some(object) => drop(objects.insert(path.as_str(), &*written(object)?)?),
-                    None => drop(objects.remove(path.as_str())?),
+            let mut changes = Vec::with_capacity(count);
+            for (path, before, after) in &changed {
+                let (path, before) = (path.to_string(), before.clone());
+                if let Some(Object { revision, made, scope, spec }) = after {
+                    objects.insert(&*path, (*revision, made.0, made.1, &**scope, &**spec))?;
+                } else {
+                    objects.remove(&*path)?;
                 }
+                changes.push(Changed { path, before });
             }
-            let changes = changed.iter().map(|(path, before, after)| Changed {
-                path: path.to_string(),
-                before: before.clone(),
-                after: after.clone(),
-            });
-            let changes = written(&changes.collect::<Vec<_>>())?;
+            let changes = written(&changes)?;
             let mut of = (writing.open_table(REVISIONS)?, writing.open_table(CHANGES)?);
             of.0.insert(number, &*written(&revision)?)?;
             of.1.insert(number, &*changes)?;
@@ -376,6 +407,10 @@ fn forgotten(revisions: &BTreeMap<u64, Revision>, new: &Revision) -> Vec<u64> {
         forgotten.push(*number);
     }
     forgotten
+}
+
+fn parsed(path: &Path, spec: &str) -> Result<Json, Error> {
+    serde_json::from_str(spec).map_err(|error| Error::Damaged(format!("{path}: {error}")))
 }
 
 fn written(of: &impl Serialize) -> Result<Vec<u8>, Error> {
@@ -457,9 +492,8 @@ mod tests {
         assert_eq!((network.revision, network.made, &*network.spec), (2, (1, 1), changed));
         assert!(store.get(&path(OTHER.0)).is_none());
         let changes = store.changes_of(2).expect("a whole file").expect("it is young");
-        let told =
-            changes.iter().map(|of| (of.path.as_str(), of.before.is_some(), of.after.is_some()));
-        assert_eq!(told.collect::<Vec<_>>(), [(NETWORK.0, true, true), (OTHER.0, true, false)]);
+        let told = changes.iter().map(|of| (of.path.as_str(), of.before.is_some()));
+        assert_eq!(told.collect::<Vec<_>>(), [(OTHER.0, true), (NETWORK.0, true)]);
         assert_eq!(store.changes_of(3).expect("a whole file"), None);
         let mode = fs::metadata(&place.0).expect("it is there").permissions();
         assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777, 0o600);
