@@ -66,7 +66,7 @@ impl Shared {
         dry_run: bool,
         asker: Asker,
     ) -> anyhow::Result<Applied> {
-        self.put(dry_run, asker, |_, options| {
+        self.put(dry_run, asker, |wanted, options| {
             let file = match (file, &options.config) {
                 (Some(file), _) => file,
                 (None, Some(config)) => File::read(config)?,
@@ -74,7 +74,7 @@ impl Shared {
                     bail!("the daemon has no site file of its own (--config): name one")
                 }
             };
-            Wanted::by_file(file)
+            wanted.by_file(file)
         })
     }
 

@@ -95,8 +95,13 @@ pub enum Asked {
     Nothing,
     /// All of this file.
     File(Box<Checked>),
-    /// This of some objects.
-    Objects(Vec<Change>),
+    /// These changes: by a file, or of an object.
+    Changes {
+        /// By a file?
+        is_set: bool,
+        /// What changes.
+        changes: Vec<Change>,
+    },
 }
 
 impl Wanted {
@@ -148,7 +153,7 @@ impl Wanted {
                 let store = store.display();
                 format!("{store} does not say what is to be in force: name a site file (--config)")
             })?;
-            return Self::by_file(File::read(config)?);
+            return self.by_file(File::read(config)?);
         }
         let file = File { name: store.display().to_string(), text: format!("{:#}", self.site()?) };
         let (site, checked) = read(&file)?;
@@ -166,11 +171,41 @@ impl Wanted {
         Ok(Proposal { site, file: Arc::new(file), asked: Asked::Nothing, warnings })
     }
 
-    /// What this file says.
-    pub fn by_file(file: File) -> anyhow::Result<Proposal> {
-        let (site, checked) = read(&file)?;
-        let warnings = warnings(&file, &checked).collect();
-        Ok(Proposal { site, file: Arc::new(file), asked: Asked::File(Box::new(checked)), warnings })
+    /// What this file says, beside what is wanted object by object.
+    pub fn by_file(&self, file: File) -> anyhow::Result<Proposal> {
+        if self.is_of_files() {
+            let (site, checked) = read(&file)?;
+            let warnings = warnings(&file, &checked).collect();
+            let asked = Asked::File(Box::new(checked));
+            return Ok(Proposal { site, file: Arc::new(file), asked, warnings });
+        }
+        let mut checked = check::check(&file.text);
+        let changes = self.changes_to(&checked.json());
+        let store = self.read();
+        if let Some((path, object)) = store.orphan(&changes) {
+            let (name, scope) = (&file.name, &object.scope);
+            let said = format!(
+                "{path} was written by `{scope}`, and {name} has no more what it stands in: delete \
+                 it first"
+            );
+            return Err(Unmet::new(StatusCode::CONFLICT, said).into());
+        }
+        let all = store.site_with(&changes)?;
+        drop(store);
+        let mut with_others = check::check(&format!("{all:#}"));
+        // The file alone need not make a site; but what is wrong with it is told by its lines.
+        let site = with_others.site.take().ok_or_else(|| match checked.site.take() {
+            Some(_) => misfit(&all, &with_others),
+            None => refusal(&file, &checked),
+        })?;
+        let found = with_others.diagnostics.iter().map(|found| fault(&all, found).in_line());
+        let (warnings, file) = (found.collect(), Arc::new(file));
+        Ok(Proposal { site, file, asked: Asked::Changes { is_set: true, changes }, warnings })
+    }
+
+    /// Is all that is wanted by site files?
+    fn is_of_files(&self) -> bool {
+        self.read().objects().all(|(_, object)| &*object.scope == OF_FILES)
     }
 
     /// What is in force with this.
@@ -184,7 +219,8 @@ impl Wanted {
         let site = checked.site.take().ok_or_else(|| misfit(&after, &checked))?;
         let found = checked.diagnostics.iter().map(|found| fault(&after, found).in_line());
         let warnings = found.collect();
-        Ok(Proposal { site, file: Arc::new(file), asked: Asked::Objects(changes), warnings })
+        let asked = Asked::Changes { is_set: false, changes };
+        Ok(Proposal { site, file: Arc::new(file), asked, warnings })
     }
 
     /// What is noted with what is asked, and what that changes, as lines to read.
@@ -192,7 +228,8 @@ impl Wanted {
         let (scope, is_set, changes) = match asked {
             Asked::Nothing => return Ok(Default::default()),
             Asked::File(checked) => (OF_FILES, true, self.changes_to(&checked.json())),
-            Asked::Objects(changes) => (OF_OBJECTS, false, changes),
+            Asked::Changes { is_set: true, changes } => (OF_FILES, true, changes),
+            Asked::Changes { is_set: false, changes } => (OF_OBJECTS, false, changes),
         };
         let [before, after] = self.read().around(&changes)?;
         let told = plan::changes(&before, &after);

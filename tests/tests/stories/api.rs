@@ -19,11 +19,11 @@ use rustix::{
     process::{Gid, Uid},
     thread::{set_thread_gid, set_thread_groups, set_thread_uid},
 };
-use sekisho_tests::{Lab, Sekisho};
+use sekisho_tests::{Lab, Sekisho, build::ip, traffic::TcpConn};
 use serde_json::Value;
 
 use crate::cut::Connections;
-use crate::town::{Site, Town};
+use crate::town::{B_ADDRESSES, Site, Town};
 
 /// For how long anything is waited for.
 const WAIT: Duration = Duration::from_secs(60);
@@ -358,13 +358,34 @@ fn what_is_written_object_by_object_is_in_force_when_it_is_answered() -> Result<
     ensure!(after == before, "a refusal changed something");
     connections.alive()?;
 
+    // A site file says nothing of what was written so, and is told by its lines what is wrong.
+    let rule = r#"{"spec": {"direction": "ingress", "protocol": "tcp", "port_range_min": 7020}}"#;
+    let rule = rule.replace("7020}", "7020, \"port_range_max\": 7020}");
+    let path = "tenants/blue/security_groups/server/rules/more";
+    ensure!(ask("PUT", path, "", &rule)?.status == 201, "it is made");
+    let mut more = TcpConn::open(&town.blue_a, &town.blue_b, (ip(B_ADDRESSES[0]), 7020).into())?;
+    let site = Site::town();
+    sekisho.change(&site.without(&["blue-udp-v4"]).0)?;
+    more.expect_alive()?;
+    ensure!(ask("GET", path, "", "")?.status == 200, "it went with the file");
+    ensure!(ask("GET", &path.replace("more", "blue-udp-v4"), "", "")?.status == 404, "it is kept");
+    let refused = sekisho.apply(&site.with("[client]", "[cleint]").0)?;
+    ensure!(refused.stderr.contains("site.yaml:"), "{refused:?}");
+    // What it takes away may be what another needs.
+    let taken = sekisho
+        .apply(&site.0.replace("name: server", "name: other").replace("[server]", "[other]"))?;
+    ensure!(taken.stderr.contains(&format!("{path} was written by `api`")), "{taken:?}");
+    sekisho.change(&site.0)?;
+    more.expect_alive()?;
+
     // It is there after a kill, and so is a tenant that went with all that was its.
     let gone = ask("DELETE", "tenants/red?cascade=true", "", "")?;
     ensure!(gone.status == 200, "{gone:?}");
     sekisho.unbalanced("red's counters went with it");
     sekisho.kill()?;
     sekisho.start_again()?;
-    ensure!(ask("GET", network, "", "")?.body == now.body, "after a kill");
+    ensure!(ask("GET", path, "", "")?.status == 200, "after a kill");
+    more.expect_alive()?;
     let tenants: Resources = serde_json::from_str(&ask("GET", "tenants", "", "")?.body)?;
     let names: Vec<_> = tenants.items.iter().map(|of| of.metadata.name.as_str()).collect();
     ensure!(names == ["blue"], "{names:?}");
