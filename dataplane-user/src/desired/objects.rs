@@ -231,6 +231,30 @@ pub fn locate<'p>(site: &Json, pointer: &'p str) -> Option<(Path, &'p str)> {
     found.map(|path| (path, rest))
 }
 
+/// The same with every list, though nothing stands in it: so that of two such files only objects
+/// differ.
+#[must_use]
+pub fn join_in_lists<'o>(objects: impl IntoIterator<Item = (&'o Path, &'o Json)>) -> Json {
+    let mut site = join(objects);
+    for kind in Kind::of_site() {
+        for tenant in list(&mut site, kind).iter_mut().filter(|_| kind == Kind::Tenant) {
+            for kind in Kind::of_tenants() {
+                for item in list(tenant, kind) {
+                    kind.inner().map(|inner| list(item, inner));
+                }
+            }
+        }
+    }
+    site
+}
+
+/// A list, which is made if it is not there.
+fn list(of: &mut Json, kind: Kind) -> &mut [Json] {
+    let Json::Object(entries) = of else { return &mut [] };
+    let list = entries.entry(kind.word()).or_insert_with(|| Json::Array(Vec::new()));
+    list.as_array_mut().map_or(&mut [], Vec::as_mut_slice)
+}
+
 /// A tenant that is put together.
 #[derive(Default)]
 struct Tenant<'o> {
@@ -383,6 +407,18 @@ sessions: [{access: mobile, number: +819012345678, addresses: [10.0.0.1]}]
         for nobody in ["", "/version", "/tenants", "/tenants/7", "/ports/0"] {
             assert_eq!(found(nobody), None, "{nobody}");
         }
+    }
+
+    #[test]
+    fn of_two_files_with_all_lists_only_objects_differ() {
+        let [group, rule] =
+            ["", "/rules/r"].map(|rest| format!("tenants/t/security_groups/g{rest}"));
+        let paths = ["tenants/t", &group, &rule].map(|path| path.parse().expect("a path"));
+        let specs = ["t", "g", "r"].map(|name| json!({ "name": name }));
+        let joined = |count: usize| join_in_lists(paths.iter().zip(&specs).take(count));
+        assert_eq!(crate::plan::changes(&joined(3), &joined(2)), [format!("- {rule}")]);
+        assert_eq!(crate::plan::changes(&joined(1), &joined(2)), [format!("+ {group}")]);
+        assert_eq!(crate::plan::changes(&joined(0), &joined(1)), ["+ tenants/t"]);
     }
 
     #[test]

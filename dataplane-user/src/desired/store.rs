@@ -295,7 +295,7 @@ impl Store {
             });
             let found = found.map(|(path, spec)| Ok((path, parsed(path, spec)?)));
             let found = found.collect::<Result<Vec<_>, Error>>()?;
-            Ok::<_, Error>(super::join(found.iter().map(|(path, spec)| (*path, spec))))
+            Ok::<_, Error>(super::join_in_lists(found.iter().map(|(path, spec)| (*path, spec))))
         };
         Ok([site(false)?, site(true)?])
     }
