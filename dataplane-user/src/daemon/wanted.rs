@@ -171,15 +171,15 @@ impl Wanted {
         Ok(Proposal { site, file: Arc::new(file), asked: Asked::Nothing, warnings })
     }
 
-    /// What this file says, beside what is wanted object by object.
+    /// What this file says, beside what is wanted object by object. It has to be a site by itself:
+    /// of one that is not, nobody knows what is missing.
     pub fn by_file(&self, file: File) -> anyhow::Result<Proposal> {
+        let (site, checked) = read(&file)?;
         if self.is_of_files() {
-            let (site, checked) = read(&file)?;
             let warnings = warnings(&file, &checked).collect();
             let asked = Asked::File(Box::new(checked));
             return Ok(Proposal { site, file: Arc::new(file), asked, warnings });
         }
-        let mut checked = check::check(&file.text);
         let changes = self.changes_to(&checked.json());
         let store = self.read();
         if let Some((path, object)) = store.orphan(&changes) {
@@ -193,11 +193,7 @@ impl Wanted {
         let all = store.site_with(&changes)?;
         drop(store);
         let mut with_others = check::check(&format!("{all:#}"));
-        // The file alone need not make a site; but what is wrong with it is told by its lines.
-        let site = with_others.site.take().ok_or_else(|| match checked.site.take() {
-            Some(_) => misfit(&all, &with_others),
-            None => refusal(&file, &checked),
-        })?;
+        let site = with_others.site.take().ok_or_else(|| misfit(&all, &with_others))?;
         let found = with_others.diagnostics.iter().map(|found| fault(&all, found).in_line());
         let (warnings, file) = (found.collect(), Arc::new(file));
         Ok(Proposal { site, file, asked: Asked::Changes { is_set: true, changes }, warnings })

@@ -371,6 +371,10 @@ fn what_is_written_object_by_object_is_in_force_when_it_is_answered() -> Result<
     ensure!(ask("GET", &path.replace("more", "blue-udp-v4"), "", "")?.status == 404, "it is kept");
     let refused = sekisho.apply(&site.with("[client]", "[cleint]").0)?;
     ensure!(refused.stderr.contains("site.yaml:"), "{refused:?}");
+    for broken in ["version: 1\ntenats: []\n", "version: 1\ntenants: [\n", "", "version: 7\n"] {
+        let refused = sekisho.apply(broken)?;
+        ensure!(!refused.status.success(), "{broken:?} is in force: {refused:?}");
+    }
     // What it takes away may be what another needs.
     let taken = sekisho
         .apply(&site.0.replace("name: server", "name: other").replace("[server]", "[other]"))?;
