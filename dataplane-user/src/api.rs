@@ -42,8 +42,8 @@ pub fn routes(daemon: Shared) -> Router {
         .route(
             "/api/v1/{*path}",
             get(objects::read)
-                .put(objects::put)
-                .patch(objects::patch)
+                .put(objects::say)
+                .patch(objects::say)
                 .delete(objects::delete)
                 .layer(DefaultBodyLimit::max(objects::OBJECT_BYTES_MAX)),
         )

@@ -7,7 +7,7 @@ use axum::{
         Path as UrlPath, Query, State,
         rejection::{BytesRejection, QueryRejection},
     },
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
@@ -52,8 +52,10 @@ pub async fn read_masked(
 ) -> Result<Response, Refused> {
     found(daemon, url, |path, object| {
         let mut resource = resource(path, object)?;
-        if matches!(path.kind, Kind::Line | Kind::Session) {
-            let masked = model::masked(&path.name);
+        if matches!(path.kind, Kind::Line | Kind::Session)
+            && let Some((number, access)) = path.name.split_once('@')
+        {
+            let masked = format!("{}@{access}", model::masked(number));
             resource.metadata.path = resource.metadata.path.replace(&path.name, &masked);
             resource.metadata.name = masked;
         }
@@ -107,8 +109,9 @@ fn list(
     Ok(Resources { resource_version, items: items.collect::<Result<_, _>>()? })
 }
 
-/// Makes an object, or lets it say something else.
-pub async fn put(
+/// Makes an object or lets it say something else (PUT), or changes some of what it says (PATCH).
+pub async fn say(
+    method: Method,
     state: State<Shared>,
     url: UrlPath<String>,
     query: Result<Query<How>, QueryRejection>,
@@ -116,19 +119,8 @@ pub async fn put(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Refused> {
     let spec = spec(body)?;
-    write(state, url, query, &headers, |_| What::Put(spec)).await
-}
-
-/// Changes some of what it says.
-pub async fn patch(
-    state: State<Shared>,
-    url: UrlPath<String>,
-    query: Result<Query<How>, QueryRejection>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Response, Refused> {
-    let spec = spec(body)?;
-    write(state, url, query, &headers, |_| What::Patch(spec)).await
+    let what = if method == Method::PATCH { What::Patch(spec) } else { What::Put(spec) };
+    write(state, url, query, &headers, |_| what).await
 }
 
 /// Deletes it.

@@ -23,7 +23,9 @@ use serde_json::Value as Json;
 
 use super::path::{Kind, Path};
 
-/// By path: [`Object`], field by field.
+/// An [`Object`], field by field.
+type Kept<'k> = (u64, u64, u32, &'k str, &'k str);
+/// By path.
 const OBJECTS: TableDefinition<'_, &str, Kept<'_>> = TableDefinition::new("objects");
 /// By revision: when and whose it was, and of how many objects.
 const REVISIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("revisions");
@@ -31,7 +33,6 @@ const REVISIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("revisio
 const CHANGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("changes");
 /// What there is one of.
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
-type Kept<'k> = (u64, u64, u32, &'k str, &'k str);
 /// In it: the shape of all that is in the file.
 const FORMAT: &str = "format";
 const FORMAT_NOW: u64 = 1;
@@ -208,11 +209,6 @@ impl Store {
     /// All of them.
     pub fn objects(&self) -> impl Iterator<Item = (&Path, &Object)> {
         self.objects.iter()
-    }
-
-    /// Revisions of which it is known what they changed, the oldest first.
-    pub fn revisions(&self) -> impl Iterator<Item = (u64, &Revision)> {
-        self.revisions.iter().map(|(number, revision)| (*number, revision))
     }
 
     /// What has to change so that these are all objects of the scope. Those of others stay, but

@@ -240,7 +240,20 @@ sessions: [{{access: mobile, number: \"+819000000001\", addresses: [100.64.0.1]}
             ensure!(answer.status == 200, "{path}: {answer:?}");
             ensure!(!answer.body.contains("9000000001"), "{path}: {answer:?}");
         }
-        for (method, path) in [("GET", "/v1/sessions?reveal=true"), ("POST", "/v1/apply")] {
+        let objects = ["sessions", "tenants/red/lines", "tenants/red/lines/+819000000001@mobile"];
+        for path in objects {
+            let answer = ask(&read, "GET", &format!("/api/v1/{path}"), b"")?;
+            ensure!(answer.status == 200 && answer.body.contains("@mobile"), "{path}: {answer:?}");
+            ensure!(!answer.body.contains("9000000001"), "{path}: {answer:?}");
+        }
+        let changes = [
+            ("GET", "/v1/sessions?reveal=true"),
+            ("POST", "/v1/apply"),
+            ("PUT", "/api/v1/tenants/red"),
+            ("PATCH", "/api/v1/tenants/red"),
+            ("DELETE", "/api/v1/tenants/red"),
+        ];
+        for (method, path) in changes {
             let refused = ask(&read, method, path, b"")?.problem()?;
             ensure!(refused.status == 403 && refused.detail.contains("only read"), "{refused:?}");
         }
