@@ -35,11 +35,11 @@ use dataplane_common::{addr::Mac, tables::Heard};
 
 pub use lifeline::Asker;
 use lifeline::Lifeline;
-use put::{Guess, Put, Record, check_lifeline};
+use put::{Guess, Note, Put, check_lifeline};
 pub use shared::Shared;
 pub use sweeping::Sweeping;
-use wanted::{Noted, Proposal, Wanted};
 pub use wanted::{Only, What, Write};
+use wanted::{Proposal, Wanted};
 
 /// What the daemon is started with.
 #[derive(Clone, Debug)]
@@ -184,7 +184,7 @@ impl Daemon {
             dataplane: &mut dataplane,
             neighbours: &mut neighbours,
             sweeping: &sweeping,
-            record: Some(Record { wanted: &wanted, noted: &noted }),
+            note: Box::new(|| wanted.note(wanted.begin(noted)?)),
         };
         let (asker, before) = (options.asker.clone(), (&Arc::new(compiled), [].as_slice()));
         match put.in_force(before, (site, file), None, &BTreeMap::new(), asker) {
@@ -252,15 +252,14 @@ impl Daemon {
         &mut self,
         site: Site,
         file: Arc<File>,
-        noted: &Noted,
+        note: Note<'_>,
         guess: Guess,
         asker: Asker,
     ) -> anyhow::Result<Outcome> {
         let waited = self.waiting();
         let refused = self.in_force.refused.clone();
-        let Self { options, dataplane, wanted, neighbours, in_force, sweeping, .. } = self;
-        let record = Some(Record { wanted, noted });
-        let put = Put { options, dataplane, neighbours, sweeping, record };
+        let Self { options, dataplane, neighbours, in_force, sweeping, .. } = self;
+        let put = Put { options, dataplane, neighbours, sweeping, note };
         let before = (&in_force.compiled, in_force.attached.as_slice());
         match put.in_force(before, (site, file), Some(guess), &refused, asker) {
             Ok((now, released)) => {
@@ -394,7 +393,7 @@ impl Daemon {
     /// The same site, as the machine is now.
     fn renew(&mut self) -> anyhow::Result<()> {
         let Self { options, dataplane, neighbours, in_force, sweeping, .. } = self;
-        let put = Put { options, dataplane, neighbours, sweeping, record: None };
+        let put = Put { options, dataplane, neighbours, sweeping, note: Box::new(|| Ok(())) };
         let InForce { site, attached, compiled: before, .. } = &*in_force;
         in_force.compiled = Arc::new(put.version(site, attached, before, None)?);
         self.is_behind = false;

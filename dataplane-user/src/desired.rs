@@ -4,6 +4,6 @@ mod objects;
 mod path;
 mod store;
 
-pub use objects::{join, join_in_lists, locate, named, split};
+pub use objects::{join, locate, named, split};
 pub use path::{Kind, NoPath, Path};
-pub use store::{Change, Changed, Error, Object, Revision, Store};
+pub use store::{Change, Changed, Error, Object, Pending, Revision, Store};

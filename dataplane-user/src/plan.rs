@@ -12,7 +12,8 @@ pub fn changes(before: &Json, after: &Json) -> Vec<String> {
     lines
 }
 
-fn compare(path: &str, before: &Json, after: &Json, lines: &mut Vec<String>) {
+/// The lines of what is at this path.
+pub fn compare(path: &str, before: &Json, after: &Json, lines: &mut Vec<String>) {
     if before == after {
         return;
     }

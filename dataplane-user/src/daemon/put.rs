@@ -4,12 +4,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::bail;
 
-use super::{
-    Asker, File, InForce, Lifeline, Neighbourhood, Noted, Options, Sweeping, Wanted, needs, warn,
-};
+use super::{Asker, File, InForce, Lifeline, Neighbourhood, Options, Sweeping, needs, warn};
 use crate::{
     check,
     compile::{self, Compiled, Facts, Interface, ids::Kind},
+    desired,
     load::{self, Attach, Attached, Dataplane, Interfaces},
     model::Site,
     numbers,
@@ -21,15 +20,12 @@ pub struct Put<'d> {
     pub dataplane: &'d mut Dataplane,
     pub neighbours: &'d mut Neighbourhood,
     pub sweeping: &'d Sweeping,
-    /// What is noted to be in force from then on.
-    pub record: Option<Record<'d>>,
+    /// Notes, on the disk, what is in force from then on.
+    pub note: Note<'d>,
 }
 
-/// What is to be in force from now on, and where it is noted.
-pub struct Record<'d> {
-    pub wanted: &'d Wanted,
-    pub noted: &'d Noted,
-}
+/// Notes something.
+pub type Note<'d> = Box<dyn FnOnce() -> Result<(), desired::Error> + 'd>;
 
 /// What a site is compiled to if the machine is as it was, and this still in force.
 pub struct Guess {
@@ -74,7 +70,7 @@ impl Put<'_> {
         refused: &BTreeMap<String, String>,
         asker: Asker,
     ) -> anyhow::Result<(InForce, Vec<String>)> {
-        let Self { options, dataplane, neighbours, sweeping, record } = self;
+        let Self { options, dataplane, neighbours, sweeping, note } = self;
         // What does not fit is refused before anything is touched.
         let facts = neighbours.facts(sweeping, &site, attached);
         let compiled = Guess::proven(guess, &site, &facts, before);
@@ -92,7 +88,7 @@ impl Put<'_> {
             dataplane: &mut *dataplane,
             neighbours: &mut *neighbours,
             sweeping,
-            record,
+            note,
         };
         let version = put.version(&site, &attached, before, Some(tried));
         let compiled = match version {
@@ -153,7 +149,7 @@ impl Put<'_> {
         before: &Compiled,
         tried: Option<Tried>,
     ) -> anyhow::Result<Compiled> {
-        let Self { options, dataplane, neighbours, sweeping, record } = self;
+        let Self { options, dataplane, neighbours, sweeping, note } = self;
         let in_force = dataplane.version();
         if before.version != in_force {
             // Numbers and epochs would be given away twice.
@@ -174,11 +170,9 @@ impl Put<'_> {
         }
         let Facts { neighbours: known, claims: held, .. } = facts;
         numbers::write(&options.place, compiled.version, &compiled.ids, &known, &held)?;
-        // It is noted, on the disk, before a packet meets it: the next start would undo what is in
-        // force and not noted.
-        if let Some(Record { wanted, noted }) = record {
-            wanted.note(noted)?;
-        }
+        // It is noted before a packet meets it: the next start would undo what is in force and not
+        // noted.
+        note()?;
         let tenants: Vec<_> = compiled.ids.new_since(&before.ids, Kind::Tenant).collect();
         let new = compiled.new_attachments(before);
         if !tenants.is_empty() {

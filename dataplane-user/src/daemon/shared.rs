@@ -3,7 +3,7 @@
 use std::{
     panic::resume_unwind,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    thread,
+    thread::{self, ScopedJoinHandle},
     time::{Duration, Instant},
 };
 
@@ -11,7 +11,7 @@ use anyhow::bail;
 use serde_json::Value as Json;
 
 use super::{Asker, Daemon, File, Options, Proposal, Sweeping, Wanted, Write, put::Guess};
-use crate::{compile, message, model::Site, view::Applied};
+use crate::{compile, desired, message, model::Site, view::Applied};
 
 /// For how long an answer of new next hops is waited for before it is said that they do
 /// not answer.
@@ -99,28 +99,32 @@ impl Shared {
         let options = self.lock().options.clone();
         let asker = Asker { force: asker.force || options.asker.force, ..asker };
         let Proposal { site, file, asked, mut warnings } = propose(&self.wanted, &options)?;
-        // Neither needs the other.
-        let (noted, guess) = thread::scope(|scope| {
-            let noted = scope.spawn(|| self.wanted.noted(asked));
+        thread::scope(|scope| {
+            // What is noted is found out and written down beside what is compiled and laid out.
+            let telling = scope.spawn(move || {
+                let (noted, told) = self.wanted.noted(asked)?;
+                let begin = || self.wanted.begin(noted);
+                Ok::<_, desired::Error>(((!dry_run).then(|| scope.spawn(begin)), told))
+            });
             let guess = self.guess(&site);
-            (noted.join().unwrap_or_else(|panic| resume_unwind(panic)), guess)
-        });
-        let (noted, told) = noted?;
-        let mut daemon = self.lock();
-        // What went or came a moment ago is no reason to refuse anything.
-        warnings.extend(daemon.look_at_interfaces().err().map(|error| message::of(&error)));
-        let (released, more) = if dry_run {
-            (Vec::new(), daemon.try_out(&site, &file, guess, &asker)?)
-        } else {
-            let outcome = daemon.put_in_force(site, file, &noted, guess, asker)?;
-            drop(daemon);
-            let silent = self.wait_for_answers();
-            daemon = self.lock();
-            (outcome.released, outcome.absent.into_iter().chain(silent).collect())
-        };
-        warnings.extend(more);
-        let site_version = daemon.dataplane.version();
-        Ok(Applied { site_version, dry_run, changes: told, released, warnings })
+            let (begun, told) = joined(telling)?;
+            let note = Box::new(|| begun.map_or(Ok(()), |begun| self.wanted.note(joined(begun)?)));
+            let mut daemon = self.lock();
+            // What went or came a moment ago is no reason to refuse anything.
+            warnings.extend(daemon.look_at_interfaces().err().map(|error| message::of(&error)));
+            let (released, more) = if dry_run {
+                (Vec::new(), daemon.try_out(&site, &file, guess, &asker)?)
+            } else {
+                let outcome = daemon.put_in_force(site, file, note, guess, asker)?;
+                drop(daemon);
+                let silent = self.wait_for_answers();
+                daemon = self.lock();
+                (outcome.released, outcome.absent.into_iter().chain(silent).collect())
+            };
+            warnings.extend(more);
+            let site_version = daemon.dataplane.version();
+            Ok(Applied { site_version, dry_run, changes: told, released, warnings })
+        })
     }
 
     /// `sekisho get`: what is to be in force, as a site file.
@@ -147,6 +151,10 @@ impl Shared {
         }
         self.lock().end_asking()
     }
+}
+
+fn joined<T>(of: ScopedJoinHandle<'_, T>) -> T {
+    of.join().unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -15,9 +15,8 @@ use super::{File, refusal};
 use crate::{
     check::{self, Checked},
     config::{Diagnostic, Severity, json},
-    desired::{self, Change, Kind, Object, Path, Store, split},
+    desired::{self, Change, Kind, Object, Path, Pending, Store, split},
     model::Site,
-    plan,
     problem::{Fault, Faulty, Unmet},
 };
 
@@ -67,15 +66,15 @@ pub enum Only {
     IfRevision(u64),
 }
 
-/// What is noted to be in force.
+/// What is wanted from now on, as the store has it.
 #[derive(Default)]
 pub struct Noted {
     /// Who wants it.
-    pub scope: String,
+    scope: &'static str,
     /// Is it all that he wants?
-    pub is_set: bool,
+    is_set: bool,
     /// What is not so by now.
-    pub changes: Vec<Change>,
+    changes: Vec<Change>,
 }
 
 /// A site that is to be put in force.
@@ -128,9 +127,16 @@ impl Wanted {
         self.read().site_with(&[])
     }
 
-    /// Notes what is to be in force from now on.
-    pub fn note(&self, noted: &Noted) -> Result<(), desired::Error> {
-        self.write().commit(&noted.scope, noted.is_set, &noted.changes)
+    /// Writes down what is to be in force from now on; it is not yet.
+    pub fn begin(&self, noted: Noted) -> Result<Option<Pending>, desired::Error> {
+        self.write().be_open()?;
+        let begun = self.read().begin(noted.scope, noted.is_set, noted.changes);
+        begun.inspect_err(|_| self.write().recover())
+    }
+
+    /// From now on it is, whatever becomes of this process.
+    pub fn note(&self, pending: Option<Pending>) -> Result<(), desired::Error> {
+        pending.map_or(Ok(()), |pending| self.write().commit(pending))
     }
 
     /// An object.
@@ -227,9 +233,8 @@ impl Wanted {
             Asked::Changes { is_set: true, changes } => (OF_FILES, true, changes),
             Asked::Changes { is_set: false, changes } => (OF_OBJECTS, false, changes),
         };
-        let [before, after] = self.read().around(&changes)?;
-        let told = plan::changes(&before, &after);
-        Ok((Noted { scope: scope.to_owned(), is_set, changes }, told))
+        let told = self.read().told(&changes)?;
+        Ok((Noted { scope, is_set, changes }, told))
     }
 
     fn changes_to(&self, site: &Json) -> Vec<Change> {

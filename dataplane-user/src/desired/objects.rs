@@ -118,6 +118,13 @@ fn digest(item: &Json) -> String {
     format!("rule-{}", &hash[..12])
 }
 
+/// What the object is called by whoever reads of it: a rule without an id by what it says.
+#[must_use]
+pub fn shown(path: &Path, spec: &Json) -> String {
+    let is_digest = path.kind == Kind::Rule && spec.get("id").is_none();
+    if is_digest { format!("{path} {spec}") } else { path.to_string() }
+}
+
 /// The site file of these objects, each list in the order of its objects.
 #[must_use]
 pub fn join<'o>(objects: impl IntoIterator<Item = (&'o Path, &'o Json)>) -> Json {
@@ -229,30 +236,6 @@ pub fn locate<'p>(site: &Json, pointer: &'p str) -> Option<(Path, &'p str)> {
         }
     }
     found.map(|path| (path, rest))
-}
-
-/// The same with every list, though nothing stands in it: so that of two such files only objects
-/// differ.
-#[must_use]
-pub fn join_in_lists<'o>(objects: impl IntoIterator<Item = (&'o Path, &'o Json)>) -> Json {
-    let mut site = join(objects);
-    for kind in Kind::of_site() {
-        for tenant in list(&mut site, kind).iter_mut().filter(|_| kind == Kind::Tenant) {
-            for kind in Kind::of_tenants() {
-                for item in list(tenant, kind) {
-                    kind.inner().map(|inner| list(item, inner));
-                }
-            }
-        }
-    }
-    site
-}
-
-/// A list, which is made if it is not there.
-fn list(of: &mut Json, kind: Kind) -> &mut [Json] {
-    let Json::Object(entries) = of else { return &mut [] };
-    let list = entries.entry(kind.word()).or_insert_with(|| Json::Array(Vec::new()));
-    list.as_array_mut().map_or(&mut [], Vec::as_mut_slice)
 }
 
 /// A tenant that is put together.
@@ -407,18 +390,6 @@ sessions: [{access: mobile, number: +819012345678, addresses: [10.0.0.1]}]
         for nobody in ["", "/version", "/tenants", "/tenants/7", "/ports/0"] {
             assert_eq!(found(nobody), None, "{nobody}");
         }
-    }
-
-    #[test]
-    fn of_two_files_with_all_lists_only_objects_differ() {
-        let [group, rule] =
-            ["", "/rules/r"].map(|rest| format!("tenants/t/security_groups/g{rest}"));
-        let paths = ["tenants/t", &group, &rule].map(|path| path.parse().expect("a path"));
-        let specs = ["t", "g", "r"].map(|name| json!({ "name": name }));
-        let joined = |count: usize| join_in_lists(paths.iter().zip(&specs).take(count));
-        assert_eq!(crate::plan::changes(&joined(3), &joined(2)), [format!("- {rule}")]);
-        assert_eq!(crate::plan::changes(&joined(1), &joined(2)), [format!("+ {group}")]);
-        assert_eq!(crate::plan::changes(&joined(0), &joined(1)), ["+ tenants/t"]);
     }
 
     #[test]

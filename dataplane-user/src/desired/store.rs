@@ -16,12 +16,13 @@ use std::{
 use jiff::Timestamp;
 use redb::{
     Builder, Database, ReadableDatabase, ReadableTable, TableDefinition, TableError,
-    backends::FileBackend,
+    WriteTransaction, backends::FileBackend,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value as Json;
 
-use super::path::{Kind, Path};
+use super::{objects::shown, path::Path};
+use crate::plan;
 
 /// An [`Object`], field by field.
 type Kept<'k> = (u64, u64, u32, &'k str, &'k str);
@@ -97,6 +98,15 @@ impl Revision {
         let at_ms = i64::try_from(self.at_ms).unwrap_or(i64::MAX);
         Timestamp::from_millisecond(at_ms).unwrap_or(Timestamp::MAX).to_string()
     }
+}
+
+/// A revision on its way to the disk: dropped, it never was.
+pub struct Pending {
+    writing: WriteTransaction,
+    number: u64,
+    revision: Revision,
+    forgotten: Vec<u64>,
+    changed: Vec<(Path, Option<Object>)>,
 }
 
 /// Why the store cannot be used.
@@ -264,73 +274,63 @@ impl Store {
         Ok(super::join(all.iter().map(|(path, spec)| (*path, spec))))
     }
 
-    /// What these changes are about, before and after them: as two site files with the objects
-    /// that change, and those that they stand in.
-    pub fn around(&self, changes: &[Change]) -> Result<[Json; 2], Error> {
-        let new: HashMap<_, _> = changes.iter().map(|of| (&of.path, of.spec.as_deref())).collect();
-        // What stands in something that comes or goes, does so with it.
-        let may_hold = |path: &Path| path.kind == Kind::Tenant || path.kind.inner().is_some();
-        let moved = changes
-            .iter()
-            .filter(|of| may_hold(&of.path))
-            .filter(|of| of.spec.is_some() != self.objects.contains_key(&of.path));
-        let moved: HashSet<_> = moved.map(|of| &of.path).collect();
-        let mut about = BTreeSet::new();
-        for Change { path, .. } in changes {
-            let outer = path.parent();
-            let outermost = outer.as_ref().and_then(Path::parent);
-            if !outer.iter().chain(&outermost).any(|above| moved.contains(above)) {
-                about.extend([Some(path.clone()), outer, outermost].into_iter().flatten());
+    /// What these changes are, as lines to read.
+    pub fn told(&self, changes: &[Change]) -> Result<Vec<String>, Error> {
+        let is_moved = |of: &&Change| of.spec.is_some() != self.objects.contains_key(&of.path);
+        let moved: HashSet<_> = changes.iter().filter(is_moved).map(|of| &of.path).collect();
+        let mut lines = Vec::new();
+        for Change { path, spec } in changes {
+            let before = self.objects.get(path).map(|object| parsed(path, &object.spec));
+            let after = spec.as_deref().map(|spec| parsed(path, spec));
+            match (before.transpose()?, after.transpose()?) {
+                (Some(before), Some(after)) => {
+                    plan::compare(&path.to_string(), &before, &after, &mut lines);
+                }
+                // What stands in something that comes or goes, does so with it.
+                _ if path.parent().is_some_and(|parent| moved.contains(&parent)) => {}
+                (None, after) => {
+                    lines.extend(after.map(|spec| format!("+ {}", shown(path, &spec))))
+                }
+                (Some(spec), None) => lines.push(format!("- {}", shown(path, &spec))),
             }
         }
-        let site = |is_after: bool| {
-            let found = about.iter().filter_map(|path| {
-                let before = self.objects.get(path).map(|object| &*object.spec);
-                let after = new.get(path).copied().unwrap_or(before);
-                Some((path, if is_after { after } else { before }?))
-            });
-            let found = found.map(|(path, spec)| Ok((path, parsed(path, spec)?)));
-            let found = found.collect::<Result<Vec<_>, Error>>()?;
-            Ok::<_, Error>(super::join_in_lists(found.iter().map(|(path, spec)| (*path, spec))))
-        };
-        Ok([site(false)?, site(true)?])
+        Ok(lines)
     }
 
-    /// Makes the changes the next revision: they are on the disk then. What is changed to what it
-    /// is already, is not changed; without any change there is no revision.
-    pub fn commit(&mut self, scope: &str, is_set: bool, changes: &[Change]) -> Result<(), Error> {
+    /// Opens the file again, if an error of the disk closed it.
+    pub fn be_open(&mut self) -> Result<(), Error> {
         if self.database.is_none() {
             self.database = Some(open(&self.path)?);
         }
-        let (committed, before) = (self.try_commit(scope, is_set, changes), self.number);
-        let Err(error) = committed else { return Ok(()) };
-        // It takes nothing more after an error of the disk. What is there, opened anew, tells
-        // whether all of it was taken before that.
-        self.database = None;
-        if let Ok(anew) = Self::open(&self.path) {
-            *self = anew;
-        }
-        if self.number > before { Ok(()) } else { Err(error) }
+        Ok(())
     }
 
-    fn try_commit(&mut self, scope: &str, is_set: bool, changes: &[Change]) -> Result<(), Error> {
+    /// Writes the changes beside what is there; nobody finds them before they are committed. What
+    /// is changed to what it is already, is not changed; without any change there is no revision.
+    ///
+    /// After an error the store has to [recover](Self::recover).
+    pub fn begin(
+        &self,
+        scope: &str,
+        is_set: bool,
+        changes: Vec<Change>,
+    ) -> Result<Option<Pending>, Error> {
         let number = self.number + 1;
         let scope: Arc<str> = scope.into();
-        let changed = (0..).zip(changes).filter_map(|(at, Change { path, spec })| {
-            let before = self.objects.get(path);
+        let mut changed = Vec::new();
+        for (at, Change { path, spec }) in (0..).zip(changes) {
+            let before = self.objects.get(&path);
             let says = |of: &Object| Some(&of.spec) == spec.as_ref() && of.scope == scope;
-            let is_same = before.map_or(spec.is_none(), says);
-            let after = spec.clone().filter(|_| !is_same).map(|spec| {
+            if !before.map_or(spec.is_none(), says) {
                 let made = before.map_or((number, at), |object| object.made);
-                Object { revision: number, made, scope: scope.clone(), spec }
-            });
-            (!is_same).then(|| (path, before.cloned(), after))
-        });
-        let changed: Vec<_> = changed.collect();
-        if changed.is_empty() {
-            return Ok(());
+                let object = |spec| Object { revision: number, made, scope: scope.clone(), spec };
+                changed.push((path, spec.map(object)));
+            }
         }
         let count = changed.len();
+        if count == 0 {
+            return Ok(None);
+        }
         let revision = Revision { at_ms: now_ms(), scope, is_set, count };
         let forgotten = forgotten(&self.revisions, &revision);
         let writing = self.database()?.begin_write()?;
@@ -340,14 +340,13 @@ impl Store {
             let mut rows: Vec<_> = changed.iter().map(|of| (of.0.to_string(), of)).collect();
             rows.sort_unstable_by(|a, b| a.0.cmp(&b.0));
             let mut changes = Vec::with_capacity(count);
-            for (path, (_, before, after)) in rows {
-                let before = before.clone();
+            for (name, (path, after)) in rows {
                 if let Some(Object { revision, made, scope, spec }) = after {
-                    objects.insert(&*path, (*revision, made.0, made.1, &**scope, &**spec))?;
+                    objects.insert(&*name, (*revision, made.0, made.1, &**scope, &**spec))?;
                 } else {
-                    objects.remove(&*path)?;
+                    objects.remove(&*name)?;
                 }
-                changes.push(Changed { path, before });
+                changes.push(Changed { path: name, before: self.objects.get(path).cloned() });
             }
             let changes = written(&changes)?;
             let mut of = (writing.open_table(REVISIONS)?, writing.open_table(CHANGES)?);
@@ -359,17 +358,35 @@ impl Store {
             }
             writing.open_table(META)?.insert(NUMBER, number)?;
         }
-        writing.commit()?;
-        for (path, _, after) in changed {
+        Ok(Some(Pending { writing, number, revision, forgotten, changed }))
+    }
+
+    /// Makes what was begun the next revision: it is on the disk then.
+    pub fn commit(&mut self, pending: Pending) -> Result<(), Error> {
+        let Pending { writing, number, revision, forgotten, changed } = pending;
+        if let Err(error) = writing.commit() {
+            self.recover();
+            return if self.number == number { Ok(()) } else { Err(error.into()) };
+        }
+        for (path, after) in changed {
             match after {
-                Some(object) => drop(self.objects.insert(path.clone(), object)),
-                None => drop(self.objects.remove(path)),
+                Some(object) => drop(self.objects.insert(path, object)),
+                None => drop(self.objects.remove(&path)),
             }
         }
         self.number = number;
         self.revisions.insert(number, revision);
         self.revisions.retain(|number, _| !forgotten.contains(number));
         Ok(())
+    }
+
+    /// After an error of the disk the file takes nothing more. What is there, opened anew, tells
+    /// whether all of it was taken before that.
+    pub fn recover(&mut self) {
+        self.database = None;
+        if let Ok(anew) = Self::open(&self.path) {
+            *self = anew;
+        }
     }
 
     /// A revision, if it is known.
@@ -467,6 +484,11 @@ mod tests {
         text.parse().expect("a path")
     }
 
+    fn commit(store: &mut Store, scope: &str, changes: &[Change]) {
+        let pending = store.begin(scope, true, changes.to_vec()).expect("room");
+        pending.into_iter().for_each(|pending| store.commit(pending).expect("room"));
+    }
+
     fn wanted(objects: &[(&str, &str)]) -> Vec<(Path, Box<str>)> {
         objects.iter().map(|(of, spec)| (path(of), (*spec).into())).collect()
     }
@@ -480,15 +502,15 @@ mod tests {
         let place = Place::new("again");
         let mut store = place.store();
         let changes = store.changes_to("site", wanted(&[TENANT, NETWORK, OTHER]));
-        store.commit("site", true, &changes).expect("room");
+        commit(&mut store, "site", &changes);
         assert_eq!(store.number(), 1);
         // What is so already makes no revision.
         assert!(store.changes_to("site", wanted(&[OTHER, TENANT, NETWORK])).is_empty());
-        store.commit("site", true, &changes).expect("nothing to do");
+        commit(&mut store, "site", &changes);
         assert_eq!(store.number(), 1);
         let changed = r#"{"mtu":1400,"name":"n"}"#;
         let changes = store.changes_to("site", wanted(&[TENANT, (NETWORK.0, changed)]));
-        store.commit("site", true, &changes).expect("room");
+        commit(&mut store, "site", &changes);
         let before: Vec<_> = store.objects().map(|(path, of)| (path.clone(), of.clone())).collect();
         drop(store);
 
@@ -515,7 +537,7 @@ mod tests {
         let mut store = place.store();
         for (scope, objects) in [("one", [TENANT, NETWORK].as_slice()), ("two", &[OTHER])] {
             let changes = store.changes_to(scope, wanted(objects));
-            store.commit(scope, true, &changes).expect("room");
+            commit(&mut store, scope, &changes);
         }
         let changes = store.changes_to("two", Vec::new());
         assert_eq!(changes, [Change { path: path(OTHER.0), spec: None }]);
@@ -527,6 +549,33 @@ mod tests {
             site["tenants"][0]["networks"],
             serde_json::json!([{"name": "n"}, {"name": "a"}])
         );
+    }
+
+    #[test]
+    fn changes_are_told_object_by_object() {
+        let place = Place::new("told");
+        let mut store = place.store();
+        let port = ("tenants/blue/ports/p", r#"{"name":"p","mac":"a"}"#);
+        let told = |store: &Store, objects: &[(&str, &str)]| {
+            store.told(&store.changes_to("site", wanted(objects))).expect("whole")
+        };
+        // What stands in something that comes does so with it.
+        assert_eq!(told(&store, &[TENANT, NETWORK, port]), ["+ tenants/blue"]);
+        let changes = store.changes_to("site", wanted(&[TENANT, NETWORK, port]));
+        commit(&mut store, "site", &changes);
+        let rule = ("tenants/blue/security_groups/g/rules/x", r#"{"direction":"egress"}"#);
+        let other = (port.0, r#"{"name":"p","mac":"b"}"#);
+        assert_eq!(
+            told(&store, &[TENANT, OTHER, other, rule]),
+            [
+                format!("+ {}", OTHER.0),
+                format!("~ {}/mac: \"a\" → \"b\"", port.0),
+                // It has no name but for what it says.
+                format!("+ {} {}", rule.0, rule.1),
+                format!("- {}", NETWORK.0),
+            ]
+        );
+        assert_eq!(told(&store, &[]), ["- tenants/blue"]);
     }
 
     #[test]
