@@ -98,6 +98,12 @@ impl Kind {
         }
     }
 
+    /// May anything stand in an object of this kind?
+    #[must_use]
+    pub const fn is_outer(self) -> bool {
+        matches!(self, Self::Tenant) || self.inner().is_some()
+    }
+
     const fn place(self) -> Place {
         match self {
             Self::Settings

@@ -276,20 +276,24 @@ impl Store {
 
     /// What these changes are, as lines to read.
     pub fn told(&self, changes: &[Change]) -> Result<Vec<String>, Error> {
-        let is_moved = |of: &&Change| of.spec.is_some() != self.objects.contains_key(&of.path);
+        let is_moved = |of: &&Change| {
+            of.path.kind.is_outer() && of.spec.is_some() != self.objects.contains_key(&of.path)
+        };
         let moved: HashSet<_> = changes.iter().filter(is_moved).map(|of| &of.path).collect();
         let mut lines = Vec::new();
         for Change { path, spec } in changes {
-            let before = self.objects.get(path).map(|object| parsed(path, &object.spec));
-            let after = spec.as_deref().map(|spec| parsed(path, spec));
-            match (before.transpose()?, after.transpose()?) {
+            // What stands in something that comes or goes, does so with it.
+            if path.parent().is_some_and(|parent| moved.contains(&parent)) {
+                continue;
+            }
+            let says = |spec: Option<&str>| spec.map(|spec| parsed(path, spec)).transpose();
+            let before = says(self.objects.get(path).map(|object| &*object.spec))?;
+            match (before, says(spec.as_deref())?) {
                 (Some(before), Some(after)) => {
                     plan::compare(&path.to_string(), &before, &after, &mut lines);
                 }
-                // What stands in something that comes or goes, does so with it.
-                _ if path.parent().is_some_and(|parent| moved.contains(&parent)) => {}
                 (None, after) => {
-                    lines.extend(after.map(|spec| format!("+ {}", shown(path, &spec))))
+                    lines.extend(after.map(|spec| format!("+ {}", shown(path, &spec))));
                 }
                 (Some(spec), None) => lines.push(format!("- {}", shown(path, &spec))),
             }
