@@ -5,10 +5,10 @@
 //! on programs that look up many addresses one after the other, net of one that looks up nothing,
 //! A B A B. The sums of all results have to be equal: the kernel's trie judges ours.
 
-use std::hint::black_box;
 use std::time::{Duration, Instant};
+use std::{collections::HashSet, hint::black_box};
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, ensure};
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use criterion::{Criterion, SamplingMode, Throughput};
 use dataplane_common::{
@@ -42,6 +42,8 @@ const DESTINATIONS: [(&str, usize); 2] = [("4k", 1 << 12), ("1M", 1 << 20)];
 const CHANGES_MAX: u64 = 1000;
 /// Flows that are found and made.
 const FLOWS: [u32; 2] = [1 << 14, 1 << 20];
+/// Of so many, one at most finds no room.
+const REFUSED_IN: u32 = 1 << 17;
 
 fn main() -> Result<()> {
     let mut results = Results::of("lookup");
@@ -209,15 +211,18 @@ fn flows(criterion: &mut Criterion, flows: u32) {
     let mut group = criterion.benchmark_group(format!("{flows} flows"));
     group.throughput(Throughput::Elements(1));
     let full = tables();
-    let taken = (0..flows).filter(|number| open(&full, *number).is_ok()).count();
-    assert_eq!(taken, flows as usize, "flows found no room");
+    // A line of each bucket is for flows that go on: with four of eight taken, that is all of a few.
+    let refused: HashSet<_> = (0..flows).filter(|at| open(&full, *at).is_err()).collect();
+    assert!(refused.len() <= (flows / REFUSED_IN) as usize, "{} found no room", refused.len());
     report::samples(&mut group, "find", |times| {
         let start = Instant::now();
         let mut work = Work::default();
         for at in 0..times as u32 {
             // The next key is not known before the last line is.
-            work.key = key((at.wrapping_mul(STRIDE) ^ (work.flow >> 31)) & (flows - 1));
-            ensure!(flow_record::find_known(&full, &mut work).is_some(), "a flow is not found");
+            let number = (at.wrapping_mul(STRIDE) ^ (work.flow >> 31)) & (flows - 1);
+            work.key = key(number);
+            let is_found = flow_record::find_known(&full, &mut work).is_some();
+            ensure!(is_found || refused.contains(&number), "a flow is not found");
         }
         black_box(work.flow);
         Ok(start.elapsed())
@@ -231,7 +236,8 @@ fn flows(criterion: &mut Criterion, flows: u32) {
             let (tables, some) = (tables(), flows.min(times as u32 - done));
             let start = Instant::now();
             for number in 0..some {
-                open(&tables, number).map_err(|stop| anyhow!("a flow is not made: {stop:?}"))?;
+                let made = open(&tables, number);
+                ensure!(made.is_ok() || refused.contains(&number), "a flow is not made: {made:?}");
             }
             took += start.elapsed();
         }
