@@ -60,9 +60,9 @@ const PASSES: u8 = 60;
 const SIZE: Size = Size { rules: 10, routes: 1 };
 /// Packets of known flows of a sample: to begin takes the kernel milliseconds.
 const RUN: u32 = 1 << 18;
-/// For the sweeper: four million lines, of which three in eight are taken, so that there is room
-/// for each; so many ports are not enough to tell the flows apart with few rules.
-const FLOWS_OF_TABLE: u32 = 3 << 18;
+/// For the sweeper: four million lines, of which a quarter is taken, so that there is room for
+/// each; so many ports are not enough to tell the flows apart with few rules.
+const FLOWS_OF_TABLE: u32 = 1 << 19;
 const LINES_OF_TABLE: u32 = 1 << 22;
 const SIZE_OF_TABLE: Size = Size { rules: 100, routes: 1 };
 
