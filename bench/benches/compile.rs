@@ -19,7 +19,7 @@ use dataplane_user::{
         Findings, Reader,
         tree::{TEXT_BYTES_MAX, Tree},
     },
-    daemon::{self, Asker, File, Shared},
+    daemon::{self, Asker, File, Shared, Terms},
     load::{self, Dataplane, LogLevel, Place, Sizes},
     model::Site,
     tables::{heap::HostHeap, layout},
@@ -105,7 +105,7 @@ fn put_in_force(texts: &[String], place: &Place, town: Town, results: &mut Resul
     let apply = |text: &str| -> Result<Duration> {
         let file = File { name: "site.yaml".to_owned(), text: text.to_owned() };
         let start = Instant::now();
-        daemon.apply(Some(file), false, Asker::default())?;
+        daemon.apply(Some(file), &Terms::default(), false, Asker::default())?;
         Ok(start.elapsed())
     };
     let mut took = Vec::new();

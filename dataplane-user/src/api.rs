@@ -1,16 +1,17 @@
 //! What can be asked of the daemon, over its unix socket and for Prometheus?
 
 mod objects;
+mod revisions;
+mod scopes;
 mod serve;
 mod socket;
-
-use std::time::Duration;
+mod watch;
 
 use anyhow::anyhow;
 use axum::{
     Json, Router,
     extract::{
-        DefaultBodyLimit, FromRequest, Query, Request, State,
+        DefaultBodyLimit, Query, State,
         rejection::{JsonRejection, QueryRejection},
     },
     http::{Method, StatusCode, Uri},
@@ -18,18 +19,17 @@ use axum::{
     routing::{get, post},
 };
 use dataplane_common::LAYOUT_VERSION;
-use http_body_util::{BodyExt, Limited};
 use serde::{Deserialize, Serialize};
-use tokio::{sync::Semaphore, time::timeout};
 
 use crate::{
     config::{json, tree::TEXT_BYTES_MAX},
-    daemon::{Asker, Daemon, File, Shared},
+    daemon::{Daemon, Shared},
     metrics,
     problem::Refused,
     view::Version,
 };
 
+pub use scopes::parsed as time_to_confirm;
 pub use serve::serve;
 pub use socket::{Socket, for_readers, listen};
 
@@ -38,7 +38,14 @@ pub fn routes(daemon: Shared) -> Router {
     questions()
         .route("/v1/sessions", get(sessions))
         .route("/v1/site", get(site))
-        .route("/v1/apply", post(apply).layer(DefaultBodyLimit::max(TEXT_BYTES_MAX + 1)))
+        .route(
+            "/api/v1/apply",
+            post(scopes::apply).layer(DefaultBodyLimit::max(TEXT_BYTES_MAX + 1)),
+        )
+        .route("/api/v1/confirm", post(scopes::confirm))
+        .route("/api/v1/rollback", post(scopes::roll_back))
+        .route("/api/v1/revisions/{range}", get(revisions::difference))
+        .route("/api/v1/watch", get(watch::all))
         .route(
             "/api/v1/{*path}",
             get(objects::read)
@@ -57,7 +64,11 @@ pub fn read_routes(daemon: Shared) -> Router {
     questions()
         .route("/v1/sessions", get(masked_sessions))
         .route("/v1/site", get(masked_site))
-        .route("/v1/apply", post(forbidden))
+        .route("/api/v1/apply", post(forbidden))
+        .route("/api/v1/confirm", post(forbidden))
+        .route("/api/v1/rollback", post(forbidden))
+        .route("/api/v1/revisions/{range}", get(revisions::masked_difference))
+        .route("/api/v1/watch", get(watch::all_masked))
         .route(
             "/api/v1/{*path}",
             get(objects::read_masked).put(forbidden).patch(forbidden).delete(forbidden),
@@ -77,6 +88,7 @@ fn questions() -> Router<Shared> {
         .route("/v1/drops", get(async |daemon: State<Shared>| view(daemon, Daemon::drops).await))
         .route("/v1/flows", get(async |daemon: State<Shared>| view(daemon, Daemon::flows).await))
         .route("/v1/trace", post(trace))
+        .route("/api/v1/revisions", get(revisions::list))
         .route("/metrics", get(prometheus))
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(ready))
@@ -179,68 +191,6 @@ async fn forbidden() -> Refused {
 fn only_read(what: &str) -> Refused {
     let said = anyhow!("you may only read: {what} for the group of readers (`run --read-group`)");
     Refused::with(StatusCode::FORBIDDEN, said)
-}
-
-#[derive(Deserialize)]
-struct Apply {
-    /// Say what would change, and change nothing.
-    #[serde(default)]
-    dry_run: bool,
-    /// How the site file in the body is called; without it the daemon reads its own anew.
-    name: Option<String>,
-    /// Take interfaces that the host needs, too.
-    #[serde(default)]
-    force: bool,
-    /// The connection by which whoever asks is logged in.
-    ssh_connection: Option<String>,
-}
-
-/// Site files that are read, compiled or wait for that; each takes memory and a thread.
-const APPLIES_MAX: usize = 8;
-/// For how long a site file may be on its way: meanwhile it is one of them.
-const TEXT_WAIT: Duration = Duration::from_secs(60);
-static APPLIES: Semaphore = Semaphore::const_new(APPLIES_MAX);
-
-async fn apply(
-    State(daemon): State<Shared>,
-    query: Result<Query<Apply>, QueryRejection>,
-    request: Request,
-) -> Result<impl IntoResponse, Refused> {
-    let Query(query) = query?;
-    // It is read when it is certain that it may be.
-    let Ok(permit) = APPLIES.try_acquire() else {
-        // Whoever is not heard to the end does not hear why.
-        let _ = timeout(TEXT_WAIT, heard_out(request)).await;
-        let said = anyhow!(
-            "{APPLIES_MAX} other site files are being applied; try again when they are done"
-        );
-        return Err(Refused::with(StatusCode::SERVICE_UNAVAILABLE, said));
-    };
-    let text = timeout(TEXT_WAIT, String::from_request(request, &())).await.map_err(|_| {
-        let said = anyhow!("the site file did not come within {TEXT_WAIT:?}");
-        Refused::with(StatusCode::REQUEST_TIMEOUT, said)
-    })?;
-    let text = text.map_err(|refused| {
-        let (most, why) = (TEXT_BYTES_MAX >> 20, refused.body_text());
-        let said = anyhow!("the site file: {why}; it has to be UTF-8, of {most} MiB at most");
-        Refused::with(refused.status(), said)
-    })?;
-    Ok(Json(
-        ask(daemon, move |daemon| {
-            // Until it is done, whether anybody waits for it or not.
-            let _permit = permit;
-            let file = query.name.map(|name| File { name, text });
-            let asker = Asker { force: query.force, ssh_connection: query.ssh_connection };
-            daemon.apply(file, query.dry_run, asker)
-        })
-        .await?,
-    ))
-}
-
-/// Takes a text and forgets it.
-async fn heard_out(request: Request) {
-    let mut text = Limited::new(request.into_body(), TEXT_BYTES_MAX);
-    while let Some(Ok(_)) = text.frame().await {}
 }
 
 async fn trace(

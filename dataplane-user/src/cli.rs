@@ -9,6 +9,7 @@ mod site_file;
 mod apply;
 mod check;
 mod completions;
+mod confirm;
 mod counters;
 mod detach;
 mod diff;
@@ -16,6 +17,8 @@ mod drops;
 mod flows;
 mod get;
 mod man;
+mod revisions;
+mod rollback;
 mod run;
 mod schema;
 mod sessions;
@@ -43,6 +46,9 @@ enum Verb {
     Run(run::Options),
     Apply(apply::Options),
     Diff(diff::Options),
+    Confirm(confirm::Options),
+    Rollback(rollback::Options),
+    Revisions(revisions::Options),
     Status(status::Options),
     Get(get::Options),
     Counters(counters::Options),
@@ -67,6 +73,9 @@ pub fn main() -> ExitCode {
         Verb::Man(options) => return exit(man::run(&options)),
         Verb::Run(options) => run::run(&options),
         Verb::Apply(options) => apply::run(&options),
+        Verb::Confirm(options) => confirm::run(&options),
+        Verb::Rollback(options) => rollback::run(&options),
+        Verb::Revisions(options) => revisions::run(&options),
         Verb::Status(options) => status::run(&options),
         Verb::Get(options) => get::run(&options),
         Verb::Counters(options) => counters::run(&options),

@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::{Method, Request, StatusCode, body::Bytes};
+use hyper::{
+    Method, Request, StatusCode,
+    body::{Bytes, Incoming},
+};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
@@ -67,6 +70,31 @@ pub async fn post<T: DeserializeOwned>(
     Ok(serde_json::from_slice(&answer)?)
 }
 
+/// Hands over each line of what `path` answers, as long as it does.
+pub async fn lines(
+    socket: &Path,
+    path: &str,
+    mut each: impl FnMut(&[u8]) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut body = answer(socket, Method::GET, path, Vec::new()).await?;
+    let mut begun = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Error::Cut(error.into()))?;
+        let Some(data) = frame.data_ref() else { continue };
+        for part in data.split_inclusive(|byte| *byte == b'\n') {
+            begun.extend_from_slice(part);
+            if part.ends_with(b"\n") {
+                each(&begun)?;
+                begun.clear();
+            }
+            if begun.len() > ANSWER_BYTES_MAX {
+                return Err(Error::Cut("a line of it does not end".into()).into());
+            }
+        }
+    }
+    Ok(())
+}
+
 fn absent(socket: &Path, source: std::io::Error) -> Error {
     let socket = socket.to_owned();
     if source.kind() == std::io::ErrorKind::PermissionDenied {
@@ -87,11 +115,26 @@ async fn connect(socket: &Path) -> Result<UnixStream, Error> {
 }
 
 async fn ask(socket: &Path, method: Method, path: &str, body: Vec<u8>) -> Result<Bytes, Error> {
+    whole(answer(socket, method, path, body).await?).await
+}
+
+async fn whole(body: Incoming) -> Result<Bytes, Error> {
+    let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(Error::Cut)?;
+    Ok(body.to_bytes())
+}
+
+/// The body of what is answered, if it is not refused.
+async fn answer(
+    socket: &Path,
+    method: Method,
+    path: &str,
+    body: Vec<u8>,
+) -> Result<Incoming, Error> {
     let stream = connect(socket).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| Error::Cut(error.into()))?;
-    // Ends with the connection, which ends with the sender.
+    // Ends with the connection, which ends with the sender and what it answers.
     tokio::spawn(connection);
     let request = Request::builder()
         .method(method)
@@ -102,12 +145,10 @@ async fn ask(socket: &Path, method: Method, path: &str, body: Vec<u8>) -> Result
         .map_err(|error| Error::Cut(error.into()))?;
     let answer = sender.send_request(request).await.map_err(|error| Error::Cut(error.into()))?;
     let status = answer.status();
-    let body =
-        Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(Error::Cut)?;
-    let body = body.to_bytes();
     if status == StatusCode::OK {
-        return Ok(body);
+        return Ok(answer.into_body());
     }
+    let body = whole(answer.into_body()).await?;
     let refusal = serde_json::from_slice(&body).map_or_else(
         |_| format!("{status}: {}", String::from_utf8_lossy(&body)),
         |Problem { detail, .. }| detail,

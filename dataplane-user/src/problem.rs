@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     config::{Diagnostic, Severity},
+    desired::Path,
     message,
 };
 
@@ -70,12 +71,14 @@ pub struct Unmet {
     pub status: StatusCode,
     /// Why.
     pub said: String,
+    /// One by one, where it is about objects.
+    pub faults: Vec<Fault>,
 }
 
 impl Unmet {
     /// With this status.
     pub fn new(status: StatusCode, said: impl Into<String>) -> Self {
-        Self { status, said: said.into() }
+        Self { status, said: said.into(), faults: Vec::new() }
     }
 }
 
@@ -92,13 +95,17 @@ impl Refused {
         Self { status, error: error.into() }
     }
 
-    fn problem(&self) -> Problem {
-        let faulty = self.error.downcast_ref::<Faulty>();
+    /// As it is told.
+    pub fn problem(&self) -> Problem {
+        let faults = match (self.error.downcast_ref(), self.error.downcast_ref()) {
+            (Some(Faulty { faults, .. }), _) | (None, Some(Unmet { faults, .. })) => faults.clone(),
+            (None, None) => Vec::new(),
+        };
         Problem {
             title: self.status.canonical_reason().unwrap_or("Refused").to_owned(),
             status: self.status.as_u16(),
             detail: message::of(&self.error),
-            errors: faulty.map(|faulty| faulty.faults.clone()).unwrap_or_default(),
+            errors: faults,
         }
     }
 }
@@ -116,6 +123,12 @@ impl Fault {
             help: found.help.clone(),
         };
         found.map(fault).collect()
+    }
+
+    /// Of all of an object.
+    pub fn of_object(path: &Path, detail: String) -> Self {
+        let (object, pointer) = (Some(path.to_string()), String::new());
+        Self { object, pointer, line: None, column: None, detail, help: None }
     }
 
     /// The fault in one line.

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::desired::Kind;
+use crate::{desired::Kind, problem::Problem};
 
 /// What answers.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -51,6 +51,20 @@ pub struct Status {
     /// How much of its share of the flow table each tenant has.
     #[serde(default)]
     pub shares: Vec<Share>,
+    /// What is taken back unless somebody confirms it.
+    #[serde(default)]
+    pub unconfirmed: Vec<Unconfirmed>,
+}
+
+/// A revision that is taken back unless somebody confirms it.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Unconfirmed {
+    /// Whose it is.
+    pub scope: String,
+    /// Which.
+    pub revision: u64,
+    /// When it is taken back, as RFC 3339 has it.
+    pub until: String,
 }
 
 /// What a tenant has of the flow table.
@@ -310,6 +324,9 @@ pub struct Session {
 pub struct Applied {
     /// The version in force now.
     pub site_version: u32,
+    /// The last revision of what is to be in force, which this is if it changed anything.
+    #[serde(default)]
+    pub revision: u64,
     /// Was it only tried?
     pub dry_run: bool,
     /// What differs, a line each: `+ tenants/blue/ports/web-2`, `~ …`, `- …`.
@@ -368,12 +385,93 @@ pub struct Written {
     pub resource: Option<Resource>,
     /// The version in force, of which it is.
     pub site_version: u32,
+    /// The last revision, which this is if it changed anything.
+    pub revision: u64,
     /// Was it only tried?
     pub dry_run: bool,
     /// What differs, a line each.
     pub changes: Vec<String>,
     /// What was probably not meant, or is not yet as it was meant.
     pub warnings: Vec<String>,
+}
+
+/// `sekisho confirm`: what stays.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Confirmed {
+    /// Whose it is.
+    pub scope: String,
+    /// Which revision.
+    pub revision: u64,
+}
+
+/// `sekisho revisions`: what was changed at once.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Revision {
+    /// Its number.
+    pub revision: u64,
+    /// When it was, as RFC 3339 has it.
+    pub at: String,
+    /// Who wrote it.
+    pub scope: String,
+    /// Is it the whole set of what the scope wants, and not an object of it?
+    pub is_set: bool,
+    /// How many objects it changed.
+    pub objects: usize,
+}
+
+/// `sekisho revisions 41..42`: what differs between two revisions.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Difference {
+    /// The earlier one.
+    pub from: u64,
+    /// The later one.
+    pub to: u64,
+    /// Each object that differs.
+    pub objects: Vec<Differing>,
+}
+
+/// An object that differs between two revisions.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Differing {
+    /// Its path.
+    pub path: String,
+    /// What it was; none: it was not there.
+    pub before: Option<Resource>,
+    /// What it became; none: it went.
+    pub after: Option<Resource>,
+}
+
+/// What became of an object, for whoever watches.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(tag = "type", rename_all = "UPPERCASE")]
+pub enum Event {
+    /// It came.
+    Added {
+        /// As it is.
+        object: Resource,
+    },
+    /// It says something else.
+    Modified {
+        /// As it is.
+        object: Resource,
+    },
+    /// It went.
+    Deleted {
+        /// As it was; its version is that of the revision that deleted it.
+        object: Resource,
+    },
+    /// All up to this revision is told: whoever goes on later begins there.
+    Bookmark {
+        /// Which.
+        #[serde(rename = "resourceVersion")]
+        resource_version: u64,
+    },
+    /// There is nothing more.
+    Error {
+        /// Why.
+        problem: Problem,
+    },
 }
 
 /// `sekisho trace`: what the program decided about one packet.

@@ -13,7 +13,7 @@ use axum::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::ask;
+use super::{ask, watch};
 use crate::{
     config::json,
     daemon::{Asker, Only, Shared, What, Write},
@@ -37,39 +37,50 @@ pub struct How {
     cascade: bool,
 }
 
+/// What is shown of an object.
+pub type Show = fn(&Path, &Object) -> anyhow::Result<Resource>;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ask {
+    /// Tell what becomes of the list's objects, as long as anybody listens.
+    #[serde(default)]
+    watch: bool,
+    #[serde(flatten)]
+    from: watch::From,
+}
+
 /// An object, or all of a list.
 pub async fn read(
-    State(daemon): State<Shared>,
-    UrlPath(url): UrlPath<String>,
+    state: State<Shared>,
+    url: UrlPath<String>,
+    query: Result<Query<Ask>, QueryRejection>,
+    headers: HeaderMap,
 ) -> Result<Response, Refused> {
-    found(daemon, url, resource).await
+    found(state, url, query, &headers, resource).await
 }
 
 /// The same for those who see no telephone number.
 pub async fn read_masked(
-    State(daemon): State<Shared>,
-    UrlPath(url): UrlPath<String>,
+    state: State<Shared>,
+    url: UrlPath<String>,
+    query: Result<Query<Ask>, QueryRejection>,
+    headers: HeaderMap,
 ) -> Result<Response, Refused> {
-    found(daemon, url, |path, object| {
-        let mut resource = resource(path, object)?;
-        if matches!(path.kind, Kind::Line | Kind::Session)
-            && let Some((number, access)) = path.name.split_once('@')
-        {
-            let masked = format!("{}@{access}", model::masked(number));
-            resource.metadata.path = resource.metadata.path.replace(&path.name, &masked);
-            resource.metadata.name = masked;
-        }
-        resource.spec = json::masked(resource.spec);
-        Ok(resource)
-    })
-    .await
+    found(state, url, query, &headers, masked).await
 }
 
 async fn found(
-    daemon: Shared,
-    url: String,
-    show: fn(&Path, &Object) -> anyhow::Result<Resource>,
+    State(daemon): State<Shared>,
+    UrlPath(url): UrlPath<String>,
+    query: Result<Query<Ask>, QueryRejection>,
+    headers: &HeaderMap,
+    show: Show,
 ) -> Result<Response, Refused> {
+    let Query(asked) = query?;
+    if asked.watch {
+        return watch::below(daemon, &url, asked.from, headers, show);
+    }
     let Ok(path) = url.parse::<Path>() else {
         return Ok(Json(ask(daemon, move |daemon| list(daemon, &url, show)).await?).into_response());
     };
@@ -84,11 +95,7 @@ async fn found(
 }
 
 /// What is in a list, whose path is that of its objects without their names.
-fn list(
-    daemon: &Shared,
-    url: &str,
-    show: fn(&Path, &Object) -> anyhow::Result<Resource>,
-) -> anyhow::Result<Resources> {
+fn list(daemon: &Shared, url: &str, show: Show) -> anyhow::Result<Resources> {
     // Whether anything can be called so is known by a name that everything may have.
     let place: Path = format!("{url}/a").parse().map_err(|_| {
         let said = format!(
@@ -141,14 +148,7 @@ async fn write(
     what: impl FnOnce(&How) -> What,
 ) -> Result<Response, Refused> {
     let Query(how) = query?;
-    let dry_run = match how.dry_run.as_deref() {
-        None => false,
-        Some("All") => true,
-        Some(other) => {
-            let said = format!("dryRun is `All` or not there, not {other:?}");
-            return Err(Unmet::new(StatusCode::BAD_REQUEST, said).into());
-        }
-    };
+    let dry_run = is_dry(how.dry_run.as_deref())?;
     let path = url.parse::<Path>();
     let path = path.map_err(|no| Unmet::new(StatusCode::NOT_FOUND, no.to_string()))?;
     let write = Write { path, what: what(&how), only: only(headers)? };
@@ -160,6 +160,7 @@ async fn write(
         let written = Written {
             resource,
             site_version: applied.site_version,
+            revision: applied.revision,
             dry_run,
             changes: applied.changes,
             warnings: applied.warnings,
@@ -171,6 +172,18 @@ async fn write(
     let etag = written.resource.as_ref().map(|of| etag(of.metadata.resource_version));
     let etag = etag.map(|etag| [(header::ETAG, etag)]);
     Ok((status, etag, Json(written)).into_response())
+}
+
+/// Is it only tried?
+pub fn is_dry(dry_run: Option<&str>) -> Result<bool, Unmet> {
+    match dry_run {
+        None => Ok(false),
+        Some("All") => Ok(true),
+        Some(other) => {
+            let said = format!("dryRun is `All` or not there, not {other:?}");
+            Err(Unmet::new(StatusCode::BAD_REQUEST, said))
+        }
+    }
 }
 
 /// What is handed over: `{"spec": {…}}`, as it is read.
@@ -214,7 +227,22 @@ fn etag(revision: u64) -> String {
     format!("\"{revision}\"")
 }
 
-fn resource(path: &Path, object: &Object) -> anyhow::Result<Resource> {
+/// An object, for those who see no telephone number.
+pub fn masked(path: &Path, object: &Object) -> anyhow::Result<Resource> {
+    let mut resource = resource(path, object)?;
+    if matches!(path.kind, Kind::Line | Kind::Session)
+        && let Some((number, access)) = path.name.split_once('@')
+    {
+        let masked = format!("{}@{access}", model::masked(number));
+        resource.metadata.path = resource.metadata.path.replace(&path.name, &masked);
+        resource.metadata.name = masked;
+    }
+    resource.spec = json::masked(resource.spec);
+    Ok(resource)
+}
+
+/// An object.
+pub fn resource(path: &Path, object: &Object) -> anyhow::Result<Resource> {
     Ok(Resource {
         kind: path.kind,
         metadata: Metadata {

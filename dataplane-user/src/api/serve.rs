@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tower::Layer;
 
 /// Connections at a time of each listener; who comes then is hung up on.
-const CONNECTIONS_MAX: usize = 1024;
+const CONNECTIONS_MAX: usize = 1536;
 /// For how long a request's head is waited for, and so how long a connection may be idle.
 const HEAD_WAIT: Duration = Duration::from_secs(30);
 

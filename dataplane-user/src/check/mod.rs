@@ -57,6 +57,14 @@ pub fn check(text: &str) -> Checked {
     check_with(text, |_, _, _| ())
 }
 
+/// Is it written as a site file is? What its names mean is not asked: they may be others'.
+pub fn shape(text: &str) -> Checked {
+    let mut out = Findings::default();
+    let (tree, root) = Tree::parse(text, &mut out);
+    root.and_then(|root| Reader::file(&tree, root, &mut out));
+    Checked { diagnostics: out.locate(text, &tree), site: None, tree, root }
+}
+
 /// Checks a site file, and compiles its rules to know whether they take too much room.
 pub fn check_all(text: &str) -> Checked {
     check_with(text, budget::affordable)

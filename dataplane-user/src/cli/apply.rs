@@ -3,12 +3,17 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use clap::Args;
 
 use super::{daemon::Daemon, output::Output, site_file};
-use crate::{daemon::Asker, view::Applied};
+use crate::{
+    api::time_to_confirm,
+    daemon::{Asker, OF_FILES},
+    view::Applied,
+};
 
 /// Put a site file in force; on any error nothing changes
 #[derive(Args)]
@@ -20,44 +25,80 @@ pub struct Options {
     /// The site file, `-` for what is piped in; without it the daemon reads its own anew
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
+    #[command(flatten)]
+    terms: Terms,
     /// Say what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
+    /// Unless `sekisho confirm` follows within this time, take it back: 90s, 2m
+    #[arg(long, value_name = "TIME", value_parser = time_to_confirm)]
+    confirm: Option<Duration>,
     /// Take interfaces, too, that carry the host's default route or your own login
     #[arg(long)]
     force: bool,
 }
 
+/// Whose a file is, and what becomes of what it does not say.
+#[derive(Args, Clone)]
+pub struct Terms {
+    /// Whose the file is: what others want stays as it is
+    #[arg(long, value_name = "NAME", default_value = OF_FILES)]
+    pub scope: String,
+    /// Leave what the scope wanted before and the file does not have any more
+    #[arg(long)]
+    no_prune: bool,
+    /// Make what others wrote otherwise as it is in the file
+    #[arg(long)]
+    take_over: bool,
+}
+
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    let applied = ask(&options.daemon, options.file.as_deref(), options.dry_run, options.force)?;
-    options.output.print(&applied, show)
+    let Options { daemon, file, terms, dry_run, confirm, force, .. } = options;
+    let applied = ask(daemon, file.as_deref(), terms, *dry_run, *confirm, *force)?;
+    options.output.print(&applied, show)?;
+    if confirm.is_some() && !dry_run && !applied.changes.is_empty() && options.output.is_table() {
+        let scope = &terms.scope;
+        let other = if scope == OF_FILES { String::new() } else { format!(" --scope {scope}") };
+        println!("it is taken back unless `sekisho confirm{other}` follows in time");
+    }
+    Ok(())
 }
 
 /// Hands the file over.
 pub fn ask(
     daemon: &Daemon,
     file: Option<&Path>,
+    terms: &Terms,
     dry_run: bool,
+    confirm: Option<Duration>,
     force: bool,
 ) -> anyhow::Result<Applied> {
-    let mut path = format!("/v1/apply?dry_run={dry_run}");
+    let Terms { scope, no_prune, take_over } = terms;
     let asker = Asker::here(force);
-    path += &format!("&force={}", asker.force);
-    if let Some(login) = asker.ssh_connection {
-        path += "&ssh_connection=";
-        path.extend(form_urlencoded::byte_serialize(login.as_bytes()));
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.append_pair("scope", scope);
+    query.append_pair("prune", &(!no_prune).to_string());
+    query.append_pair("takeOver", &take_over.to_string());
+    query.append_pair("force", &asker.force.to_string());
+    if dry_run {
+        query.append_pair("dryRun", "All");
+    }
+    if let Some(time) = confirm {
+        query.append_pair("confirmTimeout", &format!("{}s", time.as_secs()));
+    }
+    if let Some(login) = &asker.ssh_connection {
+        query.append_pair("sshConnection", login);
     }
     let mut text = Vec::new();
     if let Some(file) = file {
         let name;
         (name, text) = site_file::read(file)?;
-        path += "&name=";
-        path.extend(form_urlencoded::byte_serialize(name.as_bytes()));
+        query.append_pair("name", &name);
     }
-    daemon.post(&path, text)
+    daemon.post(&format!("/api/v1/apply?{}", query.finish()), text)
 }
 
-fn show(applied: &Applied) -> String {
+pub fn show(applied: &Applied) -> String {
     let mut text = in_short(&applied.changes).join("\n");
     if applied.changes.is_empty() {
         text.push_str("nothing changes");

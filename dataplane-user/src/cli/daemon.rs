@@ -23,6 +23,15 @@ impl Daemon {
         Ok(runtime()?.block_on(client::get(&self.socket, path))?)
     }
 
+    /// Hands over each line of what `path` answers, as long as it does.
+    pub fn lines(
+        &self,
+        path: &str,
+        each: impl FnMut(&[u8]) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        runtime()?.block_on(client::lines(&self.socket, path, each))
+    }
+
     /// Refuses a name that no tenant of the site has; `-` is the provider's.
     pub fn check_tenant(&self, name: Option<&str>) -> anyhow::Result<()> {
         let Some(name) = name else { return Ok(()) };

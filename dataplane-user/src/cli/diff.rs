@@ -18,10 +18,13 @@ pub struct Options {
     /// The site file, `-` for what is piped in; without it the daemon's own as it is now
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
+    #[command(flatten)]
+    terms: apply::Terms,
 }
 
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let applied = apply::ask(&options.daemon, options.file.as_deref(), true, false)?;
+    let applied =
+        apply::ask(&options.daemon, options.file.as_deref(), &options.terms, true, None, false)?;
     if applied.changes.is_empty() && options.output.is_table() {
         return Ok(ExitCode::SUCCESS);
     }

@@ -1,5 +1,7 @@
 //! `sekisho get`: what is the site in force?
 
+use std::io::{self, Write};
+
 use clap::Args;
 use serde_json::Value;
 
@@ -7,7 +9,7 @@ use super::{
     daemon::Daemon,
     output::{Output, table},
 };
-use crate::view::Status;
+use crate::view::{Event, Metadata, Status};
 
 /// Show the site in force, or a part of it
 #[derive(Args)]
@@ -20,9 +22,20 @@ pub struct Options {
     /// such as tenants/blue/ports/web-1
     #[arg(value_name = "PATH")]
     path: Option<String>,
+    /// Show what becomes of it, line by line, until you end it
+    #[arg(long, short)]
+    watch: bool,
 }
 
 pub fn run(options: &Options) -> anyhow::Result<()> {
+    if options.watch {
+        let is_pipe = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+        return match watch(options) {
+            // Whoever reads has enough.
+            Err(error) if error.downcast_ref().is_some_and(is_pipe) => Ok(()),
+            ended => ended,
+        };
+    }
     let site: Value = options.daemon.get("/v1/site")?;
     let mut found = &site;
     for step in options.path.iter().flat_map(|path| path.split('/')).filter(|step| !step.is_empty())
@@ -43,6 +56,32 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             }
         }
         table(["PATH", "VALUE"], rows)
+    })
+}
+
+/// A line for each object that comes (`+`), goes (`-`) or changes (`~`), by its path.
+fn watch(options: &Options) -> anyhow::Result<()> {
+    let path = options.path.as_deref().map(|path| path.trim_matches('/'));
+    let path = match path.filter(|path| !path.is_empty()) {
+        Some(path) => format!("/api/v1/{path}?watch=true"),
+        None => "/api/v1/watch".to_owned(),
+    };
+    let mut out = io::stdout();
+    options.daemon.lines(&path, |line| {
+        if !options.output.is_table() {
+            out.write_all(line)?;
+            return Ok(out.flush()?);
+        }
+        let (sign, object) = match serde_json::from_slice(line)? {
+            Event::Added { object } => ('+', object),
+            Event::Modified { object } => ('~', object),
+            Event::Deleted { object } => ('-', object),
+            Event::Bookmark { .. } => return Ok(()),
+            Event::Error { problem } => anyhow::bail!(problem.detail),
+        };
+        let Metadata { path, resource_version, scope, .. } = object.metadata;
+        writeln!(out, "{sign} {path} (revision {resource_version}, `{scope}`)")?;
+        Ok(())
     })
 }
 

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     api::{self, Socket},
     client,
-    daemon::{self, Asker, Shared},
+    daemon::{self, Asker, Shared, Terms},
     load::{Changes, LogLevel, Sizes},
     message,
 };
@@ -103,6 +103,9 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// How often it is looked what the kernel refused, and which interfaces there are.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether something was not confirmed in time.
+const OVERDUE_EVERY: Duration = Duration::from_millis(500);
 
 /// How often next hops are heard and asked.
 const ATTEND_EVERY: Duration = Duration::from_millis(100);
@@ -189,6 +192,7 @@ async fn serve(
     };
     now_and_then(SWEEP_EVERY, "sweeping", |daemon| daemon.sweeping().sweep());
     now_and_then(CROWD_EVERY, "flows", |daemon| daemon.sweeping().make_room());
+    now_and_then(OVERDUE_EVERY, "rollback", Shared::take_back_overdue);
     now_and_then(LOOK_EVERY, "the machine", |daemon| daemon.lock().look_after());
     now_and_then(ATTEND_EVERY, "next hops", |daemon| daemon.lock().attend());
     let parked = daemon.lock().parked_signal()?;
@@ -214,8 +218,9 @@ async fn serve(
 async fn reload(daemon: Shared, mut hangup: Signal) {
     while hangup.recv().await.is_some() {
         let daemon = daemon.clone();
-        let applied =
-            tokio::task::spawn_blocking(move || daemon.apply(None, false, Asker::default()));
+        let applied = tokio::task::spawn_blocking(move || {
+            daemon.apply(None, &Terms::default(), false, Asker::default())
+        });
         match applied.await {
             Ok(Ok(applied)) => {
                 eprintln!("sekisho: in force as site version {}", applied.site_version);

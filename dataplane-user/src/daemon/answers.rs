@@ -1,6 +1,6 @@
 //! What does the daemon answer?
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use dataplane_common::{
     Stop, limits,
@@ -14,14 +14,14 @@ use super::{Daemon, InForce, needs};
 use crate::{
     address,
     compile::{self, ids::Kind},
-    frame,
+    desired, frame,
     load::{self, Hooked, RefusedAt, StopCount, TestFrame},
     message,
     model::{self, AttachmentIx},
     protocol, trace,
     view::{
         Amount, Attachment, AttachmentCounters, Counters, Drop, Fill, Flow, Icmp, NextHop,
-        RuleCounters, Session, Share, SharedCounters, Status, Trace,
+        RuleCounters, Session, Share, SharedCounters, Status, Trace, Unconfirmed,
     },
 };
 
@@ -61,7 +61,17 @@ impl Daemon {
             next_hops: self.next_hops(),
             tables: self.tables()?,
             shares: self.shares(),
+            unconfirmed: self.unconfirmed(),
         })
+    }
+
+    fn unconfirmed(&self) -> Vec<Unconfirmed> {
+        let told = |(scope, of): (Arc<str>, desired::Unconfirmed)| Unconfirmed {
+            scope: scope.to_string(),
+            revision: of.revision,
+            until: desired::rfc3339(of.until_ms),
+        };
+        self.wanted.unconfirmed().into_iter().map(told).collect()
     }
 
     fn shares(&self) -> Vec<Share> {

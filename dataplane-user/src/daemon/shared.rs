@@ -7,15 +7,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use serde_json::Value as Json;
 
-use super::{Asker, Daemon, File, Options, Proposal, Sweeping, Wanted, Write, put::Guess};
-use crate::{compile, desired, message, model::Site, view::Applied};
+use super::{
+    Asker, Daemon, File, Options, Proposal, Sweeping, Take, Terms, Wanted, Write, put::Guess,
+};
+use crate::{
+    compile,
+    desired::{self, Path},
+    message,
+    model::Site,
+    view::Applied,
+};
 
 /// For how long an answer of new next hops is waited for before it is said that they do
 /// not answer.
 const ANSWERS_WAIT: Duration = Duration::from_millis(900);
+
+/// What could not be taken back is tried again after so long.
+const TRIED_AGAIN: Duration = Duration::from_secs(30);
 
 /// The daemon: whoever has it locked does one thing.
 #[derive(Clone)]
@@ -63,6 +74,7 @@ impl Shared {
     pub fn apply(
         &self,
         file: Option<File>,
+        terms: &Terms,
         dry_run: bool,
         asker: Asker,
     ) -> anyhow::Result<Applied> {
@@ -74,13 +86,62 @@ impl Shared {
                     bail!("the daemon has no site file of its own (--config): name one")
                 }
             };
-            wanted.by_file(file)
+            wanted.by_scope(file, terms)
         })
     }
 
     /// Puts what becomes of one object in force, likewise.
     pub fn write(&self, write: &Write, dry_run: bool, asker: Asker) -> anyhow::Result<Applied> {
         self.put(dry_run, asker, |wanted, _| wanted.by_object(write))
+    }
+
+    /// Takes back what a scope changed, likewise; answers what of it is left, too, because somebody
+    /// else has changed it since.
+    pub fn roll_back(
+        &self,
+        take: &Take,
+        dry_run: bool,
+        asker: Asker,
+    ) -> anyhow::Result<(Applied, Vec<Path>)> {
+        let mut left = Vec::new();
+        let applied = self.put(dry_run, asker, |wanted, _| {
+            let (proposal, conflicts) = wanted.by_rollback(take)?;
+            left = conflicts;
+            Ok(proposal)
+        })?;
+        if !dry_run {
+            // Where there was nothing to take back, it is as it should be.
+            self.wanted.confirm(&take.scope)?;
+        }
+        Ok((applied, left))
+    }
+
+    /// The scope's unconfirmed revision stays; answers which it was.
+    pub fn confirm(&self, scope: &str) -> anyhow::Result<Option<u64>> {
+        let _turn = lock(&self.turn);
+        Ok(self.wanted.confirm(scope)?)
+    }
+
+    /// Takes back what nobody confirmed in time.
+    pub fn take_back_overdue(&self) -> anyhow::Result<()> {
+        for (scope, revision) in self.wanted.overdue() {
+            let take = Take { scope: scope.clone(), to: None, leave_conflicts: true };
+            // It was in force before.
+            let asker = Asker { force: true, ..Asker::default() };
+            let taken = self.roll_back(&take, false, asker);
+            let (applied, left) = taken.inspect_err(|_| self.wanted.put_off(&scope, TRIED_AGAIN)).with_context(|| {
+                format!("revision {revision} of `{scope}` was not confirmed in time and cannot be taken back")
+            })?;
+            eprintln!(
+                "sekisho: revision {revision} of `{scope}` was not confirmed in time: it is taken \
+                 back, in force as site version {}",
+                applied.site_version
+            );
+            for path in left {
+                eprintln!("sekisho: {path} is left: somebody else has changed it since");
+            }
+        }
+        Ok(())
     }
 
     /// What is to be in force.
@@ -123,7 +184,8 @@ impl Shared {
             };
             warnings.extend(more);
             let site_version = daemon.dataplane.version();
-            Ok(Applied { site_version, dry_run, changes: told, released, warnings })
+            let revision = self.wanted.number();
+            Ok(Applied { site_version, revision, dry_run, changes: told, released, warnings })
         })
     }
 

@@ -1,80 +1,49 @@
 //! What is to be in force, and would it be taken?
 
+mod object;
+mod rollback;
+mod scope;
+
 use std::{
+    collections::{BTreeMap, HashMap},
     fs::{self, DirBuilder},
     os::unix::fs::DirBuilderExt,
     path::Path as FsPath,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak},
+    time::{Duration, Instant},
 };
 
 use anyhow::Context;
-use axum::http::StatusCode;
 use serde_json::Value as Json;
+use tokio::sync::watch;
 
 use super::{File, refusal};
 use crate::{
     check::{self, Checked},
     config::{Diagnostic, Severity, json},
-    desired::{self, Change, Kind, Object, Path, Pending, Store, split},
+    desired::{
+        self, Change, Changed, Draft, Kind, Object, Path, Pending, Revision, Store, Unconfirmed,
+        Want, split,
+    },
     model::Site,
-    problem::{Fault, Faulty, Unmet},
+    problem::{Fault, Faulty},
 };
 
-/// The scope of what site files say.
-const OF_FILES: &str = "site";
+pub use object::{Only, What, Write};
+pub use rollback::Take;
+pub use scope::Terms;
 
-/// The scope of what is written object by object.
-const OF_OBJECTS: &str = "api";
+/// The scope of what site files say, unless they are another's.
+pub const OF_FILES: &str = "site";
 
 /// What is to be in force, for all who ask.
 #[derive(Clone)]
-pub struct Wanted(Arc<RwLock<Store>>);
-
-/// What is asked of an object.
-pub struct Write {
-    /// Of which.
-    pub path: Path,
-    /// What.
-    pub what: What,
-    /// When at all.
-    pub only: Only,
-}
-
-/// What is to become of an object.
-pub enum What {
-    /// It says this.
-    Put(Json),
-    /// It says this besides; what is `null` it does not say any more (RFC 7396).
-    Patch(Json),
-    /// It goes, and with `all` what stands in it.
-    Delete {
-        /// Whatever stands in it.
-        all: bool,
-    },
-}
-
-/// Under which condition (RFC 9110, `If-Match`, `If-None-Match`).
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Only {
-    /// Under none.
-    Always,
-    /// If it is there.
-    IfThere,
-    /// If it is not.
-    IfAbsent,
-    /// If this revision wrote it last.
-    IfRevision(u64),
-}
-
-/// What is wanted from now on, as the store has it.
-#[derive(Default)]
-pub struct Noted {
-    /// Who wants it.
-    scope: &'static str,
-    /// Is it all that he wants?
-    is_set: bool,
-    /// What is not so by now.
-    changes: Vec<Change>,
+pub struct Wanted {
+    store: Arc<RwLock<Store>>,
+    /// Tells the last revision to all who wait for one.
+    news: watch::Sender<u64>,
+    /// What revisions changed, as long as somebody is being told: all are told from one copy.
+    told: Arc<Mutex<HashMap<u64, Weak<[Changed]>>>>,
 }
 
 /// A site that is to be put in force.
@@ -92,15 +61,10 @@ pub struct Proposal {
 pub enum Asked {
     /// What is wanted already.
     Nothing,
-    /// All of this file.
-    File(Box<Checked>),
-    /// These changes: by a file, or of an object.
-    Changes {
-        /// By a file?
-        is_set: bool,
-        /// What changes.
-        changes: Vec<Change>,
-    },
+    /// All of this file, which is all that there is, too.
+    File { checked: Box<Checked>, confirm_within: Option<Duration> },
+    /// These changes.
+    Draft(Draft),
 }
 
 impl Wanted {
@@ -111,15 +75,16 @@ impl Wanted {
             made.with_context(|| format!("cannot make {}", folder.display()))?;
         }
         let store = Store::open(path).with_context(|| format!("cannot use {}", path.display()))?;
-        Ok(Self(Arc::new(RwLock::new(store))))
+        let news = watch::Sender::new(store.number());
+        Ok(Self { store: Arc::new(RwLock::new(store)), news, told: Arc::default() })
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Store> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.store.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Store> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        self.store.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All of it, as a site file.
@@ -128,15 +93,82 @@ impl Wanted {
     }
 
     /// Writes down what is to be in force from now on; it is not yet.
-    pub fn begin(&self, noted: Noted) -> Result<Option<Pending>, desired::Error> {
+    pub fn begin(&self, draft: Draft) -> Result<Option<Pending>, desired::Error> {
         self.write().be_open()?;
-        let begun = self.read().begin(noted.scope, noted.is_set, noted.changes);
+        let begun = self.read().begin(draft);
         begun.inspect_err(|_| self.write().recover())
     }
 
     /// From now on it is, whatever becomes of this process.
     pub fn note(&self, pending: Option<Pending>) -> Result<(), desired::Error> {
-        pending.map_or(Ok(()), |pending| self.write().commit(pending))
+        let Some(pending) = pending else { return Ok(()) };
+        let mut store = self.write();
+        store.commit(pending)?;
+        self.news.send_replace(store.number());
+        Ok(())
+    }
+
+    /// The last revision.
+    pub fn number(&self) -> u64 {
+        self.read().number()
+    }
+
+    /// What is told of the last revision, as soon as there is one.
+    pub fn news(&self) -> watch::Receiver<u64> {
+        self.news.subscribe()
+    }
+
+    /// The revisions of which it is known what they changed.
+    pub fn revisions(&self) -> BTreeMap<u64, Revision> {
+        self.read().revisions().clone()
+    }
+
+    /// The scope's unconfirmed revision stays; answers which it was.
+    pub fn confirm(&self, scope: &str) -> Result<Option<u64>, desired::Error> {
+        let mut store = self.write();
+        let Some(of) = store.unconfirmed().get(scope).copied() else { return Ok(None) };
+        store.confirm(scope)?;
+        Ok(Some(of.revision))
+    }
+
+    /// What is to be taken back, since nobody has confirmed it in time.
+    pub fn overdue(&self) -> Vec<(String, u64)> {
+        let (store, now) = (self.read(), Instant::now());
+        let due = store.unconfirmed().iter().filter(|(_, of)| of.due <= now);
+        due.map(|(scope, of)| (scope.to_string(), of.revision)).collect()
+    }
+
+    /// It could not be taken back: it is tried again later.
+    pub fn put_off(&self, scope: &str, wait: Duration) {
+        self.write().put_off(scope, wait);
+    }
+
+    /// What a revision changed, if that is known.
+    pub fn changes_of(&self, number: u64) -> Result<Option<Arc<[Changed]>>, desired::Error> {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(changes) = told.get(&number).and_then(Weak::upgrade) {
+            return Ok(Some(changes));
+        }
+        let Some(changes) = self.read().changes_of(number)? else { return Ok(None) };
+        let changes = Arc::<[Changed]>::from(changes);
+        told.retain(|_, changes| changes.strong_count() > 0);
+        told.insert(number, Arc::downgrade(&changes));
+        Ok(Some(changes))
+    }
+
+    /// Is it known of all revisions after this one what they changed?
+    pub fn knows_all_after(&self, number: u64) -> bool {
+        self.read().knows_all(number, self.number())
+    }
+
+    /// What the revisions after `from` changed, up to `to`, if that is known.
+    pub fn between(&self, from: u64, to: u64) -> Result<Option<Vec<Changed>>, desired::Error> {
+        self.read().between(from, to)
+    }
+
+    /// By scope, the revision that is taken back unless somebody confirms it.
+    pub fn unconfirmed(&self) -> BTreeMap<Arc<str>, Unconfirmed> {
+        self.read().unconfirmed().clone()
     }
 
     /// An object.
@@ -159,7 +191,7 @@ impl Wanted {
                 let store = store.display();
                 format!("{store} does not say what is to be in force: name a site file (--config)")
             })?;
-            return self.by_file(File::read(config)?);
+            return self.by_scope(File::read(config)?, &Terms::default());
         }
         let file = File { name: store.display().to_string(), text: format!("{:#}", self.site()?) };
         let (site, checked) = read(&file)?;
@@ -167,7 +199,7 @@ impl Wanted {
         // It does not have to be there any more.
         if let Some(config) = config
             && let Ok(File { name, text }) = File::read(config)
-            && let count @ 1.. = self.changes_to(&json::of_text(&text)).len()
+            && let count @ 1.. = self.changes_to_file(&json::of_text(&text)).len()
         {
             warnings.push(format!(
                 "{name} is not what was put in force last, which is in force again (objects that \
@@ -177,161 +209,41 @@ impl Wanted {
         Ok(Proposal { site, file: Arc::new(file), asked: Asked::Nothing, warnings })
     }
 
-    /// What this file says, beside what is wanted object by object. It has to be a site by itself:
-    /// of one that is not, nobody knows what is missing.
-    pub fn by_file(&self, file: File) -> anyhow::Result<Proposal> {
-        let (site, checked) = read(&file)?;
-        if self.is_of_files() {
-            let warnings = warnings(&file, &checked).collect();
-            let asked = Asked::File(Box::new(checked));
-            return Ok(Proposal { site, file: Arc::new(file), asked, warnings });
-        }
-        let changes = self.changes_to(&checked.json());
-        let store = self.read();
-        if let Some((path, object)) = store.orphan(&changes) {
-            let (name, scope) = (&file.name, &object.scope);
-            let said = format!(
-                "{path} was written by `{scope}`, and {name} has no more what it stands in: delete \
-                 it first"
-            );
-            return Err(Unmet::new(StatusCode::CONFLICT, said).into());
-        }
-        let all = store.site_with(&changes)?;
-        drop(store);
-        let mut with_others = check::check(&format!("{all:#}"));
-        let site = with_others.site.take().ok_or_else(|| misfit(&all, &with_others))?;
-        let found = with_others.diagnostics.iter().map(|found| fault(&all, found).in_line());
-        let (warnings, file) = (found.collect(), Arc::new(file));
-        Ok(Proposal { site, file, asked: Asked::Changes { is_set: true, changes }, warnings })
-    }
-
-    /// Is all that is wanted by site files?
-    fn is_of_files(&self) -> bool {
-        self.read().objects().all(|(_, object)| &*object.scope == OF_FILES)
-    }
-
-    /// What is in force with this.
-    pub fn by_object(&self, write: &Write) -> anyhow::Result<Proposal> {
-        let store = self.read();
-        let changes = asked(&store, write)?;
-        let after = store.site_with(&changes)?;
-        drop(store);
-        let file = File { name: write.path.to_string(), text: format!("{after:#}") };
-        let mut checked = check::check(&file.text);
-        let site = checked.site.take().ok_or_else(|| misfit(&after, &checked))?;
-        let found = checked.diagnostics.iter().map(|found| fault(&after, found).in_line());
-        let warnings = found.collect();
-        let asked = Asked::Changes { is_set: false, changes };
-        Ok(Proposal { site, file: Arc::new(file), asked, warnings })
-    }
-
     /// What is noted with what is asked, and what that changes, as lines to read.
-    pub fn noted(&self, asked: Asked) -> Result<(Noted, Vec<String>), desired::Error> {
-        let (scope, is_set, changes) = match asked {
+    pub fn noted(&self, asked: Asked) -> Result<(Draft, Vec<String>), desired::Error> {
+        let draft = match asked {
             Asked::Nothing => return Ok(Default::default()),
-            Asked::File(checked) => (OF_FILES, true, self.changes_to(&checked.json())),
-            Asked::Changes { is_set: true, changes } => (OF_FILES, true, changes),
-            Asked::Changes { is_set: false, changes } => (OF_OBJECTS, false, changes),
-        };
-        let told = self.read().told(&changes)?;
-        Ok((Noted { scope, is_set, changes }, told))
-    }
-
-    fn changes_to(&self, site: &Json) -> Vec<Change> {
-        let wanted = split(site).into_iter().map(|(path, spec)| (path, spec.to_string().into()));
-        self.read().changes_to(OF_FILES, wanted.collect())
-    }
-}
-
-/// What changes if this is done.
-fn asked(store: &Store, Write { path, what, only }: &Write) -> anyhow::Result<Vec<Change>> {
-    let there = store.get(path);
-    let absent = || Unmet::new(StatusCode::NOT_FOUND, format!("there is no {path}"));
-    match (only, there) {
-        (Only::IfAbsent, Some(object)) => {
-            let revision = object.revision;
-            let said = format!("{path} is there already, as of revision {revision}");
-            return Err(Unmet::new(StatusCode::PRECONDITION_FAILED, said).into());
-        }
-        (Only::IfRevision(wanted), Some(object)) if object.revision != *wanted => {
-            let (now, scope) = (object.revision, &object.scope);
-            let at = store.revision(now).map_or_else(String::new, |of| format!(" at {}", of.at()));
-            let said = format!(
-                "{path} is of revision {now}, by `{scope}`{at}, and not of {wanted} any more: \
-                 read it again"
-            );
-            return Err(Unmet::new(StatusCode::PRECONDITION_FAILED, said).into());
-        }
-        (Only::IfThere | Only::IfRevision(_), None) => {
-            let said = format!("there is no {path} any more");
-            return Err(Unmet::new(StatusCode::PRECONDITION_FAILED, said).into());
-        }
-        (Only::Always, _)
-        | (Only::IfAbsent, None)
-        | (Only::IfThere | Only::IfRevision(_), Some(_)) => {}
-    }
-    if let Some(parent) = path.parent().filter(|parent| store.get(parent).is_none()) {
-        let said = format!("there is no {parent} that it could stand in");
-        return Err(Unmet::new(StatusCode::NOT_FOUND, said).into());
-    }
-    let spec = match what {
-        What::Put(spec) => spec.clone(),
-        What::Patch(patch) => {
-            let mut spec = serde_json::from_str(&there.ok_or_else(absent)?.spec)?;
-            merge(&mut spec, patch);
-            spec
-        }
-        What::Delete { all } => {
-            there.ok_or_else(absent)?;
-            let inside = store.objects().map(|(other, _)| other).filter(|other| {
-                let parent = other.parent();
-                let outer = parent.as_ref().and_then(Path::parent);
-                parent.as_ref() == Some(path) || outer.as_ref() == Some(path)
-            });
-            let mut gone: Vec<_> = inside.cloned().collect();
-            if let (false, Some(first)) = (all, gone.first()) {
-                let said = format!(
-                    "{} objects stand in {path}, as {first}: delete them first, or with \
-                     `?cascade=true` all at once",
-                    gone.len()
-                );
-                return Err(Unmet::new(StatusCode::CONFLICT, said).into());
+            Asked::Draft(draft) => draft,
+            Asked::File { checked, confirm_within } => {
+                let changes = self.changes_to_file(&checked.json());
+                Draft { scope: OF_FILES.into(), is_set: true, confirm_within, changes }
             }
-            gone.push(path.clone());
-            return Ok(gone.into_iter().map(|path| Change { path, spec: None }).collect());
-        }
-    };
-    let spec = desired::named(path, &spec).map_err(|said| {
-        let fault = Fault {
-            object: Some(path.to_string()),
-            pointer: String::new(),
-            line: None,
-            column: None,
-            detail: said,
-            help: None,
         };
-        Faulty { said: fault.in_line(), faults: vec![fault] }
-    })?;
-    Ok(vec![Change { path: path.clone(), spec: Some(spec.to_string().into()) }])
+        let told = self.read().told(&draft.changes)?;
+        Ok((draft, told))
+    }
+
+    /// What has to change so that all is as a file says it.
+    fn changes_to_file(&self, site: &Json) -> Vec<Change> {
+        let want = Want { scope: OF_FILES, objects: objects(site), prune: true, take_over: true };
+        self.read().changes_to(want).unwrap_or_default()
+    }
 }
 
-/// A merge patch (RFC 7396).
-fn merge(into: &mut Json, patch: &Json) {
-    let Json::Object(patch) = patch else {
-        into.clone_from(patch);
-        return;
-    };
-    if !into.is_object() {
-        *into = Json::Object(serde_json::Map::new());
-    }
-    let Json::Object(fields) = into else { return };
-    for (key, value) in patch {
-        if value.is_null() {
-            fields.remove(key);
-        } else {
-            merge(fields.entry(key).or_insert(Json::Null), value);
-        }
-    }
+/// What a site file says, object by object.
+fn objects(site: &Json) -> Vec<(Path, Box<str>)> {
+    split(site).into_iter().map(|(path, spec)| (path, spec.to_string().into())).collect()
+}
+
+/// What comes of these changes, if it is a site.
+fn proposal(store: &Store, name: String, draft: Draft) -> anyhow::Result<Proposal> {
+    let all = store.site_with(&draft.changes)?;
+    let file = File { name, text: format!("{all:#}") };
+    let mut checked = check::check(&file.text);
+    let site = checked.site.take().ok_or_else(|| misfit(&all, &checked))?;
+    let found = checked.diagnostics.iter().map(|found| fault(&all, found).in_line());
+    let (warnings, file) = (found.collect(), Arc::new(file));
+    Ok(Proposal { site, file, asked: Asked::Draft(draft), warnings })
 }
 
 /// Why a site would not be one, object by object.

@@ -1,28 +1,28 @@
 //! Where are the objects kept, over every restart?
 //!
 //! In one file (redb): each object, and what revisions changed of which. A revision is on the disk
-//! before it is in force; whoever opens the file finds the last one, whole. What there was before
-//! a revision is found by taking back what came since.
+//! before it is in force; whoever opens the file finds the last one, whole.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::BTreeMap,
     fs::OpenOptions,
     os::unix::fs::OpenOptionsExt,
     path::{Path as FsPath, PathBuf},
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use jiff::Timestamp;
 use redb::{
     Builder, Database, ReadableDatabase, ReadableTable, TableDefinition, TableError,
     WriteTransaction, backends::FileBackend,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::Value as Json;
 
-use super::{objects::shown, path::Path};
-use crate::plan;
+use super::{
+    changes::Change,
+    history::{Changed, Revision, forgotten},
+    path::Path,
+};
 
 /// An [`Object`], field by field.
 type Kept<'k> = (u64, u64, u32, &'k str, &'k str);
@@ -32,6 +32,9 @@ const OBJECTS: TableDefinition<'_, &str, Kept<'_>> = TableDefinition::new("objec
 const REVISIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("revisions");
 /// By revision: what it changed.
 const CHANGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("changes");
+/// By scope: a revision of it that is taken back unless somebody confirms it, and when (in
+/// milliseconds since 1970).
+const UNCONFIRMED: TableDefinition<'_, &str, (u64, u64)> = TableDefinition::new("unconfirmed");
 /// What there is one of.
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 /// In it: the shape of all that is in the file.
@@ -40,11 +43,8 @@ const FORMAT_NOW: u64 = 1;
 /// In it: the last revision.
 const NUMBER: &str = "revision";
 
-/// What revisions changed is kept for so long, if it is not of more objects.
-const KEPT_MS: u64 = 15 * 60 * 1000;
-const KEPT_CHANGES: usize = 1_000_000;
-/// Of each scope so many whole sets are kept, however old.
-const KEPT_SETS: usize = 50;
+/// For so long at most a revision waits for somebody to confirm it.
+pub const CONFIRM_WITHIN_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// An object as it is to be.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
@@ -59,45 +59,28 @@ pub struct Object {
     pub spec: Box<str>,
 }
 
-/// What is to become of an object.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Change {
-    /// Which.
-    pub path: Path,
-    /// What it is to say; nothing: it goes.
-    pub spec: Option<Box<str>>,
-}
-
-/// What became of an object.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub struct Changed {
-    /// Which.
-    pub path: String,
-    /// What it was before. What it has been since, is what it was before the next change, or is
-    /// now.
-    pub before: Option<Object>,
-}
-
-/// What was changed at once.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub struct Revision {
-    /// When, in milliseconds since 1970.
-    pub at_ms: u64,
-    /// Who wrote it.
+/// What is to be the next revision.
+#[derive(Default)]
+pub struct Draft {
+    /// Who wants it.
     pub scope: Arc<str>,
-    /// Is it the whole set of what the scope wants, and not an object of it?
+    /// Is it all that he wants, and not an object of it?
     pub is_set: bool,
-    /// Of how many objects.
-    pub count: usize,
+    /// Unless somebody confirms it for so long, it is taken back.
+    pub confirm_within: Option<Duration>,
+    /// What changes.
+    pub changes: Vec<Change>,
 }
 
-impl Revision {
-    /// When it was, as RFC 3339 has it.
-    #[must_use]
-    pub fn at(&self) -> String {
-        let at_ms = i64::try_from(self.at_ms).unwrap_or(i64::MAX);
-        Timestamp::from_millisecond(at_ms).unwrap_or(Timestamp::MAX).to_string()
-    }
+/// A revision that is taken back unless somebody confirms it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Unconfirmed {
+    /// Which.
+    pub revision: u64,
+    /// When, in milliseconds since 1970.
+    pub until_ms: u64,
+    /// When, as long as this process lives: whoever sets its clock changes nothing.
+    pub due: Instant,
 }
 
 /// A revision on its way to the disk: dropped, it never was.
@@ -105,6 +88,7 @@ pub struct Pending {
     writing: WriteTransaction,
     number: u64,
     revision: Revision,
+    unconfirmed: Option<Unconfirmed>,
     forgotten: Vec<u64>,
     changed: Vec<(Path, Option<Object>)>,
 }
@@ -154,14 +138,16 @@ pub struct Store {
     objects: BTreeMap<Path, Object>,
     /// Those of which it is known what they changed.
     revisions: BTreeMap<u64, Revision>,
+    unconfirmed: BTreeMap<Arc<str>, Unconfirmed>,
 }
 
 impl Store {
     /// Opens the file, or makes it. Nobody but its owner reads it.
     pub fn open(path: &FsPath) -> Result<Self, Error> {
         let database = Some(open(path)?);
-        let (objects, revisions) = Default::default();
-        let mut store = Self { path: path.to_owned(), database, number: 0, objects, revisions };
+        let (objects, revisions, unconfirmed) = Default::default();
+        let path = path.to_owned();
+        let mut store = Self { path, database, number: 0, objects, revisions, unconfirmed };
         // Nothing is written where there is something to read: a full disk keeps nobody from it.
         if !store.read()? {
             let writing = store.database()?.begin_write()?;
@@ -169,6 +155,7 @@ impl Store {
             writing.open_table(OBJECTS)?;
             writing.open_table(REVISIONS)?;
             writing.open_table(CHANGES)?;
+            writing.open_table(UNCONFIRMED)?;
             writing.commit()?;
         }
         Ok(store)
@@ -201,6 +188,14 @@ impl Store {
             let (number, revision) = entry?;
             self.revisions.insert(number.value(), read("a revision", revision.value())?);
         }
+        for entry in reading.open_table(UNCONFIRMED)?.iter()? {
+            let (scope, of) = entry?;
+            let (revision, until_ms) = of.value();
+            let left = Duration::from_millis(until_ms.saturating_sub(now_ms()));
+            // A clock that was set back makes nobody wait longer than anybody can have asked for.
+            let due = Instant::now() + left.min(CONFIRM_WITHIN_MAX);
+            self.unconfirmed.insert(scope.value().into(), Unconfirmed { revision, until_ms, due });
+        }
         Ok(true)
     }
 
@@ -221,86 +216,6 @@ impl Store {
         self.objects.iter()
     }
 
-    /// What has to change so that these are all objects of the scope. Those of others stay, but
-    /// for what is named here, too.
-    #[must_use]
-    pub fn changes_to(&self, scope: &str, wanted: Vec<(Path, Box<str>)>) -> Vec<Change> {
-        let mut gone: BTreeSet<_> = self
-            .objects
-            .iter()
-            .filter(|(_, of)| &*of.scope == scope)
-            .map(|(path, _)| path)
-            .collect();
-        let mut changes = Vec::new();
-        for (path, spec) in wanted {
-            gone.remove(&path);
-            let is_so = |object: &Object| object.spec == spec && &*object.scope == scope;
-            if !self.objects.get(&path).is_some_and(is_so) {
-                changes.push(Change { path, spec: Some(spec) });
-            }
-        }
-        // What stands in something goes before that does.
-        let gone = gone.into_iter().rev();
-        changes.extend(gone.map(|path| Change { path: path.clone(), spec: None }));
-        changes
-    }
-
-    /// What would stand in something that goes with these changes, and whose it is.
-    #[must_use]
-    pub fn orphan(&self, changes: &[Change]) -> Option<(&Path, &Object)> {
-        let gone: HashSet<_> =
-            changes.iter().filter(|of| of.spec.is_none()).map(|of| &of.path).collect();
-        let is_left = |path: &Path| {
-            !gone.contains(path) && path.parent().is_some_and(|parent| gone.contains(&parent))
-        };
-        self.objects.iter().find(|(path, _)| is_left(path))
-    }
-
-    /// The site file that there is with these changes.
-    pub fn site_with(&self, changes: &[Change]) -> Result<Json, Error> {
-        let new: BTreeMap<_, _> = changes.iter().map(|of| (&of.path, of.spec.as_deref())).collect();
-        let old = self.objects.iter().filter_map(|(path, object)| {
-            let spec = new.get(path).copied().unwrap_or(Some(&object.spec))?;
-            Some((object.made, path, spec))
-        });
-        let made = (0..).zip(changes).filter_map(|(at, Change { path, spec })| {
-            let is_new = !self.objects.contains_key(path);
-            is_new.then_some(((self.number + 1, at), path, spec.as_deref()?))
-        });
-        let mut all: Vec<_> = old.chain(made).collect();
-        all.sort_unstable_by_key(|(made, ..)| *made);
-        let all = all.into_iter().map(|(_, path, spec)| Ok((path, parsed(path, spec)?)));
-        let all = all.collect::<Result<Vec<_>, Error>>()?;
-        Ok(super::join(all.iter().map(|(path, spec)| (*path, spec))))
-    }
-
-    /// What these changes are, as lines to read.
-    pub fn told(&self, changes: &[Change]) -> Result<Vec<String>, Error> {
-        let is_moved = |of: &&Change| {
-            of.path.kind.is_outer() && of.spec.is_some() != self.objects.contains_key(&of.path)
-        };
-        let moved: HashSet<_> = changes.iter().filter(is_moved).map(|of| &of.path).collect();
-        let mut lines = Vec::new();
-        for Change { path, spec } in changes {
-            // What stands in something that comes or goes, does so with it.
-            if path.parent().is_some_and(|parent| moved.contains(&parent)) {
-                continue;
-            }
-            let says = |spec: Option<&str>| spec.map(|spec| parsed(path, spec)).transpose();
-            let before = says(self.objects.get(path).map(|object| &*object.spec))?;
-            match (before, says(spec.as_deref())?) {
-                (Some(before), Some(after)) => {
-                    plan::compare(&path.to_string(), &before, &after, &mut lines);
-                }
-                (None, after) => {
-                    lines.extend(after.map(|spec| format!("+ {}", shown(path, &spec))));
-                }
-                (Some(spec), None) => lines.push(format!("- {}", shown(path, &spec))),
-            }
-        }
-        Ok(lines)
-    }
-
     /// Opens the file again, if an error of the disk closed it.
     pub fn be_open(&mut self) -> Result<(), Error> {
         if self.database.is_none() {
@@ -313,14 +228,9 @@ impl Store {
     /// is changed to what it is already, is not changed; without any change there is no revision.
     ///
     /// After an error the store has to [recover](Self::recover).
-    pub fn begin(
-        &self,
-        scope: &str,
-        is_set: bool,
-        changes: Vec<Change>,
-    ) -> Result<Option<Pending>, Error> {
+    pub fn begin(&self, draft: Draft) -> Result<Option<Pending>, Error> {
+        let Draft { scope, is_set, confirm_within, changes } = draft;
         let number = self.number + 1;
-        let scope: Arc<str> = scope.into();
         let mut changed = Vec::new();
         for (at, Change { path, spec }) in (0..).zip(changes) {
             let before = self.objects.get(&path);
@@ -335,7 +245,12 @@ impl Store {
         if count == 0 {
             return Ok(None);
         }
-        let revision = Revision { at_ms: now_ms(), scope, is_set, count };
+        let at_ms = now_ms();
+        let unconfirmed = confirm_within.map(|within| {
+            let until_ms = at_ms.saturating_add(within.as_millis() as u64);
+            Unconfirmed { revision: number, until_ms, due: Instant::now() + within }
+        });
+        let revision = Revision { at_ms, scope, is_set, count };
         let forgotten = forgotten(&self.revisions, &revision);
         let writing = self.database()?.begin_write()?;
         {
@@ -350,7 +265,8 @@ impl Store {
                 } else {
                     objects.remove(&*name)?;
                 }
-                changes.push(Changed { path: name, before: self.objects.get(path).cloned() });
+                let before = self.objects.get(path).cloned();
+                changes.push(Changed { path: name, before, after: after.clone() });
             }
             let changes = written(&changes)?;
             let mut of = (writing.open_table(REVISIONS)?, writing.open_table(CHANGES)?);
@@ -360,14 +276,23 @@ impl Store {
                 of.0.remove(number)?;
                 of.1.remove(number)?;
             }
+            if revision.is_set {
+                let mut of = writing.open_table(UNCONFIRMED)?;
+                match unconfirmed {
+                    Some(Unconfirmed { revision: number, until_ms, .. }) => {
+                        of.insert(&*revision.scope, (number, until_ms))?;
+                    }
+                    None => drop(of.remove(&*revision.scope)?),
+                }
+            }
             writing.open_table(META)?.insert(NUMBER, number)?;
         }
-        Ok(Some(Pending { writing, number, revision, forgotten, changed }))
+        Ok(Some(Pending { writing, number, revision, unconfirmed, forgotten, changed }))
     }
 
     /// Makes what was begun the next revision: it is on the disk then.
     pub fn commit(&mut self, pending: Pending) -> Result<(), Error> {
-        let Pending { writing, number, revision, forgotten, changed } = pending;
+        let Pending { writing, number, revision, unconfirmed, forgotten, changed } = pending;
         if let Err(error) = writing.commit() {
             self.recover();
             return if self.number == number { Ok(()) } else { Err(error.into()) };
@@ -378,10 +303,53 @@ impl Store {
                 None => drop(self.objects.remove(&path)),
             }
         }
+        if revision.is_set {
+            self.unconfirmed.remove(&revision.scope);
+        }
+        self.unconfirmed.extend(unconfirmed.map(|of| (revision.scope.clone(), of)));
         self.number = number;
         self.revisions.insert(number, revision);
         self.revisions.retain(|number, _| !forgotten.contains(number));
         Ok(())
+    }
+
+    /// The revisions of which it is known what they changed.
+    pub const fn revisions(&self) -> &BTreeMap<u64, Revision> {
+        &self.revisions
+    }
+
+    /// What a revision changed, if that is known.
+    pub fn changes_of(&self, number: u64) -> Result<Option<Vec<Changed>>, Error> {
+        let changes = self.database()?.begin_read()?.open_table(CHANGES)?.get(number)?;
+        changes.map(|changes| read("a revision", changes.value())).transpose()
+    }
+
+    /// By scope, the revision that is taken back unless somebody confirms it.
+    pub const fn unconfirmed(&self) -> &BTreeMap<Arc<str>, Unconfirmed> {
+        &self.unconfirmed
+    }
+
+    /// The scope's unconfirmed revision stays.
+    pub fn confirm(&mut self, scope: &str) -> Result<(), Error> {
+        self.be_open()?;
+        let write = || -> Result<(), Error> {
+            let writing = self.database()?.begin_write()?;
+            writing.open_table(UNCONFIRMED)?.remove(scope)?;
+            Ok(writing.commit()?)
+        };
+        let written = write();
+        match written {
+            Ok(()) => drop(self.unconfirmed.remove(scope)),
+            Err(_) => self.recover(),
+        }
+        written
+    }
+
+    /// It could not be taken back: it is tried again later.
+    pub fn put_off(&mut self, scope: &str, wait: Duration) {
+        if let Some(of) = self.unconfirmed.get_mut(scope) {
+            of.due = Instant::now() + wait;
+        }
     }
 
     /// After an error of the disk the file takes nothing more. What is there, opened anew, tells
@@ -392,18 +360,6 @@ impl Store {
             *self = anew;
         }
     }
-
-    /// A revision, if it is known.
-    #[must_use]
-    pub fn revision(&self, number: u64) -> Option<&Revision> {
-        self.revisions.get(&number)
-    }
-
-    /// What a revision changed, if that is known.
-    pub fn changes_of(&self, number: u64) -> Result<Option<Vec<Changed>>, Error> {
-        let changes = self.database()?.begin_read()?.open_table(CHANGES)?.get(number)?;
-        changes.map(|changes| read("a revision", changes.value())).transpose()
-    }
 }
 
 fn open(path: &FsPath) -> Result<Database, Error> {
@@ -411,37 +367,6 @@ fn open(path: &FsPath) -> Result<Database, Error> {
     let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
     let file = FileBackend::new(file.map_err(Error::File)?)?;
     Ok(Builder::new().create_with_backend(file)?)
-}
-
-/// Revisions of which, beside this new one, it need not be known any more what they changed.
-fn forgotten(revisions: &BTreeMap<u64, Revision>, new: &Revision) -> Vec<u64> {
-    let all = || revisions.values().chain([new]);
-    let mut count: usize = all().map(|of| of.count).sum();
-    let mut sets = HashMap::new();
-    for of in all().filter(|of| of.is_set) {
-        *sets.entry(&of.scope).or_insert(0) += 1;
-    }
-    let mut forgotten = Vec::new();
-    for (number, of) in revisions {
-        if new.at_ms.saturating_sub(of.at_ms) <= KEPT_MS && count <= KEPT_CHANGES {
-            break;
-        }
-        if of.is_set
-            && let Some(sets) = sets.get_mut(&of.scope)
-        {
-            if *sets <= KEPT_SETS {
-                continue;
-            }
-            *sets -= 1;
-        }
-        count -= of.count;
-        forgotten.push(*number);
-    }
-    forgotten
-}
-
-fn parsed(path: &Path, spec: &str) -> Result<Json, Error> {
-    serde_json::from_str(spec).map_err(|error| Error::Damaged(format!("{path}: {error}")))
 }
 
 fn written(of: &impl Serialize) -> Result<Vec<u8>, Error> {
@@ -458,22 +383,23 @@ fn now_ms() -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use std::{env, fs, process};
 
     use super::*;
+    use crate::desired::Want;
 
     /// A file that is there for as long as a test.
-    struct Place(PathBuf);
+    pub struct Place(PathBuf);
 
     impl Place {
-        fn new(name: &str) -> Self {
+        pub fn new(name: &str) -> Self {
             let path = env::temp_dir().join(format!("sekisho-{name}-{}.redb", process::id()));
             let _ = fs::remove_file(&path);
             Self(path)
         }
 
-        fn store(&self) -> Store {
+        pub fn store(&self) -> Store {
             Store::open(&self.0).expect("a file of our own")
         }
     }
@@ -484,16 +410,23 @@ mod tests {
         }
     }
 
-    fn path(text: &str) -> Path {
+    pub fn path(text: &str) -> Path {
         text.parse().expect("a path")
     }
 
-    fn commit(store: &mut Store, scope: &str, changes: &[Change]) {
-        let pending = store.begin(scope, true, changes.to_vec()).expect("room");
+    pub fn commit(store: &mut Store, scope: &str, changes: &[Change]) {
+        let (scope, changes) = (scope.into(), changes.to_vec());
+        let draft = Draft { scope, is_set: true, changes, ..Draft::default() };
+        let pending = store.begin(draft).expect("room");
         pending.into_iter().for_each(|pending| store.commit(pending).expect("room"));
     }
 
-    fn wanted(objects: &[(&str, &str)]) -> Vec<(Path, Box<str>)> {
+    fn changes_to(store: &Store, scope: &str, objects: Vec<(Path, Box<str>)>) -> Vec<Change> {
+        let want = Want { scope, objects, prune: true, take_over: false };
+        store.changes_to(want).ok().expect("no conflict")
+    }
+
+    pub fn wanted(objects: &[(&str, &str)]) -> Vec<(Path, Box<str>)> {
         objects.iter().map(|(of, spec)| (path(of), (*spec).into())).collect()
     }
 
@@ -505,15 +438,15 @@ mod tests {
     fn what_was_committed_is_there_again() {
         let place = Place::new("again");
         let mut store = place.store();
-        let changes = store.changes_to("site", wanted(&[TENANT, NETWORK, OTHER]));
+        let changes = changes_to(&store, "site", wanted(&[TENANT, NETWORK, OTHER]));
         commit(&mut store, "site", &changes);
         assert_eq!(store.number(), 1);
         // What is so already makes no revision.
-        assert!(store.changes_to("site", wanted(&[OTHER, TENANT, NETWORK])).is_empty());
+        assert!(changes_to(&store, "site", wanted(&[OTHER, TENANT, NETWORK])).is_empty());
         commit(&mut store, "site", &changes);
         assert_eq!(store.number(), 1);
         let changed = r#"{"mtu":1400,"name":"n"}"#;
-        let changes = store.changes_to("site", wanted(&[TENANT, (NETWORK.0, changed)]));
+        let changes = changes_to(&store, "site", wanted(&[TENANT, (NETWORK.0, changed)]));
         commit(&mut store, "site", &changes);
         let before: Vec<_> = store.objects().map(|(path, of)| (path.clone(), of.clone())).collect();
         drop(store);
@@ -540,10 +473,10 @@ mod tests {
         let place = Place::new("scopes");
         let mut store = place.store();
         for (scope, objects) in [("one", [TENANT, NETWORK].as_slice()), ("two", &[OTHER])] {
-            let changes = store.changes_to(scope, wanted(objects));
+            let changes = changes_to(&store, scope, wanted(objects));
             commit(&mut store, scope, &changes);
         }
-        let changes = store.changes_to("two", Vec::new());
+        let changes = changes_to(&store, "two", Vec::new());
         assert_eq!(changes, [Change { path: path(OTHER.0), spec: None }]);
         let site = store.site_with(&changes).expect("whole");
         assert_eq!(site["tenants"][0]["networks"], serde_json::json!([{"name": "n"}]));
@@ -561,11 +494,11 @@ mod tests {
         let mut store = place.store();
         let port = ("tenants/blue/ports/p", r#"{"name":"p","mac":"a"}"#);
         let told = |store: &Store, objects: &[(&str, &str)]| {
-            store.told(&store.changes_to("site", wanted(objects))).expect("whole")
+            store.told(&changes_to(store, "site", wanted(objects))).expect("whole")
         };
         // What stands in something that comes does so with it.
         assert_eq!(told(&store, &[TENANT, NETWORK, port]), ["+ tenants/blue"]);
-        let changes = store.changes_to("site", wanted(&[TENANT, NETWORK, port]));
+        let changes = changes_to(&store, "site", wanted(&[TENANT, NETWORK, port]));
         commit(&mut store, "site", &changes);
         let rule = ("tenants/blue/security_groups/g/rules/x", r#"{"direction":"egress"}"#);
         let other = (port.0, r#"{"name":"p","mac":"b"}"#);
@@ -580,30 +513,6 @@ mod tests {
             ]
         );
         assert_eq!(told(&store, &[]), ["- tenants/blue"]);
-    }
-
-    #[test]
-    fn what_is_old_is_forgotten_but_for_the_last_sets() {
-        let of = |at_ms, scope: &str, is_set, count| Revision {
-            at_ms,
-            scope: scope.into(),
-            is_set,
-            count,
-        };
-        let mut revisions = BTreeMap::new();
-        for number in 0..60 {
-            revisions.insert(2 * number, of(number, "often", true, 1));
-            revisions.insert(2 * number + 1, of(number, "api", false, 1));
-        }
-        revisions.insert(200, of(59, "seldom", true, 1));
-        let now = of(KEPT_MS + 30, "api", false, 1);
-        let old: Vec<_> = forgotten(&revisions, &now);
-        // Ten of sixty sets, and what of the rest is older than a quarter of an hour.
-        assert_eq!(old.iter().filter(|number| *number % 2 == 0).count(), 10);
-        assert_eq!(old.iter().filter(|number| *number % 2 == 1).count(), 30);
-        let much = of(59, "api", false, KEPT_CHANGES);
-        let old = forgotten(&revisions, &much);
-        assert_eq!(old.len(), 70, "{old:?}");
     }
 
     #[test]

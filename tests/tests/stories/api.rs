@@ -30,14 +30,14 @@ const WAIT: Duration = Duration::from_secs(60);
 
 /// An answer.
 #[derive(Debug)]
-struct Answer {
-    status: u16,
+pub struct Answer {
+    pub status: u16,
     head: String,
-    body: String,
+    pub body: String,
 }
 
 impl Answer {
-    fn problem(&self) -> Result<Problem> {
+    pub fn problem(&self) -> Result<Problem> {
         ensure!(self.head.contains(&format!("content-type: {CONTENT_TYPE}")), "{self:?}");
         let problem: Problem = serde_json::from_str(&self.body)?;
         ensure!(problem.status == self.status && !problem.title.is_empty(), "{self:?}");
@@ -56,7 +56,7 @@ fn send(socket: &Path, text: &[u8]) -> Result<String> {
     Ok(String::from_utf8_lossy(&said).into_owned())
 }
 
-fn ask(socket: &Path, method: &str, path: &str, body: &[u8]) -> Result<Answer> {
+pub fn ask(socket: &Path, method: &str, path: &str, body: &[u8]) -> Result<Answer> {
     ask_if(socket, method, path, "", body)
 }
 
@@ -84,13 +84,13 @@ fn what_cannot_be_answered_is_refused_as_a_problem() -> Result<()> {
     let refusals: [(&str, &str, &[u8], u16, &str); 9] = [
         ("GET", "/v1/nothing", b"", 404, "there is nothing at /v1/nothing"),
         ("DELETE", "/v1/status", b"", 405, "/v1/status does not take DELETE"),
-        ("GET", "/v1/apply", b"", 405, "/v1/apply does not take GET"),
-        ("POST", "/v1/apply?dry_run=maybe", b"", 400, "dry_run"),
-        ("POST", "/v1/apply?name=a", b"\xff\xfe", 400, "it has to be UTF-8"),
+        ("GET", "/api/v1/apply", b"", 405, "/api/v1/apply does not take GET"),
+        ("POST", "/api/v1/apply?dryRun=maybe", b"", 400, "dryRun"),
+        ("POST", "/api/v1/apply?name=a", b"\xff\xfe", 400, "it has to be UTF-8"),
         ("GET", "/v1/sessions?reveal=2", b"", 400, "reveal"),
         ("POST", "/v1/trace", b"{", 400, "EOF"),
         ("POST", "/v1/trace", b"{\"port\": 7}", 422, "Described"),
-        ("POST", "/v1/apply?name=a", b"version: 7", 422, "version"),
+        ("POST", "/api/v1/apply?name=a", b"version: 7", 422, "version"),
     ];
     for (method, path, body, status, word) in refusals {
         let answer = ask(sekisho.socket(), method, path, body)?;
@@ -101,7 +101,8 @@ fn what_cannot_be_answered_is_refused_as_a_problem() -> Result<()> {
     // Each error of a file, where it stands.
     let wrong = site.0.replacen("mac: 02:00:00:00:00:0b", "mac: 02:00", 1);
     let wrong = wrong.replacen("port_range_max: 7009", "port_range_max: 1", 1);
-    let refused = ask(sekisho.socket(), "POST", "/v1/apply?name=a", wrong.as_bytes())?.problem()?;
+    let refused =
+        ask(sekisho.socket(), "POST", "/api/v1/apply?name=a", wrong.as_bytes())?.problem()?;
     let [mac, range] = refused.errors.as_slice() else { bail!("{refused:?}") };
     ensure!(mac.pointer == "/tenants/0/ports/2/mac", "{mac:?}");
     ensure!(range.pointer == "/tenants/0/security_groups/1/rules/0/port_range_min", "{range:?}");
@@ -145,7 +146,7 @@ fn what_is_no_request_is_hung_up_on() -> Result<()> {
 }
 
 /// Connections that are taken at a time, and more.
-const PLACES: usize = 1024;
+const PLACES: usize = 1536;
 const CONNECTIONS: usize = PLACES + 76;
 
 #[test]
@@ -220,7 +221,7 @@ sessions: [{{access: mobile, number: \"+819000000001\", addresses: [100.64.0.1]}
     }
     let control = sekisho.socket();
     let read = for_readers(control);
-    let apply = |socket: &Path| ask(socket, "POST", "/v1/apply?dry_run=true", b"");
+    let apply = |socket: &Path| ask(socket, "POST", "/api/v1/apply?dryRun=All", b"");
 
     // Those of the group have all that root has.
     let revealed = with_group(GROUP.1, || {
@@ -248,7 +249,7 @@ sessions: [{{access: mobile, number: \"+819000000001\", addresses: [100.64.0.1]}
         }
         let changes = [
             ("GET", "/v1/sessions?reveal=true"),
-            ("POST", "/v1/apply"),
+            ("POST", "/api/v1/apply"),
             ("PUT", "/api/v1/tenants/red"),
             ("PATCH", "/api/v1/tenants/red"),
             ("DELETE", "/api/v1/tenants/red"),
@@ -378,7 +379,10 @@ fn what_is_written_object_by_object_is_in_force_when_it_is_answered() -> Result<
     ensure!(ask("PUT", path, "", &rule)?.status == 201, "it is made");
     let mut more = TcpConn::open(&town.blue_a, &town.blue_b, (ip(B_ADDRESSES[0]), 7020).into())?;
     let site = Site::town();
-    sekisho.change(&site.without(&["blue-udp-v4"]).0)?;
+    let refused = sekisho.apply(&site.without(&["blue-udp-v4"]).0)?;
+    let said = format!("{network}: `api` wrote it otherwise");
+    ensure!(refused.stderr.contains(&said), "{refused:?}");
+    sekisho.cli(&["apply", "--take-over"])?.ok()?;
     more.expect_alive()?;
     ensure!(ask("GET", path, "", "")?.status == 200, "it went with the file");
     ensure!(ask("GET", &path.replace("more", "blue-udp-v4"), "", "")?.status == 404, "it is kept");

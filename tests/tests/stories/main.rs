@@ -21,6 +21,7 @@ mod errors;
 mod rerouted;
 
 mod router;
+mod scopes;
 
 mod manners;
 

@@ -470,7 +470,7 @@ fn of_many_site_files_at_once_some_are_refused() -> Result<()> {
     let halves = (0..APPLIES_MAX).map(|_| {
         let mut half = UnixStream::connect(sekisho.socket())?;
         half.write_all(
-            b"POST /v1/apply?name=a.yaml HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nvers",
+            b"POST /api/v1/apply?name=a.yaml HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nvers",
         )?;
         Ok(half)
     });
