@@ -1,5 +1,6 @@
 //! What can be asked of the daemon, over its unix socket and for Prometheus?
 
+mod log;
 mod objects;
 mod revisions;
 mod scopes;
@@ -46,6 +47,7 @@ pub fn routes(daemon: Shared) -> Router {
         .route("/api/v1/rollback", post(scopes::roll_back))
         .route("/api/v1/revisions/{range}", get(revisions::difference))
         .route("/api/v1/watch", get(watch::all))
+        .route("/api/v1/log", get(log::records))
         .route(
             "/api/v1/{*path}",
             get(objects::read)
@@ -69,6 +71,7 @@ pub fn read_routes(daemon: Shared) -> Router {
         .route("/api/v1/rollback", post(forbidden))
         .route("/api/v1/revisions/{range}", get(revisions::masked_difference))
         .route("/api/v1/watch", get(watch::all_masked))
+        .route("/api/v1/log", get(log::secret))
         .route(
             "/api/v1/{*path}",
             get(objects::read_masked).put(forbidden).patch(forbidden).delete(forbidden),

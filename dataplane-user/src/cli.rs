@@ -16,6 +16,7 @@ mod diff;
 mod drops;
 mod flows;
 mod get;
+mod log;
 mod man;
 mod revisions;
 mod rollback;
@@ -49,6 +50,7 @@ enum Verb {
     Confirm(confirm::Options),
     Rollback(rollback::Options),
     Revisions(revisions::Options),
+    Log(log::Options),
     Status(status::Options),
     Get(get::Options),
     Counters(counters::Options),
@@ -71,6 +73,7 @@ pub fn main() -> ExitCode {
         Verb::Diff(options) => return exit_of_diff(diff::run(&options)),
         Verb::Completions(options) => return exit(completions::run(&options)),
         Verb::Man(options) => return exit(man::run(&options)),
+        Verb::Log(options) => return exit(log::run(&options)),
         Verb::Run(options) => run::run(&options),
         Verb::Apply(options) => apply::run(&options),
         Verb::Confirm(options) => confirm::run(&options),
@@ -126,7 +129,7 @@ mod tests {
         let trace = ["trace", "--port", "web", "--to", "10.0.0.1"];
         let captured = ["trace", "--pcap", "a.pcap", "--interface", "nic", "--vlan", "7"];
         let half_flows = "a power of two, 8 to 16777216 half-flows";
-        let options: [(&[&str], _, &[&str], _); 11] = [
+        let options: [(&[&str], _, &[&str], _); 12] = [
             (&run, "flows", &["99999999999", "2", "1000", "33554432"], half_flows),
             (
                 &run,
@@ -142,6 +145,7 @@ mod tests {
             (&trace, "icmp-code", &["256"], "a code of ICMP, 0 to 255"),
             (&trace, "icmp-id", &["65536"], "an identifier, 0 to 65535"),
             (&captured[..5], "vlan", &["0", "4095"], "a VLAN, 1 to 4094"),
+            (&["log"], "last", &["0", "1001"], "a number of records, 1 to 1000"),
             (&captured, "service-vlan", &["0", "4095"], "a VLAN, 1 to 4094"),
         ];
         for (verb, option, wrong, range) in options {

@@ -23,6 +23,7 @@ use crate::{
     claims::Claims,
     compile::{self, Compiled, ids::Kind},
     config::diagnostic::render,
+    desired::log::{By, Operation},
     link::Sender,
     load::{self, Attached, Dataplane, Interfaces, Place},
     message,
@@ -133,7 +134,8 @@ impl Daemon {
         let wanted = Wanted::open(&options.store)?;
         let Proposal { site, file, asked, warnings } =
             wanted.at_start(&options.store, options.config.as_deref())?;
-        let (noted, _) = wanted.noted(asked)?;
+        let by = By::itself("it began");
+        let (noted, _) = wanted.noted(asked, Operation::new(by, "apply", OF_FILES))?;
         warnings.iter().for_each(warn);
         let mut dataplane = Dataplane::load(&load::Options {
             place: options.place.clone(),
@@ -184,7 +186,7 @@ impl Daemon {
             dataplane: &mut dataplane,
             neighbours: &mut neighbours,
             sweeping: &sweeping,
-            note: Box::new(|| wanted.note(wanted.begin(noted)?)),
+            note: Box::new(|version| wanted.note(wanted.begin(noted)?, version)),
         };
         let (asker, before) = (options.asker.clone(), (&Arc::new(compiled), [].as_slice()));
         match put.in_force(before, (site, file), None, &BTreeMap::new(), asker) {
@@ -393,7 +395,7 @@ impl Daemon {
     /// The same site, as the machine is now.
     fn renew(&mut self) -> anyhow::Result<()> {
         let Self { options, dataplane, neighbours, in_force, sweeping, .. } = self;
-        let put = Put { options, dataplane, neighbours, sweeping, note: Box::new(|| Ok(())) };
+        let put = Put { options, dataplane, neighbours, sweeping, note: Box::new(|_| Ok(())) };
         let InForce { site, attached, compiled: before, .. } = &*in_force;
         in_force.compiled = Arc::new(put.version(site, attached, before, None)?);
         self.is_behind = false;

@@ -2,6 +2,7 @@
 
 mod changes;
 mod history;
+pub mod log;
 mod objects;
 mod path;
 mod store;

@@ -1,7 +1,7 @@
 //! What is to be in force, object by object: one URL each.
 
 use axum::{
-    Json,
+    Extension, Json,
     body::Bytes,
     extract::{
         Path as UrlPath, Query, State,
@@ -17,7 +17,7 @@ use super::{ask, watch};
 use crate::{
     config::json,
     daemon::{Asker, Only, Shared, What, Write},
-    desired::{Kind, Object, Path},
+    desired::{Kind, Object, Path, log::By},
     model,
     problem::{Refused, Unmet},
     view::{Metadata, Resource, Resources, Written},
@@ -119,6 +119,7 @@ fn list(daemon: &Shared, url: &str, show: Show) -> anyhow::Result<Resources> {
 /// Makes an object or lets it say something else (PUT), or changes some of what it says (PATCH).
 pub async fn say(
     method: Method,
+    by: Extension<By>,
     state: State<Shared>,
     url: UrlPath<String>,
     query: Result<Query<How>, QueryRejection>,
@@ -127,20 +128,22 @@ pub async fn say(
 ) -> Result<Response, Refused> {
     let spec = spec(body)?;
     let what = if method == Method::PATCH { What::Patch(spec) } else { What::Put(spec) };
-    write(state, url, query, &headers, |_| what).await
+    write(by, state, url, query, &headers, |_| what).await
 }
 
 /// Deletes it.
 pub async fn delete(
+    by: Extension<By>,
     state: State<Shared>,
     url: UrlPath<String>,
     query: Result<Query<How>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
-    write(state, url, query, &headers, |how| What::Delete { all: how.cascade }).await
+    write(by, state, url, query, &headers, |how| What::Delete { all: how.cascade }).await
 }
 
 async fn write(
+    Extension(by): Extension<By>,
     State(daemon): State<Shared>,
     UrlPath(url): UrlPath<String>,
     query: Result<Query<How>, QueryRejection>,
@@ -154,7 +157,7 @@ async fn write(
     let write = Write { path, what: what(&how), only: only(headers)? };
     let (is_new, written) = ask(daemon, move |daemon| {
         let is_new = daemon.wanted().object(&write.path).is_none();
-        let applied = daemon.write(&write, dry_run, Asker::default())?;
+        let applied = daemon.write(&write, dry_run, Asker { by, ..Asker::default() })?;
         let object = daemon.wanted().object(&write.path).filter(|_| !dry_run);
         let resource = object.map(|object| resource(&write.path, &object)).transpose()?;
         let written = Written {

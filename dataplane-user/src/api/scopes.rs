@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use axum::{
-    Json,
+    Extension, Json,
     extract::{FromRequest, Query, Request, State, rejection::QueryRejection},
     http::StatusCode,
 };
@@ -17,7 +17,7 @@ use super::{ask, objects::is_dry};
 use crate::{
     config::tree::TEXT_BYTES_MAX,
     daemon::{Asker, File, OF_FILES, Shared, Take, Terms},
-    desired::CONFIRM_WITHIN_MAX,
+    desired::{CONFIRM_WITHIN_MAX, log::By},
     problem::{Refused, Unmet},
     view::{Applied, Confirmed},
 };
@@ -72,6 +72,7 @@ static APPLIES: Semaphore = Semaphore::const_new(APPLIES_MAX);
 
 /// Makes all as a file says it; on any error nothing changes.
 pub async fn apply(
+    Extension(by): Extension<By>,
     State(daemon): State<Shared>,
     query: Result<Query<Apply>, QueryRejection>,
     request: Request,
@@ -103,7 +104,7 @@ pub async fn apply(
         let scope = scope.unwrap_or_else(|| OF_FILES.to_owned());
         let terms = Terms { scope, prune, take_over, confirm_within };
         let file = query.name.map(|name| File { name, text });
-        let asker = Asker { force: query.force, ssh_connection: query.ssh_connection };
+        let asker = Asker { force: query.force, ssh_connection: query.ssh_connection, by };
         daemon.apply(file, &terms, dry_run, asker)
     });
     Ok(Json(applied.await?))
@@ -122,13 +123,14 @@ pub struct Confirm {
 
 /// The scope's unconfirmed revision stays.
 pub async fn confirm(
+    Extension(by): Extension<By>,
     State(daemon): State<Shared>,
     query: Result<Query<Confirm>, QueryRejection>,
 ) -> Result<Json<Confirmed>, Refused> {
     let Query(Confirm { scope }) = query?;
     let scope = scope.unwrap_or_else(|| OF_FILES.to_owned());
     let confirmed = ask(daemon, move |daemon| {
-        let revision = daemon.confirm(&scope)?.ok_or_else(|| {
+        let revision = daemon.confirm(&scope, by)?.ok_or_else(|| {
             let said = format!(
                 "no revision of `{scope}` waits to be confirmed; one that did was taken back, or \
                  is confirmed already"
@@ -152,6 +154,7 @@ pub struct RollBack {
 
 /// Takes back what a scope changed.
 pub async fn roll_back(
+    Extension(by): Extension<By>,
     State(daemon): State<Shared>,
     query: Result<Query<RollBack>, QueryRejection>,
 ) -> Result<Json<Applied>, Refused> {
@@ -159,7 +162,8 @@ pub async fn roll_back(
     let dry_run = is_dry(dry_run.as_deref())?;
     let scope = scope.unwrap_or_else(|| OF_FILES.to_owned());
     let take = Take { scope, to, leave_conflicts: false };
-    let taken = ask(daemon, move |daemon| daemon.roll_back(&take, dry_run, Asker::default()));
+    let asker = Asker { by, ..Asker::default() };
+    let taken = ask(daemon, move |daemon| daemon.roll_back(&take, dry_run, asker));
     let (applied, _) = taken.await?;
     Ok(Json(applied))
 }

@@ -29,6 +29,7 @@ use crate::{
     api::{self, Socket},
     client,
     daemon::{self, Asker, Shared, Terms},
+    desired::log::By,
     load::{Changes, LogLevel, Sizes},
     message,
 };
@@ -106,6 +107,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How often it is looked whether something was not confirmed in time.
 const OVERDUE_EVERY: Duration = Duration::from_millis(500);
+
+/// How often the log's head is told where the log is not: whoever cuts it off is found out.
+const HEAD_EVERY: Duration = Duration::from_hours(1);
 
 /// How often next hops are heard and asked.
 const ATTEND_EVERY: Duration = Duration::from_millis(100);
@@ -193,6 +197,11 @@ async fn serve(
     now_and_then(SWEEP_EVERY, "sweeping", |daemon| daemon.sweeping().sweep());
     now_and_then(CROWD_EVERY, "flows", |daemon| daemon.sweeping().make_room());
     now_and_then(OVERDUE_EVERY, "rollback", Shared::take_back_overdue);
+    now_and_then(HEAD_EVERY, "the log", |daemon| {
+        let head = daemon.wanted().log();
+        eprintln!("sekisho: log: record {} is {}", head.number, head.digest);
+        Ok(())
+    });
     now_and_then(LOOK_EVERY, "the machine", |daemon| daemon.lock().look_after());
     now_and_then(ATTEND_EVERY, "next hops", |daemon| daemon.lock().attend());
     let parked = daemon.lock().parked_signal()?;
@@ -219,7 +228,9 @@ async fn reload(daemon: Shared, mut hangup: Signal) {
     while hangup.recv().await.is_some() {
         let daemon = daemon.clone();
         let applied = tokio::task::spawn_blocking(move || {
-            daemon.apply(None, &Terms::default(), false, Asker::default())
+            let by = By::itself("it was sent SIGHUP");
+            let asker = Asker { by, ..Asker::default() };
+            daemon.apply(None, &Terms::default(), false, asker)
         });
         match applied.await {
             Ok(Ok(applied)) => {

@@ -7,6 +7,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::{
+    desired::log::By,
     load::{self, Attach, Interfaces, Ways},
     model::{HostShare, Site},
 };
@@ -19,13 +20,16 @@ pub struct Asker {
     /// The connection by which the asker is logged in, as sshd(8) tells it: the client's
     /// address and port, the server's address and port.
     pub ssh_connection: Option<String>,
+    /// Who it is, for the log.
+    pub by: By,
 }
 
 impl Asker {
     /// Whoever runs this process.
     #[must_use]
     pub fn here(force: bool) -> Self {
-        Self { force, ssh_connection: std::env::var("SSH_CONNECTION").ok() }
+        let ssh_connection = std::env::var("SSH_CONNECTION").ok();
+        Self { force, ssh_connection, ..Self::default() }
     }
 
     fn ssh(&self) -> Option<Ssh> {
@@ -108,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_login_is_read() {
-        let of = |text: &str| Asker { force: false, ssh_connection: Some(text.into()) }.ssh();
+        let of = |text: &str| Asker { ssh_connection: Some(text.into()), ..Asker::default() }.ssh();
         let ssh = of("203.0.113.7 50000 198.51.100.2 22").expect("a login");
         assert_eq!(ssh.client, IpAddr::from([203, 0, 113, 7]));
         assert_eq!(ssh.server, SocketAddr::from(([198, 51, 100, 2], 22)));

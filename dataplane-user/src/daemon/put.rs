@@ -24,8 +24,8 @@ pub struct Put<'d> {
     pub note: Note<'d>,
 }
 
-/// Notes something.
-pub type Note<'d> = Box<dyn FnOnce() -> Result<(), desired::Error> + 'd>;
+/// Notes something, which is in force as this version then.
+pub type Note<'d> = Box<dyn FnOnce(u32) -> Result<(), desired::Error> + 'd>;
 
 /// What a site is compiled to if the machine is as it was, and this still in force.
 pub struct Guess {
@@ -172,7 +172,7 @@ impl Put<'_> {
         numbers::write(&options.place, compiled.version, &compiled.ids, &known, &held)?;
         // It is noted before a packet meets it: the next start would undo what is in force and not
         // noted.
-        note()?;
+        note(compiled.version)?;
         let tenants: Vec<_> = compiled.ids.new_since(&before.ids, Kind::Tenant).collect();
         let new = compiled.new_attachments(before);
         if !tenants.is_empty() {

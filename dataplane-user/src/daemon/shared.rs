@@ -11,11 +11,14 @@ use anyhow::{Context, bail};
 use serde_json::Value as Json;
 
 use super::{
-    Asker, Daemon, File, Options, Proposal, Sweeping, Take, Terms, Wanted, Write, put::Guess,
+    Asker, Daemon, File, Options, Proposal, Sweeping, Take, Terms, Wanted, Write, put::Guess, warn,
 };
 use crate::{
     compile,
-    desired::{self, Path},
+    desired::{
+        self, Path,
+        log::{By, Operation},
+    },
     message,
     model::Site,
     view::Applied,
@@ -78,7 +81,8 @@ impl Shared {
         dry_run: bool,
         asker: Asker,
     ) -> anyhow::Result<Applied> {
-        self.put(dry_run, asker, |wanted, options| {
+        let operation = Operation::new(asker.by.clone(), "apply", &terms.scope);
+        self.put(dry_run, operation, asker, |wanted, options| {
             let file = match (file, &options.config) {
                 (Some(file), _) => file,
                 (None, Some(config)) => File::read(config)?,
@@ -92,7 +96,8 @@ impl Shared {
 
     /// Puts what becomes of one object in force, likewise.
     pub fn write(&self, write: &Write, dry_run: bool, asker: Asker) -> anyhow::Result<Applied> {
-        self.put(dry_run, asker, |wanted, _| wanted.by_object(write))
+        let operation = Operation::new(asker.by.clone(), write.what.verb(), &write.path);
+        self.put(dry_run, operation, asker, |wanted, _| wanted.by_object(write))
     }
 
     /// Takes back what a scope changed, likewise; answers what of it is left, too, because somebody
@@ -104,22 +109,23 @@ impl Shared {
         asker: Asker,
     ) -> anyhow::Result<(Applied, Vec<Path>)> {
         let mut left = Vec::new();
-        let applied = self.put(dry_run, asker, |wanted, _| {
+        let operation = Operation::new(asker.by.clone(), "rollback", &take.scope);
+        let applied = self.put(dry_run, operation.clone(), asker, |wanted, _| {
             let (proposal, conflicts) = wanted.by_rollback(take)?;
             left = conflicts;
             Ok(proposal)
         })?;
         if !dry_run {
             // Where there was nothing to take back, it is as it should be.
-            self.wanted.confirm(&take.scope)?;
+            self.wanted.confirm(&take.scope, operation)?;
         }
         Ok((applied, left))
     }
 
     /// The scope's unconfirmed revision stays; answers which it was.
-    pub fn confirm(&self, scope: &str) -> anyhow::Result<Option<u64>> {
+    pub fn confirm(&self, scope: &str, by: By) -> anyhow::Result<Option<u64>> {
         let _turn = lock(&self.turn);
-        Ok(self.wanted.confirm(scope)?)
+        Ok(self.wanted.confirm(scope, Operation::new(by, "confirm", scope))?)
     }
 
     /// Takes back what nobody confirmed in time.
@@ -127,7 +133,8 @@ impl Shared {
         for (scope, revision) in self.wanted.overdue() {
             let take = Take { scope: scope.clone(), to: None, leave_conflicts: true };
             // It was in force before.
-            let asker = Asker { force: true, ..Asker::default() };
+            let by = By::itself("nobody confirmed it in time");
+            let asker = Asker { force: true, by, ..Asker::default() };
             let taken = self.roll_back(&take, false, asker);
             let (applied, left) = taken.inspect_err(|_| self.wanted.put_off(&scope, TRIED_AGAIN)).with_context(|| {
                 format!("revision {revision} of `{scope}` was not confirmed in time and cannot be taken back")
@@ -153,23 +160,42 @@ impl Shared {
     fn put(
         &self,
         dry_run: bool,
+        operation: Operation,
         asker: Asker,
         propose: impl FnOnce(&Wanted, &Options) -> anyhow::Result<Proposal>,
     ) -> anyhow::Result<Applied> {
         let _turn = lock(&self.turn);
+        let done = self.try_put(dry_run, operation.clone(), asker, propose);
+        if let (Err(error), false) = (&done, dry_run)
+            && let Err(error) = self.wanted.refuse(operation, &message::of(error))
+        {
+            warn(format_args!("a refusal is not in the log: {error}"));
+        }
+        done
+    }
+
+    fn try_put(
+        &self,
+        dry_run: bool,
+        operation: Operation,
+        asker: Asker,
+        propose: impl FnOnce(&Wanted, &Options) -> anyhow::Result<Proposal>,
+    ) -> anyhow::Result<Applied> {
         let options = self.lock().options.clone();
         let asker = Asker { force: asker.force || options.asker.force, ..asker };
         let Proposal { site, file, asked, mut warnings } = propose(&self.wanted, &options)?;
         thread::scope(|scope| {
             // What is noted is found out and written down beside what is compiled and laid out.
             let telling = scope.spawn(move || {
-                let (noted, told) = self.wanted.noted(asked)?;
+                let (noted, told) = self.wanted.noted(asked, operation)?;
                 let begin = || self.wanted.begin(noted);
                 Ok::<_, desired::Error>(((!dry_run).then(|| scope.spawn(begin)), told))
             });
             let guess = self.guess(&site);
             let (begun, told) = joined(telling)?;
-            let note = Box::new(|| begun.map_or(Ok(()), |begun| self.wanted.note(joined(begun)?)));
+            let note = Box::new(|version| {
+                begun.map_or(Ok(()), |begun| self.wanted.note(joined(begun)?, version))
+            });
             let mut daemon = self.lock();
             // What went or came a moment ago is no reason to refuse anything.
             warnings.extend(daemon.look_at_interfaces().err().map(|error| message::of(&error)));

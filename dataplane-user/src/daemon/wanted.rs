@@ -23,7 +23,9 @@ use crate::{
     config::{Diagnostic, Severity, json},
     desired::{
         self, Change, Changed, Draft, Kind, Object, Path, Pending, Revision, Store, Unconfirmed,
-        Want, split,
+        Want,
+        log::{Head, Operation, Record},
+        split,
     },
     model::Site,
     problem::{Fault, Faulty},
@@ -100,10 +102,10 @@ impl Wanted {
     }
 
     /// From now on it is, whatever becomes of this process.
-    pub fn note(&self, pending: Option<Pending>) -> Result<(), desired::Error> {
+    pub fn note(&self, pending: Option<Pending>, version: u32) -> Result<(), desired::Error> {
         let Some(pending) = pending else { return Ok(()) };
         let mut store = self.write();
-        store.commit(pending)?;
+        store.commit(pending, version)?;
         self.news.send_replace(store.number());
         Ok(())
     }
@@ -124,11 +126,30 @@ impl Wanted {
     }
 
     /// The scope's unconfirmed revision stays; answers which it was.
-    pub fn confirm(&self, scope: &str) -> Result<Option<u64>, desired::Error> {
+    pub fn confirm(
+        &self,
+        scope: &str,
+        operation: Operation,
+    ) -> Result<Option<u64>, desired::Error> {
         let mut store = self.write();
         let Some(of) = store.unconfirmed().get(scope).copied() else { return Ok(None) };
-        store.confirm(scope)?;
+        store.confirm(scope, operation)?;
         Ok(Some(of.revision))
+    }
+
+    /// Notes that something was not done.
+    pub fn refuse(&self, operation: Operation, why: &str) -> Result<(), desired::Error> {
+        self.write().refuse(operation, why)
+    }
+
+    /// The last record of the log of operations.
+    pub fn log(&self) -> Head {
+        self.read().log().clone()
+    }
+
+    /// So many records of the log of operations, after this one.
+    pub fn records(&self, after: u64, most: usize) -> Result<Vec<Record>, desired::Error> {
+        self.read().records(after, most)
     }
 
     /// What is to be taken back, since nobody has confirmed it in time.
@@ -210,16 +231,22 @@ impl Wanted {
     }
 
     /// What is noted with what is asked, and what that changes, as lines to read.
-    pub fn noted(&self, asked: Asked) -> Result<(Draft, Vec<String>), desired::Error> {
-        let draft = match asked {
+    pub fn noted(
+        &self,
+        asked: Asked,
+        operation: Operation,
+    ) -> Result<(Draft, Vec<String>), desired::Error> {
+        let mut draft = match asked {
             Asked::Nothing => return Ok(Default::default()),
             Asked::Draft(draft) => draft,
             Asked::File { checked, confirm_within } => {
                 let changes = self.changes_to_file(&checked.json());
-                Draft { scope: OF_FILES.into(), is_set: true, confirm_within, changes }
+                let scope = OF_FILES.into();
+                Draft { scope, is_set: true, confirm_within, changes, ..Draft::default() }
             }
         };
         let told = self.read().told(&draft.changes)?;
+        draft.operation = operation.changing(&told);
         Ok((draft, told))
     }
 

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::{
     changes::Change,
     history::{Changed, Revision, forgotten},
+    log::{Head, Operation, Outcome, RECORDS_KEPT, Record},
     path::Path,
 };
 
@@ -35,6 +36,8 @@ const CHANGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("changes")
 /// By scope: a revision of it that is taken back unless somebody confirms it, and when (in
 /// milliseconds since 1970).
 const UNCONFIRMED: TableDefinition<'_, &str, (u64, u64)> = TableDefinition::new("unconfirmed");
+/// By number: who did what.
+const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
 /// What there is one of.
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 /// In it: the shape of all that is in the file.
@@ -70,6 +73,8 @@ pub struct Draft {
     pub confirm_within: Option<Duration>,
     /// What changes.
     pub changes: Vec<Change>,
+    /// What is done with it, for the log.
+    pub operation: Operation,
 }
 
 /// A revision that is taken back unless somebody confirms it.
@@ -91,6 +96,7 @@ pub struct Pending {
     unconfirmed: Option<Unconfirmed>,
     forgotten: Vec<u64>,
     changed: Vec<(Path, Option<Object>)>,
+    operation: Operation,
 }
 
 /// Why the store cannot be used.
@@ -139,15 +145,16 @@ pub struct Store {
     /// Those of which it is known what they changed.
     revisions: BTreeMap<u64, Revision>,
     unconfirmed: BTreeMap<Arc<str>, Unconfirmed>,
+    log: Head,
 }
 
 impl Store {
     /// Opens the file, or makes it. Nobody but its owner reads it.
     pub fn open(path: &FsPath) -> Result<Self, Error> {
         let database = Some(open(path)?);
-        let (objects, revisions, unconfirmed) = Default::default();
+        let (objects, revisions, unconfirmed, log) = Default::default();
         let path = path.to_owned();
-        let mut store = Self { path, database, number: 0, objects, revisions, unconfirmed };
+        let mut store = Self { path, database, number: 0, objects, revisions, unconfirmed, log };
         // Nothing is written where there is something to read: a full disk keeps nobody from it.
         if !store.read()? {
             let writing = store.database()?.begin_write()?;
@@ -156,6 +163,7 @@ impl Store {
             writing.open_table(REVISIONS)?;
             writing.open_table(CHANGES)?;
             writing.open_table(UNCONFIRMED)?;
+            writing.open_table(LOG)?;
             writing.commit()?;
         }
         Ok(store)
@@ -196,6 +204,9 @@ impl Store {
             let due = Instant::now() + left.min(CONFIRM_WITHIN_MAX);
             self.unconfirmed.insert(scope.value().into(), Unconfirmed { revision, until_ms, due });
         }
+        if let Some((_, last)) = reading.open_table(LOG)?.last()? {
+            self.log = read::<Record>("a record of the log", last.value())?.head();
+        }
         Ok(true)
     }
 
@@ -229,7 +240,7 @@ impl Store {
     ///
     /// After an error the store has to [recover](Self::recover).
     pub fn begin(&self, draft: Draft) -> Result<Option<Pending>, Error> {
-        let Draft { scope, is_set, confirm_within, changes } = draft;
+        let Draft { scope, is_set, confirm_within, changes, operation } = draft;
         let number = self.number + 1;
         let mut changed = Vec::new();
         for (at, Change { path, spec }) in (0..).zip(changes) {
@@ -287,15 +298,25 @@ impl Store {
             }
             writing.open_table(META)?.insert(NUMBER, number)?;
         }
-        Ok(Some(Pending { writing, number, revision, unconfirmed, forgotten, changed }))
+        Ok(Some(Pending { writing, number, revision, unconfirmed, forgotten, changed, operation }))
     }
 
-    /// Makes what was begun the next revision: it is on the disk then.
-    pub fn commit(&mut self, pending: Pending) -> Result<(), Error> {
-        let Pending { writing, number, revision, unconfirmed, forgotten, changed } = pending;
-        if let Err(error) = writing.commit() {
-            self.recover();
-            return if self.number == number { Ok(()) } else { Err(error.into()) };
+    /// Makes what was begun the next revision, in force as this version: it is on the disk then,
+    /// and in the log.
+    pub fn commit(&mut self, pending: Pending, site_version: u32) -> Result<(), Error> {
+        let Pending { writing, number, revision, unconfirmed, forgotten, changed, operation } =
+            pending;
+        let outcome = Outcome::Done { revision: number, site_version: Some(site_version) };
+        let committed = self.logged(&writing, operation, outcome).and_then(|head| {
+            writing.commit()?;
+            Ok(head)
+        });
+        match committed {
+            Ok(head) => self.log = head,
+            Err(error) => {
+                self.recover();
+                return if self.number == number { Ok(()) } else { Err(error) };
+            }
         }
         for (path, after) in changed {
             match after {
@@ -329,20 +350,78 @@ impl Store {
         &self.unconfirmed
     }
 
-    /// The scope's unconfirmed revision stays.
-    pub fn confirm(&mut self, scope: &str) -> Result<(), Error> {
-        self.be_open()?;
-        let write = || -> Result<(), Error> {
-            let writing = self.database()?.begin_write()?;
+    /// The scope's unconfirmed revision stays, or is not there to be taken back any more.
+    pub fn confirm(&mut self, scope: &str, operation: Operation) -> Result<(), Error> {
+        let outcome = Outcome::Done { revision: self.number, site_version: None };
+        self.write(operation, outcome, |writing| {
             writing.open_table(UNCONFIRMED)?.remove(scope)?;
-            Ok(writing.commit()?)
+            Ok(())
+        })?;
+        self.unconfirmed.remove(scope);
+        Ok(())
+    }
+
+    /// Notes that something was not done.
+    pub fn refuse(&mut self, operation: Operation, why: &str) -> Result<(), Error> {
+        self.write(operation, Outcome::refused(why), |_| Ok(()))
+    }
+
+    /// Writes something that is no revision, and that it was done.
+    fn write(
+        &mut self,
+        operation: Operation,
+        outcome: Outcome,
+        what: impl FnOnce(&WriteTransaction) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.be_open()?;
+        let write = || {
+            let writing = self.database()?.begin_write()?;
+            what(&writing)?;
+            let head = self.logged(&writing, operation, outcome)?;
+            writing.commit()?;
+            Ok(head)
         };
-        let written = write();
-        match written {
-            Ok(()) => drop(self.unconfirmed.remove(scope)),
-            Err(_) => self.recover(),
+        match write() {
+            Ok(head) => {
+                self.log = head;
+                Ok(())
+            }
+            Err(error) => {
+                self.recover();
+                Err(error)
+            }
         }
-        written
+    }
+
+    /// Writes the next record of the log; answers the head that it is then.
+    fn logged(
+        &self,
+        writing: &WriteTransaction,
+        operation: Operation,
+        outcome: Outcome,
+    ) -> Result<Head, Error> {
+        let record = Record::after(&self.log, now_ms(), operation, outcome);
+        let mut log = writing.open_table(LOG)?;
+        log.insert(record.number, &*written(&record)?)?;
+        if let Some(old) = record.number.checked_sub(RECORDS_KEPT) {
+            log.remove(old)?;
+        }
+        Ok(record.head())
+    }
+
+    /// The last record of the log.
+    pub const fn log(&self) -> &Head {
+        &self.log
+    }
+
+    /// So many records of the log, after this one.
+    pub fn records(&self, after: u64, most: usize) -> Result<Vec<Record>, Error> {
+        let log = self.database()?.begin_read()?.open_table(LOG)?;
+        let records = log.range(after + 1..)?.take(most).map(|entry| {
+            let (_, record) = entry?;
+            read("a record of the log", record.value())
+        });
+        records.collect()
     }
 
     /// It could not be taken back: it is tried again later.
@@ -387,7 +466,7 @@ pub mod tests {
     use std::{env, fs, process};
 
     use super::*;
-    use crate::desired::Want;
+    use crate::desired::{Want, log};
 
     /// A file that is there for as long as a test.
     pub struct Place(PathBuf);
@@ -418,7 +497,7 @@ pub mod tests {
         let (scope, changes) = (scope.into(), changes.to_vec());
         let draft = Draft { scope, is_set: true, changes, ..Draft::default() };
         let pending = store.begin(draft).expect("room");
-        pending.into_iter().for_each(|pending| store.commit(pending).expect("room"));
+        pending.into_iter().for_each(|pending| store.commit(pending, 7).expect("room"));
     }
 
     fn changes_to(store: &Store, scope: &str, objects: Vec<(Path, Box<str>)>) -> Vec<Change> {
@@ -464,6 +543,8 @@ pub mod tests {
         let told = changes.iter().map(|of| (of.path.as_str(), of.before.is_some()));
         assert_eq!(told.collect::<Vec<_>>(), [(OTHER.0, true), (NETWORK.0, true)]);
         assert_eq!(store.changes_of(3).expect("a whole file"), None);
+        let log = store.records(0, 10).expect("a whole file");
+        assert_eq!((log.len(), log::broken(&log), store.log()), (2, None, &log[1].head()));
         let mode = fs::metadata(&place.0).expect("it is there").permissions();
         assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777, 0o600);
     }

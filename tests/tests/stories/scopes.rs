@@ -10,7 +10,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use dataplane_user::view::{Applied, Difference, Event, Resource, Revision};
+use dataplane_user::{
+    desired::log::{Outcome, Record},
+    view::{Applied, Difference, Event, Resource, Revision},
+};
 use sekisho_tests::{Lab, Sekisho, build::ip, process::PATIENCE, traffic::TcpConn};
 
 use crate::api::{Answer, ask};
@@ -322,4 +325,74 @@ fn whoever_watches_is_told_of_every_change_once() -> Result<()> {
     sekisho.stop()?.ok()?;
     ensure!(all.event().is_err(), "the daemon ended");
     sekisho.start_again()
+}
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
+fn whoever_changes_anything_is_in_the_log() -> Result<()> {
+    let lab = Lab::new("log")?;
+    let site = Site::town();
+    let mut sekisho = Sekisho::start(&lab, &site.0)?;
+    let log = |sekisho: &Sekisho<'_>, last: usize| -> Result<Vec<Record>> {
+        let text = sekisho.cli(&["log", "-o", "json", "--last", &last.to_string()])?.ok()?;
+        Ok(serde_json::from_str(&text)?)
+    };
+    let network = "tenants/blue/networks/inside";
+    ensure!(write(&sekisho, "PATCH", network, "{\"mtu\": 1400}")?.status == 200, "it is taken");
+    ensure!(write(&sekisho, "PATCH", network, "{\"mtu\": 1400}")?.status == 200, "it is so");
+    ensure!(write(&sekisho, "PATCH", network, "{\"mtu\": 99}")?.status == 422, "it is too small");
+    let tried = format!("{network}?dryRun=All");
+    ensure!(write(&sekisho, "PATCH", &tried, "{\"mtu\": 1300}")?.status == 200, "it is tried");
+    let refused = sekisho.apply(&site.0)?;
+    ensure!(!refused.status.success(), "it is another's");
+    sekisho.cli(&["apply", "--take-over", "--confirm", "1h"])?.ok()?;
+    sekisho.cli(&["confirm"])?.ok()?;
+    sekisho.cli(&["rollback"])?.ok()?;
+
+    let records = log(&sekisho, 20)?;
+    let told: Vec<_> = records
+        .iter()
+        .map(|of| {
+            let is_done = matches!(of.outcome, Outcome::Done { .. });
+            (of.operation.verb.as_str(), of.operation.what.as_str(), is_done)
+        })
+        .collect();
+    let wanted = [
+        ("apply", "site", true),
+        ("patch", network, true),
+        ("patch", network, false),
+        ("apply", "site", false),
+        ("apply", "site", true),
+        ("confirm", "site", true),
+        ("rollback", "site", true),
+    ];
+    ensure!(told == wanted, "{told:?}");
+    let version = sekisho.status()?.site_version;
+    let done = Outcome::Done { revision: 4, site_version: Some(version) };
+    ensure!(records[6].outcome == done, "{:?}", records[6]);
+    ensure!(records[1].operation.changes == [format!("+ {network}/mtu: 1400")], "{records:?}");
+    // Who it was is known by the kernel.
+    ensure!(records[0].operation.by.who == "sekisho", "{:?}", records[0]);
+    for record in &records[1..] {
+        let by = &record.operation.by;
+        ensure!(by.who == "root" && by.from.starts_with("process "), "{record:?}");
+    }
+    let shown = sekisho.cli(&["log", "--last", "1"])?.ok()?;
+    ensure!(
+        shown.contains("root (the socket's peer") && shown.contains("rollback site"),
+        "{shown}"
+    );
+    let whole = sekisho.cli(&["log", "--verify"])?.ok()?;
+    let head = &records[6].digest;
+    ensure!(whole.contains("7 records are whole") && whole.contains(head), "{whole}");
+
+    // It goes on where it was, whatever became of the daemon, and tells what was done since.
+    sekisho.kill()?;
+    sekisho.start_again()?;
+    ensure!(log(&sekisho, 20)? == records, "it is another after a kill");
+    ensure!(write(&sekisho, "PATCH", network, "{\"mtu\": 1350}")?.status == 200, "it is taken");
+    let last = log(&sekisho, 1)?;
+    ensure!(last.len() == 1 && last[0].number == 8 && last[0].before == *head, "{last:?}");
+    ensure!(log(&sekisho, 1000)?.len() == 8, "all of them");
+    Ok(())
 }

@@ -32,6 +32,18 @@ pub enum What {
     },
 }
 
+impl What {
+    /// As the log calls it.
+    #[must_use]
+    pub const fn verb(&self) -> &'static str {
+        match self {
+            Self::Put(_) => "put",
+            Self::Patch(_) => "patch",
+            Self::Delete { .. } => "delete",
+        }
+    }
+}
+
 /// Under which condition (RFC 9110, `If-Match`, `If-None-Match`).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Only {

@@ -75,7 +75,8 @@ impl Wanted {
             return Err(Unmet::new(StatusCode::CONFLICT, said).into());
         }
         let scope = scope.as_str().into();
-        proposal(&store, file.name, Draft { scope, is_set: true, confirm_within, changes })
+        let draft = Draft { scope, is_set: true, confirm_within, changes, ..Draft::default() };
+        proposal(&store, file.name, draft)
     }
 
     /// Is all that is wanted by site files?
