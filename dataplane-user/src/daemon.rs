@@ -39,7 +39,7 @@ use lifeline::Lifeline;
 use put::{Guess, Note, Put, check_lifeline};
 pub use shared::Shared;
 pub use sweeping::Sweeping;
-pub use wanted::{OF_FILES, Only, Take, Terms, What, Write};
+pub use wanted::{HowMuch, OF_FILES, Only, Take, Terms, What, Write};
 use wanted::{Proposal, Wanted};
 
 /// What the daemon is started with.

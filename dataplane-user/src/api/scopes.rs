@@ -16,7 +16,7 @@ use tokio::{sync::Semaphore, time::timeout};
 use super::{ask, objects::is_dry};
 use crate::{
     config::tree::TEXT_BYTES_MAX,
-    daemon::{Asker, File, OF_FILES, Shared, Take, Terms},
+    daemon::{Asker, File, HowMuch, OF_FILES, Shared, Take, Terms},
     desired::{CONFIRM_WITHIN_MAX, log::By},
     problem::{Refused, Unmet},
     view::{Applied, Confirmed},
@@ -161,7 +161,7 @@ pub async fn roll_back(
     let Query(RollBack { scope, to, dry_run }) = query?;
     let dry_run = is_dry(dry_run.as_deref())?;
     let scope = scope.unwrap_or_else(|| OF_FILES.to_owned());
-    let take = Take { scope, to, leave_conflicts: false };
+    let take = Take { scope, what: to.map_or(HowMuch::Last, HowMuch::After) };
     let asker = Asker { by, ..Asker::default() };
     let taken = ask(daemon, move |daemon| daemon.roll_back(&take, dry_run, asker));
     let (applied, _) = taken.await?;

@@ -11,7 +11,8 @@ use anyhow::{Context, bail};
 use serde_json::Value as Json;
 
 use super::{
-    Asker, Daemon, File, Options, Proposal, Sweeping, Take, Terms, Wanted, Write, put::Guess, warn,
+    Asker, Daemon, File, HowMuch, Options, Proposal, Sweeping, Take, Terms, Wanted, Write,
+    put::Guess, warn,
 };
 use crate::{
     compile,
@@ -110,7 +111,8 @@ impl Shared {
     ) -> anyhow::Result<(Applied, Vec<Path>)> {
         let mut left = Vec::new();
         let operation = Operation::new(asker.by.clone(), "rollback", &take.scope);
-        let applied = self.put(dry_run, operation.clone(), asker, |wanted, _| {
+        let turn = lock(&self.turn);
+        let applied = self.put_in_turn(&turn, dry_run, operation.clone(), asker, |wanted, _| {
             let (proposal, conflicts) = wanted.by_rollback(take)?;
             left = conflicts;
             Ok(proposal)
@@ -131,13 +133,17 @@ impl Shared {
     /// Takes back what nobody confirmed in time.
     pub fn take_back_overdue(&self) -> anyhow::Result<()> {
         for (scope, revision) in self.wanted.overdue() {
-            let take = Take { scope: scope.clone(), to: None, leave_conflicts: true };
+            let take = Take { scope: scope.clone(), what: HowMuch::Unconfirmed(revision) };
             // It was in force before.
             let by = By::itself("nobody confirmed it in time");
             let asker = Asker { force: true, by, ..Asker::default() };
             let taken = self.roll_back(&take, false, asker);
-            let (applied, left) = taken.inspect_err(|_| self.wanted.put_off(&scope, TRIED_AGAIN)).with_context(|| {
-                format!("revision {revision} of `{scope}` was not confirmed in time and cannot be taken back")
+            let taken = taken.inspect_err(|_| self.wanted.put_off(&scope, TRIED_AGAIN));
+            let (applied, left) = taken.with_context(|| {
+                format!(
+                    "revision {revision} of `{scope}` was not confirmed in time, and is not taken \
+                     back"
+                )
             })?;
             eprintln!(
                 "sekisho: revision {revision} of `{scope}` was not confirmed in time: it is taken \
@@ -164,7 +170,17 @@ impl Shared {
         asker: Asker,
         propose: impl FnOnce(&Wanted, &Options) -> anyhow::Result<Proposal>,
     ) -> anyhow::Result<Applied> {
-        let _turn = lock(&self.turn);
+        self.put_in_turn(&lock(&self.turn), dry_run, operation, asker, propose)
+    }
+
+    fn put_in_turn(
+        &self,
+        _turn: &MutexGuard<'_, ()>,
+        dry_run: bool,
+        operation: Operation,
+        asker: Asker,
+        propose: impl FnOnce(&Wanted, &Options) -> anyhow::Result<Proposal>,
+    ) -> anyhow::Result<Applied> {
         let done = self.try_put(dry_run, operation.clone(), asker, propose);
         if let (Err(error), false) = (&done, dry_run)
             && let Err(error) = self.wanted.refuse(operation, &message::of(error))

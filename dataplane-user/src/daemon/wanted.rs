@@ -32,7 +32,7 @@ use crate::{
 };
 
 pub use object::{Only, What, Write};
-pub use rollback::Take;
+pub use rollback::{Take, What as HowMuch};
 pub use scope::Terms;
 
 /// The scope of what site files say, unless they are another's.

@@ -13,17 +13,26 @@ use crate::{
 pub struct Take {
     /// Of which scope.
     pub scope: String,
-    /// All that it changed after this revision of it; nothing: its last one.
-    pub to: Option<u64>,
-    /// What somebody else has changed since stays as that one left it. Otherwise nothing is taken
-    /// back.
-    pub leave_conflicts: bool,
+    /// How much.
+    pub what: What,
+}
+
+/// How much is taken back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum What {
+    /// The scope's last change.
+    Last,
+    /// All that it changed after this revision of it.
+    After(u64),
+    /// This revision, if nobody has confirmed it by now. What somebody else has changed since
+    /// stays as that one left it; otherwise nothing would be taken back then.
+    Unconfirmed(u64),
 }
 
 impl Wanted {
     /// What is in force when it is taken back, and what is left.
     pub fn by_rollback(&self, take: &Take) -> anyhow::Result<(Proposal, Vec<Path>)> {
-        let Take { scope, to, leave_conflicts } = take;
+        let Take { scope, what } = take;
         let store = self.read();
         let own = |of: u64| store.revision(of).is_some_and(|of| of.scope.as_ref() == scope);
         let last = store.revisions().keys().rev().find(|number| own(**number));
@@ -31,15 +40,27 @@ impl Wanted {
             let said = format!("nothing is known of what `{scope}` changed");
             return Err(Unmet::new(StatusCode::NOT_FOUND, said).into());
         };
-        if let Some(to) = to.filter(|to| !own(*to)) {
+        let waits = store.unconfirmed().get(scope.as_str()).map(|of| of.revision);
+        let after = match *what {
+            What::Last => last - 1,
+            What::After(to) => to,
+            What::Unconfirmed(revision) if waits == Some(revision) => revision - 1,
+            What::Unconfirmed(revision) => {
+                let said = format!("revision {revision} of `{scope}` is confirmed by now");
+                return Err(Unmet::new(StatusCode::CONFLICT, said).into());
+            }
+        };
+        if let What::After(to) = *what
+            && !own(to)
+        {
             let said = format!(
                 "{to} is no revision of `{scope}`, or it is not known any more what it changed: \
                  `sekisho revisions --scope {scope}` shows those that are"
             );
             return Err(Unmet::new(StatusCode::NOT_FOUND, said).into());
         }
-        let Back { changes, conflicts } = store.back(scope, to.unwrap_or(last - 1))?;
-        if !conflicts.is_empty() && !leave_conflicts {
+        let Back { changes, conflicts } = store.back(scope, after)?;
+        if !conflicts.is_empty() && !matches!(what, What::Unconfirmed(_)) {
             let fault = |path: &Path| {
                 let by = store.get(path).map_or_else(
                     || "was deleted".to_owned(),
