@@ -2,10 +2,12 @@
 
 mod log;
 mod objects;
+mod openapi;
 mod revisions;
 mod scopes;
 mod serve;
 mod socket;
+mod table;
 mod watch;
 
 use anyhow::anyhow;
@@ -17,13 +19,14 @@ use axum::{
     },
     http::{Method, StatusCode, Uri},
     response::IntoResponse,
-    routing::{get, post},
+    routing::{MethodRouter, get},
 };
 use dataplane_common::LAYOUT_VERSION;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    config::{json, tree::TEXT_BYTES_MAX},
+    config::json,
     daemon::{Daemon, Shared},
     metrics,
     problem::Refused,
@@ -36,67 +39,30 @@ pub use socket::{Socket, for_readers, listen};
 
 /// Everything that whoever may change something can ask.
 pub fn routes(daemon: Shared) -> Router {
-    questions()
-        .route("/v1/sessions", get(sessions))
-        .route("/v1/site", get(site))
-        .route(
-            "/api/v1/apply",
-            post(scopes::apply).layer(DefaultBodyLimit::max(TEXT_BYTES_MAX + 1)),
-        )
-        .route("/api/v1/confirm", post(scopes::confirm))
-        .route("/api/v1/rollback", post(scopes::roll_back))
-        .route("/api/v1/revisions/{range}", get(revisions::difference))
-        .route("/api/v1/watch", get(watch::all))
-        .route("/api/v1/log", get(log::records))
-        .route(
-            "/api/v1/{*path}",
-            get(objects::read)
-                .put(objects::say)
-                .patch(objects::say)
-                .delete(objects::delete)
-                .layer(DefaultBodyLimit::max(objects::OBJECT_BYTES_MAX)),
-        )
-        .fallback(absent)
-        .method_not_allowed_fallback(unfit)
-        .with_state(daemon)
+    let objects = get(objects::read)
+        .put(objects::say)
+        .patch(objects::say)
+        .delete(objects::delete)
+        .layer(DefaultBodyLimit::max(objects::OBJECT_BYTES_MAX));
+    router(table::operations().into_iter().map(|of| (of.path, of.all)), objects).with_state(daemon)
 }
 
 /// What others can: nothing is changed, and no telephone number told.
 pub fn read_routes(daemon: Shared) -> Router {
-    questions()
-        .route("/v1/sessions", get(masked_sessions))
-        .route("/v1/site", get(masked_site))
-        .route("/api/v1/apply", post(forbidden))
-        .route("/api/v1/confirm", post(forbidden))
-        .route("/api/v1/rollback", post(forbidden))
-        .route("/api/v1/revisions/{range}", get(revisions::masked_difference))
-        .route("/api/v1/watch", get(watch::all_masked))
-        .route("/api/v1/log", get(log::secret))
-        .route(
-            "/api/v1/{*path}",
-            get(objects::read_masked).put(forbidden).patch(forbidden).delete(forbidden),
-        )
-        .fallback(absent)
-        .method_not_allowed_fallback(unfit)
-        .with_state(daemon)
+    let objects = get(objects::read_masked).put(forbidden).patch(forbidden).delete(forbidden);
+    let operations = table::operations().into_iter();
+    router(operations.map(|of| (of.path, of.readers)), objects).with_state(daemon)
 }
 
-fn questions() -> Router<Shared> {
-    Router::new()
-        .route("/v1/status", get(async |daemon: State<Shared>| view(daemon, Daemon::status).await))
-        .route(
-            "/v1/counters",
-            get(async |daemon: State<Shared>| view(daemon, Daemon::counters).await),
-        )
-        .route("/v1/drops", get(async |daemon: State<Shared>| view(daemon, Daemon::drops).await))
-        .route("/v1/flows", get(async |daemon: State<Shared>| view(daemon, Daemon::flows).await))
-        .route("/v1/trace", post(trace))
-        .route("/api/v1/revisions", get(revisions::list))
-        .route("/metrics", get(prometheus))
-        .route("/livez", get(async || "ok\n"))
-        .route("/readyz", get(ready))
-        .route("/healthz", get(ready))
-        .route("/version", get(async || Json(version())))
+fn router(
+    operations: impl Iterator<Item = (&'static str, MethodRouter<Shared>)>,
+    objects: MethodRouter<Shared>,
+) -> Router<Shared> {
+    operations
+        .fold(Router::new(), |router, (path, handler)| router.route(path, handler))
+        .route("/api/v1/{*path}", objects)
+        .fallback(absent)
+        .method_not_allowed_fallback(unfit)
 }
 
 /// What a monitoring system may ask from afar: nothing but the metrics.
@@ -137,12 +103,12 @@ async fn ready(State(daemon): State<Shared>) -> Result<&'static str, Refused> {
     answered.await
 }
 
-fn version() -> Version {
-    Version {
+async fn version() -> Json<Version> {
+    Json(Version {
         program: env!("CARGO_PKG_VERSION").to_owned(),
         api: "v1".to_owned(),
         layout: LAYOUT_VERSION,
-    }
+    })
 }
 
 async fn view<T: Serialize + Send + 'static>(
@@ -152,7 +118,7 @@ async fn view<T: Serialize + Send + 'static>(
     Ok(Json(ask(daemon, move |daemon| question(&daemon.lock())).await?))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Reveal {
     /// Show numbers in full.
     #[serde(default)]

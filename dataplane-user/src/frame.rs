@@ -10,12 +10,13 @@ use dataplane_common::{
     checksum::Sum,
     wire::{ethernet, icmp, protocol, transport},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use read::{cut, describe, is_tagged, packet_bytes, vlans};
 
 /// What a described packet carries.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Payload {
     /// A segment with these flags, no data.
     Tcp {

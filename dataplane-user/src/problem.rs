@@ -6,6 +6,7 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
 pub const CONTENT_TYPE: &str = "application/problem+json";
 
 /// A refusal.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// What the status is called.
     pub title: String,
@@ -32,7 +33,7 @@ pub struct Problem {
 }
 
 /// An error in a file, or of an object.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// The object, by its path, where it is no file's.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -9,6 +9,7 @@ mod tell;
 use std::net::IpAddr;
 
 use dataplane_common::table::{AttachmentKey, LocationKey};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -26,7 +27,7 @@ use host::Host;
 pub use tell::tell;
 
 /// A packet to ask about.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 pub enum Question {
     /// Described by its ends and ports.
     Described(Described),
@@ -46,7 +47,7 @@ pub enum Question {
 }
 
 /// A packet described by its ends and ports.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 pub struct Described {
     /// Who sends.
     pub from: Sender,
@@ -61,7 +62,7 @@ pub struct Described {
 }
 
 /// Who sends a described packet.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 pub enum Sender {
     /// A port, `tenant/port` or its name alone if no other tenant has one of that name.
     Port(String),

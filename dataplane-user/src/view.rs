@@ -5,12 +5,13 @@
 
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{desired::Kind, problem::Problem};
 
 /// What answers.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 pub struct Version {
     /// The program's version.
     pub program: String,
@@ -21,7 +22,7 @@ pub struct Version {
 }
 
 /// `sekisho status`.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 pub struct Status {
     /// The program's version.
     pub program: String,
@@ -57,7 +58,7 @@ pub struct Status {
 }
 
 /// A revision that is taken back unless somebody confirms it.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 pub struct Unconfirmed {
     /// Whose it is.
     pub scope: String,
@@ -68,7 +69,7 @@ pub struct Unconfirmed {
 }
 
 /// What a tenant has of the flow table.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 pub struct Share {
     /// Whose it is.
     pub tenant: String,
@@ -83,7 +84,7 @@ pub struct Share {
 }
 
 /// A router outside.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 pub struct NextHop {
     /// Whose it is: `uplink internet`, `access mobile`.
     pub object: String,
@@ -103,7 +104,7 @@ impl NextHop {
 }
 
 /// What is plugged in where.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 pub struct Attachment {
     /// The interface.
     pub interface: String,
@@ -123,7 +124,7 @@ pub struct Attachment {
 }
 
 /// A table's gauge.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 pub struct Fill {
     /// Its name.
     pub table: String,
@@ -138,7 +139,7 @@ pub struct Fill {
 }
 
 /// `sekisho counters`.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Default)]
 pub struct Counters {
     /// By attachment.
     pub attachments: Vec<AttachmentCounters>,
@@ -150,7 +151,7 @@ pub struct Counters {
 }
 
 /// Packets and bytes.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Default)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Default)]
 pub struct Amount {
     /// Packets; a segmented packet counts as its segments.
     pub packets: u64,
@@ -159,7 +160,7 @@ pub struct Amount {
 }
 
 /// What went through an attachment.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 pub struct AttachmentCounters {
     /// What it is.
     pub object: String,
@@ -222,7 +223,7 @@ pub fn dotted(service_vlan: Option<u16>, vlan: Option<u16>) -> Option<String> {
 
 /// What is counted for an interface as a whole: that it is shared by several attachments hides
 /// whose it was.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 pub struct SharedCounters {
     /// The interface.
     pub interface: String,
@@ -231,7 +232,7 @@ pub struct SharedCounters {
 }
 
 /// What a rule permitted.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 pub struct RuleCounters {
     /// The rule: `blue/web/rules/0`.
     pub rule: String,
@@ -240,7 +241,7 @@ pub struct RuleCounters {
 }
 
 /// `sekisho drops`: packets that were not forwarded, and why.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 pub struct Drop {
     /// Under whom it is counted; `-` is the provider.
     pub tenant: String,
@@ -253,7 +254,7 @@ pub struct Drop {
 }
 
 /// `sekisho flows`: a half-flow.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 pub struct Flow {
     /// Who pays for it.
     pub tenant: String,
@@ -291,7 +292,7 @@ pub struct Flow {
 }
 
 /// What an ICMP query and its replies are known by.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq)]
 pub struct Icmp {
     /// The type.
     #[serde(rename = "type")]
@@ -303,7 +304,8 @@ pub struct Icmp {
 }
 
 /// `sekisho sessions`: a line that is attached.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[schemars(rename = "LiveSession")]
 pub struct Session {
     /// Where it came in.
     pub access: String,
@@ -320,7 +322,7 @@ pub struct Session {
 }
 
 /// `sekisho apply`: what a change came to.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 pub struct Applied {
     /// The version in force now.
     pub site_version: u32,
@@ -338,7 +340,7 @@ pub struct Applied {
 }
 
 /// An object of what is to be in force.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Resource {
     /// What it is.
@@ -350,7 +352,7 @@ pub struct Resource {
 }
 
 /// What is known of an object beside what it says.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Metadata {
     /// Its path: that of its URL, behind `/api/v1/`.
@@ -367,7 +369,7 @@ pub struct Metadata {
 }
 
 /// Objects in one place.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Resources {
     /// The last revision of all.
@@ -377,7 +379,7 @@ pub struct Resources {
 }
 
 /// What became of an object.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Written {
     /// The object as it is now; none, if it is gone or was only tried.
@@ -396,7 +398,7 @@ pub struct Written {
 }
 
 /// `sekisho confirm`: what stays.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 pub struct Confirmed {
     /// Whose it is.
     pub scope: String,
@@ -405,7 +407,7 @@ pub struct Confirmed {
 }
 
 /// `sekisho revisions`: what was changed at once.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Revision {
     /// Its number.
@@ -421,7 +423,7 @@ pub struct Revision {
 }
 
 /// `sekisho revisions 41..42`: what differs between two revisions.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 pub struct Difference {
     /// The earlier one.
     pub from: u64,
@@ -432,7 +434,7 @@ pub struct Difference {
 }
 
 /// An object that differs between two revisions.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 pub struct Differing {
     /// Its path.
     pub path: String,
@@ -443,7 +445,7 @@ pub struct Differing {
 }
 
 /// What became of an object, for whoever watches.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(tag = "type", rename_all = "UPPERCASE")]
 pub enum Event {
     /// It came.
@@ -475,7 +477,7 @@ pub enum Event {
 }
 
 /// `sekisho trace`: what the program decided about one packet.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 pub struct Trace {
     /// Which frame of the capture it is, from 1 on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -505,7 +507,7 @@ impl Trace {
 }
 
 /// What one stage decided.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 pub struct Step {
     /// The stage.
     pub stage: String,

@@ -4,6 +4,7 @@ use axum::{
     Json,
     extract::{Query, State, rejection::QueryRejection},
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{ask, only_read};
@@ -12,7 +13,7 @@ use crate::{daemon::Shared, desired::log::Record, problem::Refused};
 /// Records of one answer.
 pub const RECORDS_MAX: usize = 1000;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct Ask {
     /// Those after this one.
     after: Option<u64>,

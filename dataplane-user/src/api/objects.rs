@@ -10,6 +10,7 @@ use axum::{
     http::{HeaderMap, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -27,7 +28,7 @@ use crate::{
 pub const OBJECT_BYTES_MAX: usize = 16 << 20;
 
 /// How something is written.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct How {
     /// Say what would change, and change nothing: `All`.
@@ -40,7 +41,7 @@ pub struct How {
 /// What is shown of an object.
 pub type Show = fn(&Path, &Object) -> anyhow::Result<Resource>;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Ask {
     /// Tell what becomes of the list's objects, as long as anybody listens.

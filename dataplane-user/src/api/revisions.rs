@@ -5,6 +5,7 @@ use axum::{
     extract::{Path as UrlPath, Query, State, rejection::QueryRejection},
     http::StatusCode,
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
@@ -18,7 +19,7 @@ use crate::{
     view::{Difference, Differing, Resource, Revision},
 };
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct Ask {
     /// Those of this scope alone.
     scope: Option<String>,

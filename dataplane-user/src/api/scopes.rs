@@ -10,6 +10,7 @@ use axum::{
 };
 use http_body_util::{BodyExt, Limited};
 use jiff::SignedDuration;
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de::Error as _};
 use tokio::{sync::Semaphore, time::timeout};
 
@@ -22,7 +23,7 @@ use crate::{
     view::{Applied, Confirmed},
 };
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Apply {
     /// Whose it is; that of site files, if it is not told.
@@ -35,6 +36,7 @@ pub struct Apply {
     take_over: bool,
     /// Unless it is confirmed within this time, it is taken back: `90s`, `2m`.
     #[serde(default, deserialize_with = "confirm_within")]
+    #[schemars(with = "Option<String>")]
     confirm_timeout: Option<Duration>,
     /// Say what would change, and change nothing: `All`.
     dry_run: Option<String>,
@@ -116,8 +118,9 @@ async fn heard_out(request: Request) {
     while let Some(Ok(_)) = text.frame().await {}
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct Confirm {
+    /// Whose it is; that of site files, if it is not told.
     scope: Option<String>,
 }
 
@@ -142,9 +145,10 @@ pub async fn confirm(
     Ok(Json(confirmed.await?))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RollBack {
+    /// Whose changes; those of site files, if it is not told.
     scope: Option<String>,
     /// All that the scope changed after this revision is taken back; nothing: its last one.
     to: Option<u64>,

@@ -12,6 +12,7 @@ use axum::{
     response::{IntoResponse, Response, Sse, sse::Event as SseEvent},
 };
 use futures_util::{Stream, StreamExt, stream};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::{
     sync::{Semaphore, SemaphorePermit, watch},
@@ -36,7 +37,7 @@ static WATCHERS: Semaphore = Semaphore::const_new(WATCHERS_MAX);
 const BOOKMARK_EVERY: Duration = Duration::from_secs(30);
 
 /// Where to begin.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct From {
     /// After this revision; nothing: with the next one.

@@ -4,6 +4,7 @@
 //! or put in between unseen. That the last ones are there, is known by a head that was told
 //! elsewhere.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::history::rfc3339;
@@ -16,7 +17,7 @@ const LINES_MAX: usize = 20;
 const LINE_BYTES_MAX: usize = 500;
 
 /// Who did something.
-#[derive(Serialize, Deserialize, Clone, Default, PartialEq, Eq, Debug)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Default, PartialEq, Eq, Debug)]
 pub struct By {
     /// Who: a user's name, or `sekisho` itself.
     pub who: String,
@@ -36,7 +37,7 @@ impl By {
 }
 
 /// What is done, or would have been.
-#[derive(Serialize, Deserialize, Clone, Default, PartialEq, Eq, Debug)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Default, PartialEq, Eq, Debug)]
 pub struct Operation {
     /// By whom.
     pub by: By,
@@ -69,7 +70,7 @@ impl Operation {
 }
 
 /// What became of it.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, PartialEq, Eq, Debug)]
 #[serde(tag = "outcome", rename_all = "lowercase")]
 pub enum Outcome {
     /// It is done.
@@ -104,7 +105,7 @@ fn cut(text: &str) -> String {
 }
 
 /// One entry of the log.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, PartialEq, Eq, Debug)]
 pub struct Record {
     /// Which it is, from 1.
     pub number: u64,
@@ -151,7 +152,7 @@ impl Record {
 }
 
 /// The last record of a log.
-#[derive(Serialize, Deserialize, Clone, Default, PartialEq, Eq, Debug)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Default, PartialEq, Eq, Debug)]
 pub struct Head {
     /// Which it is; 0: there is none.
     pub number: u64,

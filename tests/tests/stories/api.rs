@@ -412,3 +412,39 @@ fn what_is_written_object_by_object_is_in_force_when_it_is_answered() -> Result<
     ensure!(names == ["blue"], "{names:?}");
     connections.alive()
 }
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test"]
+fn everything_that_the_document_names_can_be_asked_and_nothing_else() -> Result<()> {
+    let lab = Lab::new("openapi")?;
+    let sekisho = Sekisho::start(&lab, &Site::town().0)?;
+    let document = ask(sekisho.socket(), "GET", "/openapi.json", b"")?;
+    let document: Value = serde_json::from_str(&document.body)?;
+    ensure!(document["openapi"] == "3.1.0", "{document}");
+    let paths = document["paths"].as_object().context("no paths")?;
+    ensure!(paths.len() > 40, "{} paths", paths.len());
+    for (path, entry) in paths {
+        // Nothing is called so: whatever is written is refused, but for what has no name.
+        let url = path.replace("{name}", "none").replace("{tenant}", "none");
+        let url = url.replace("{within}", "none").replace("{range}", "1");
+        for method in ["get", "put", "post", "patch", "delete"] {
+            if path.ends_with("/watch") && method == "get" {
+                // It answers for as long as it is listened to.
+                continue;
+            }
+            let answer = ask(sekisho.socket(), &method.to_uppercase(), &url, b"")?;
+            let is_absent = answer.body.contains("there is nothing at");
+            let is_named = !entry[method].is_null();
+            // A list's URL is that of an object whose kind nobody knows.
+            let is_list = entry["put"].is_null() && path.starts_with("/api/v1/");
+            ensure!(answer.status < 500, "{method} {url}: {answer:?}");
+            if is_named {
+                ensure!(!is_absent && answer.status != 405, "{method} {url}: {answer:?}");
+            } else {
+                let is_refused = answer.status == 405 || is_list && answer.status >= 400;
+                ensure!(is_refused, "{method} {url}: {answer:?}");
+            }
+        }
+    }
+    Ok(())
+}

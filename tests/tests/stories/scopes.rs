@@ -152,6 +152,11 @@ fn what_nobody_confirms_is_taken_back() -> Result<()> {
         Ok(())
     };
 
+    // Before the first revision there was nothing, and nobody means that.
+    let first = sekisho.cli(&["rollback"])?;
+    ensure!(first.stderr.contains("is the first of `site`"), "{first:?}");
+    connections.alive()?;
+
     // An operator who cut himself off only has to wait, also if the daemon is killed meanwhile.
     sekisho.write(&less.0)?;
     let said = sekisho.cli(&["apply", "--confirm", "5s"])?.ok()?;

@@ -35,13 +35,21 @@ impl Wanted {
         let Take { scope, what } = take;
         let store = self.read();
         let own = |of: u64| store.revision(of).is_some_and(|of| of.scope.as_ref() == scope);
-        let last = store.revisions().keys().rev().find(|number| own(**number));
+        let mut of_scope = store.revisions().keys().rev().filter(|number| own(**number));
+        let (last, earlier) = (of_scope.next(), of_scope.next());
         let Some(&last) = last else {
             let said = format!("nothing is known of what `{scope}` changed");
             return Err(Unmet::new(StatusCode::NOT_FOUND, said).into());
         };
         let waits = store.unconfirmed().get(scope.as_str()).map(|of| of.revision);
         let after = match *what {
+            What::Last if earlier.is_none() => {
+                let said = format!(
+                    "revision {last} is the first of `{scope}`, and nothing was before it: to take \
+                     away all that it wants, apply a file that says nothing (`version: 1`)"
+                );
+                return Err(Unmet::new(StatusCode::CONFLICT, said).into());
+            }
             What::Last => last - 1,
             What::After(to) => to,
             What::Unconfirmed(revision) if waits == Some(revision) => revision - 1,
